@@ -1,0 +1,226 @@
+import { z } from 'zod';
+import { dataSourceSchema } from '../config/data.js';
+
+/**
+ * The whole contract between TypeScript and Python, in one file.
+ *
+ * Short calls go through `dopt.worker.invoke(method, params_json) -> envelope_json` (pythonia); long work runs as
+ * `python -m dopt.job job.json` (execa), where job.json is `{method, params}` and the answer arrives as the last
+ * event on fd 3. Only JSON text and file paths cross; tensors are files. Paths are absolute.
+ * Methods are registered once, in python/dopt/methods.py, and can be reached either way.
+ */
+
+// ── Envelope ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const pythonErrorSchema = z.strictObject({
+  /** Python exception class. */
+  type: z.string(),
+  /** Stable code, e.g. DATA_EMPTY_FOLDER; 'PYTHON_EXCEPTION' when the code raised something of its own. */
+  code: z.string(),
+  /** Decides the exit code: user → 3, environment → 4, external → 5, bug → 1. */
+  kind: z.enum(['user', 'environment', 'external', 'bug']),
+  message: z.string(),
+  place: z.string().nullable(),
+  suggestions: z.array(z.string()),
+  traceback: z.string(),
+});
+export type PythonError = z.infer<typeof pythonErrorSchema>;
+
+export const envelopeSchema = z.discriminatedUnion('ok', [
+  z.strictObject({ ok: z.literal(true), value: z.unknown() }),
+  z.strictObject({ ok: z.literal(false), error: pythonErrorSchema }),
+]);
+
+// ── Events of a job, one JSON object a line on fd 3 ─────────────────────────────────────────────────────────────────
+
+export const jobEventSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('heartbeat'), time: z.number() }),
+  z.strictObject({
+    type: z.literal('progress'),
+    done: z.number(),
+    total: z.number().nullable(),
+    message: z.string(),
+  }),
+  z.strictObject({ type: z.literal('log'), level: z.enum(['info', 'warning']), message: z.string() }),
+  z.strictObject({ type: z.literal('answer'), envelope: envelopeSchema }),
+]);
+export type JobEvent = z.infer<typeof jobEventSchema>;
+
+// ── Methods ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const fileSchema = z.strictObject({ path: z.string(), bytes: z.number(), sha256: z.string() });
+
+/** One method: what goes in, what comes back. */
+interface Method<P extends z.ZodType, R extends z.ZodType> {
+  params: P;
+  result: R;
+}
+const method = <P extends z.ZodType, R extends z.ZodType>(params: P, result: R): Method<P, R> => ({
+  params,
+  result,
+});
+
+export const METHODS = {
+  /** Versions of the interpreter and of every package in the environment. */
+  probe: method(
+    z.strictObject({}),
+    z.strictObject({
+      python: z.string(),
+      executable: z.string(),
+      platform: z.string(),
+      packages: z.record(z.string(), z.string()),
+      native: z.strictObject({ loaded: z.boolean(), detail: z.string() }),
+    }),
+  ),
+
+  /** Reads a model, normalizes it and writes graph.json, float.onnx and weights.safetensors into `out`. */
+  capture: method(
+    z.strictObject({
+      model: z.string(),
+      out: z.string(),
+      /** Fixed shapes for inputs, by name. */
+      inputShapes: z.record(z.string(), z.array(z.number().int().positive())),
+      /** Cut the graph at these tensors; null keeps the model's own outputs. */
+      outputs: z.array(z.string()).nullable(),
+      /** Convert float16 weights and tensors to float32. */
+      float16ToFloat32: z.boolean(),
+      seed: z.number().int(),
+    }),
+    z.strictObject({
+      graph: z.string(),
+      model: z.string(),
+      weights: z.string(),
+      opset: z.strictObject({ from: z.number().int(), to: z.number().int() }),
+      irVersion: z.number().int(),
+      /** What normalization changed, one sentence each, for the report. */
+      notes: z.array(z.string()),
+      /** Outputs of float.onnx against the original file, both in onnxruntime, on random inputs. */
+      parity: z.strictObject({
+        executor: z.string(),
+        samples: z.number().int(),
+        maxAbsoluteDifference: z.number(),
+        /** Largest |difference| / largest |value| over the outputs. */
+        maxRelativeDifference: z.number(),
+        worstTensor: z.string().nullable(),
+      }),
+      /** Digest over the original model and its external data files. */
+      source: fileSchema,
+    }),
+  ),
+
+  /** Lists samples without decoding them all: names in the order that indices refer to. */
+  listSamples: method(
+    z.strictObject({ source: dataSourceSchema }),
+    z.strictObject({
+      kind: z.enum(['pictures', 'arrays', 'stacked', 'bin']),
+      /** One name a sample: path relative to the folder, or `file#row` for stacked ones. */
+      names: z.array(z.string()),
+      /** Digest over names and contents of the source's files. */
+      sha256: z.string(),
+    }),
+  ),
+
+  /** Runs float.onnx over the samples and gathers statistics.json + statistics.safetensors. */
+  observe: method(
+    z.strictObject({
+      model: z.string(),
+      tensors: z.array(z.string()),
+      source: dataSourceSchema,
+      out: z.string(),
+      bins: z.number().int().positive(),
+      threads: z.number().int().positive(),
+    }),
+    z.strictObject({
+      statistics: z.string(),
+      histograms: z.string(),
+      samples: z.number().int(),
+      seconds: z.number(),
+      /** Seconds inside onnxruntime alone, and inside the observers alone. */
+      inferenceSeconds: z.number(),
+      observerSeconds: z.number(),
+      peakBytes: z.number(),
+      executor: z.string(),
+    }),
+  ),
+
+  /** Carries out a rewrite.json (src/config/rewrite.ts) on an ONNX file. */
+  rewrite: method(
+    z.strictObject({
+      model: z.string(),
+      rewrite: z.string(),
+      /** safetensors file with the new initializers, or null when there are none. */
+      parameters: z.string().nullable(),
+      out: z.string(),
+      /** Keep initializers above this many bytes in an external file beside `out`; null keeps all inside. */
+      externalDataAbove: z.number().int().nullable(),
+      /** Run onnx.checker and load the result in onnxruntime. */
+      check: z.boolean(),
+    }),
+    z.strictObject({ files: z.array(fileSchema) }),
+  ),
+
+  /** Writes preprocessed samples as files for a verifier outside Python. */
+  materialize: method(
+    z.strictObject({ source: dataSourceSchema, out: z.string() }),
+    z.strictObject({
+      samples: z.array(
+        z.strictObject({
+          name: z.string(),
+          /** Size of the picture before preprocessing, [height, width]; null for arrays. */
+          originalSize: z.tuple([z.number(), z.number()]).nullable(),
+          /** By input name: raw little-endian row-major elements, with a batch dimension. */
+          tensors: z.record(
+            z.string(),
+            z.strictObject({ path: z.string(), dtype: z.string(), shape: z.array(z.number().int()) }),
+          ),
+        }),
+      ),
+      skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
+    }),
+  ),
+
+  /**
+   * Sequential layer-by-layer comparison of a float and a quantized model on cached activations; the executor behind
+   * bias correction. Walks `layers` in order and, for each, measures the mean error of its output per channel with
+   * everything before it quantized and corrected, adds it to the bias and goes on.
+   */
+  correctBiases: method(
+    z.strictObject({
+      float: z.string(),
+      quantized: z.string(),
+      source: dataSourceSchema,
+      layers: z.array(
+        z.strictObject({
+          name: z.string(),
+          /** Tensor compared: pre-activation output of the layer in the float and in the quantized model. */
+          floatOutput: z.string(),
+          quantizedOutput: z.string(),
+          /** Axis of the output channels in that tensor. */
+          axis: z.number().int(),
+          /** float32 graph input or initializer of the quantized model that carries the bias, [channels]. */
+          bias: z.string(),
+        }),
+      ),
+      /** Where the corrected biases go (safetensors, by layer name). */
+      out: z.string(),
+      threads: z.number().int().positive(),
+    }),
+    z.strictObject({
+      biases: z.string(),
+      layers: z.array(
+        z.strictObject({
+          name: z.string(),
+          /** Mean squared error of the output before and after the shift, and mean square of the float output. */
+          errorBefore: z.number(),
+          errorAfter: z.number(),
+          power: z.number(),
+        }),
+      ),
+      seconds: z.number(),
+    }),
+  ),
+} as const;
+
+export type MethodName = keyof typeof METHODS;
+export type Params<M extends MethodName> = z.input<(typeof METHODS)[M]['params']>;
+export type Result<M extends MethodName> = z.output<(typeof METHODS)[M]['result']>;
