@@ -1,0 +1,37 @@
+"""The one exception class that our own Python code raises on purpose."""
+
+from typing import List, Optional
+
+KINDS = ("user", "environment", "external", "bug")
+
+
+class DoptError(Exception):
+    """An error with a stable code, a kind that decides the exit code, and the next step to take.
+
+    code: stable and machine readable, e.g. ``DATA_EMPTY_FOLDER``; the message may change, the code may not.
+    kind: ``user`` (input is wrong, exit 3), ``environment`` (the machine lacks something, 4),
+        ``external`` (a framework failed, 5) or ``bug`` (an invariant of ours does not hold, 1).
+    place: the file, or ``file:line:column``, that the error is about.
+    suggestions: what the user can do next, most likely step first.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        kind: str = "user",
+        place: Optional[str] = None,
+        suggestions: Optional[List[str]] = None,
+    ) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.kind = kind
+        self.place = place
+        self.suggestions = list(suggestions or [])
+
+
+class Cancelled(BaseException):
+    """The caller asked the job to stop; unwinds through ``except Exception`` so that nothing swallows it."""
