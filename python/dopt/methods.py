@@ -1,0 +1,36 @@
+"""Every method that TypeScript can ask for, by name; the other half of src/bridge/protocol.ts.
+
+A method is a function ``(params: dict, events: dopt.events.Events) -> dict``. Its parameters were validated against the
+schema in protocol.ts before they were sent, and its result is validated when it arrives, so keys are camelCase on both
+ways. It raises ``dopt.errors.DoptError`` for what it can explain. Modules are imported when their method is called.
+"""
+
+import importlib
+from typing import Any, Callable, Dict
+
+from dopt.errors import DoptError
+from dopt.events import Events
+
+Method = Callable[[Dict[str, Any], Events], Dict[str, Any]]
+
+METHODS = {
+    "probe": "dopt.probe:probe",
+    "capture": "dopt.capture.onnx:capture",
+    "rewrite": "dopt.apply.onnx:rewrite",
+    "listSamples": "dopt.data.source:list_samples",
+    "materialize": "dopt.data.materialize:materialize",
+    "observe": "dopt.execute.observe:observe",
+    "correctBiases": "dopt.execute.correct:correct_biases",
+}
+
+
+def resolve(name: str) -> Method:
+    """Imports the module of a method and returns its function.
+
+    Raises DoptError(METHOD_UNKNOWN, bug) for a name that is not registered; an ImportError passes through.
+    """
+    target = METHODS.get(name)
+    if target is None:
+        raise DoptError("METHOD_UNKNOWN", f"No Python method is called {name!r}; known: {', '.join(METHODS)}.", kind="bug")
+    module, _, function = target.partition(":")
+    return getattr(importlib.import_module(module), function)
