@@ -22,7 +22,8 @@ class Events:
     def progress(self, done: float, total: Optional[float], message: str = "") -> None:
         """Reports that ``done`` of ``total`` units are finished; ``total`` is None when it is not known."""
         self.check_cancelled()
-        self._send({"type": "progress", "done": done, "total": total, "message": message})
+        known = None if total is None else float(total)
+        self._send({"type": "progress", "done": float(done), "total": known, "message": message})
 
     def log(self, level: str, message: str) -> None:
         """Reports a sentence for the user; ``level`` is ``info`` or ``warning``."""
@@ -75,7 +76,8 @@ class StreamEvents(Events):
             raise Cancelled()
 
     def answer(self, envelope: Dict[str, Any]) -> None:
-        """Sends the last event of a job."""
+        """Sends the last event of a job, whole even when the job is cancelled meanwhile."""
+        self._sending = True
         self._write({"type": "answer", "envelope": envelope})
 
     def _send(self, event: Dict[str, Any]) -> None:

@@ -1,0 +1,40 @@
+"""Says what this interpreter is and has."""
+
+import os
+import platform
+import sys
+from typing import Any, Dict
+
+from dopt.events import Events
+
+
+def probe(_params: Dict[str, Any], _events: Events) -> Dict[str, Any]:
+    """Versions of the interpreter and of every installed package, and whether the native core loads."""
+    from importlib import metadata
+
+    packages = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name and distribution.version:
+            packages.setdefault(name.lower().replace("_", "-"), distribution.version)
+    return {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "packages": dict(sorted(packages.items())),
+        "native": _native(),
+    }
+
+
+def _native() -> Dict[str, Any]:
+    import ctypes
+
+    path = os.environ.get("DOPT_NATIVE_LIB")
+    if not path:
+        return {"loaded": False, "detail": "DOPT_NATIVE_LIB is not set"}
+    try:
+        library = ctypes.CDLL(path)
+        library.dopt_build_info.restype = ctypes.c_char_p
+        return {"loaded": True, "detail": library.dopt_build_info().decode()}
+    except (OSError, AttributeError) as error:
+        return {"loaded": False, "detail": str(error)}
