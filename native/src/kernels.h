@@ -1,0 +1,73 @@
+// Kernels that are compiled once for each instruction set; see kernels.inc for the one source they share.
+//
+// The per-set files may include only headers without inline functions or templates: such code would be emitted with
+// the set's instructions and the linker could choose that copy for the baseline.
+#ifndef DOPT_SRC_KERNELS_H_
+#define DOPT_SRC_KERNELS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace dopt {
+
+constexpr size_t kLanes = 16;    // of the fixed reduction tree
+constexpr size_t kBlock = 2048;  // elements between two additions into the running sum
+
+struct BlockStats {
+  float min, max;      // of all values; unspecified when `nonfinite`
+  bool nonfinite;      // at least one NaN or infinity; then sums are unspecified too
+  uint32_t zeros;
+  double sum, sum_squares;
+};
+
+struct ErrorSums {
+  double signal, noise, dot, power_b;
+};
+
+struct Kernels {
+  const char* name;
+  // n <= kBlock, n > 0.
+  void (*block_stats)(const float* x, size_t n, BlockStats* out);
+  // slots[i] = floor(x[i] * inverse_width) - base, or bins + i % kLanes for an exact zero. All x finite and in range.
+  void (*bin_slots)(const float* x, size_t n, float inverse_width, int32_t base, int32_t bins, uint32_t* slots);
+  // n <= kBlock.
+  void (*error_sums)(const float* a, const float* b, size_t n, ErrorSums* out);
+
+  void (*quantize_u8)(const float* x, size_t n, float scale, int32_t zero_point, uint8_t* out);
+  void (*quantize_i8)(const float* x, size_t n, float scale, int32_t zero_point, int32_t qmin, int8_t* out);
+  void (*quantize_u16)(const float* x, size_t n, float scale, int32_t zero_point, uint16_t* out);
+  void (*quantize_i16)(const float* x, size_t n, float scale, int32_t zero_point, int16_t* out);
+  void (*dequantize_u8)(const uint8_t* q, size_t n, float scale, int32_t zero_point, float* out);
+  void (*dequantize_i8)(const int8_t* q, size_t n, float scale, int32_t zero_point, float* out);
+  void (*dequantize_u16)(const uint16_t* q, size_t n, float scale, int32_t zero_point, float* out);
+  void (*dequantize_i16)(const int16_t* q, size_t n, float scale, int32_t zero_point, float* out);
+  void (*fake_quantize)(const float* x, size_t n, float scale, int32_t zero_point, int32_t qmin, int32_t qmax,
+                        float* out);
+  void (*requantize_u8)(const int32_t* acc, size_t n, double multiplier, int32_t zero_point, uint8_t* out);
+  void (*requantize_i8)(const int32_t* acc, size_t n, double multiplier, int32_t zero_point, int8_t* out);
+  // Largest finite magnitude, at least `start`.
+  float (*absmax)(const float* x, size_t n, float start);
+};
+
+namespace baseline {
+extern const Kernels kTable;
+}
+#if defined(DOPT_HAVE_X86_SETS)
+namespace avx2 {
+extern const Kernels kTable;
+}
+namespace avx512 {
+extern const Kernels kTable;
+}
+#endif
+
+// Kernels of the best instruction set this processor and operating system offer. The environment variable DOPT_SIMD
+// (baseline, avx2, avx512), read once, asks for a lesser one.
+const Kernels& kernels();
+
+// Every table this processor can run, for tests; `count` receives how many.
+const Kernels* const* runnable_kernels(size_t* count);
+
+}  // namespace dopt
+
+#endif  // DOPT_SRC_KERNELS_H_

@@ -1,0 +1,240 @@
+"""The native core for Python: ctypes over ``libdopt``, numpy where the library is missing.
+
+Use::
+
+    core = native.load()                      # NativeCore or NumpyCore, the same methods
+    seen = core.histograms(n=3, bins=2048)    # HistogramSet: n states that widen as data comes
+    seen.update([(0, array.ctypes.data, array.size), (2, address, count)])   # one C call, no copy
+    seen.states()    # list of dicts in the shape of statistics.json's tensors (without "tensor")
+    seen.counts()    # uint64 array [n, bins]
+    seen.merge(other); seen.restore(states, counts)
+    core.error_sums(a_address, b_address, count)   # (signal, noise, dot, power_b)
+    core.set_threads(2)
+
+Addresses are those of contiguous float32 memory that stays alive during the call; the calls release the
+interpreter lock. The library is looked for at ``DOPT_NATIVE_LIB`` and then in ``native/build/lib`` of the source
+tree. ``core.backend`` is ``"native"`` or ``"numpy"``, ``core.detail`` says which file was loaded or why none was.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Iterable
+
+from .native_numpy import NumpyCore
+
+ABI_VERSION = 1
+DEFAULT_BINS = 2048
+
+
+class HistogramState(ctypes.Structure):
+    """``dopt_histogram`` of native/include/dopt.h."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("bins", ctypes.c_int64),
+        ("base", ctypes.c_int64),
+        ("width", ctypes.c_double),
+        ("count", ctypes.c_uint64),
+        ("zeros", ctypes.c_uint64),
+        ("nans", ctypes.c_uint64),
+        ("infinities", ctypes.c_uint64),
+        ("min", ctypes.c_float),
+        ("max", ctypes.c_float),
+        ("sum", ctypes.c_double),
+        ("sum_squares", ctypes.c_double),
+    ]
+
+
+_STATE = ctypes.POINTER(HistogramState)
+_PTR = ctypes.c_void_p
+_SIZE = ctypes.c_size_t
+_F64 = ctypes.POINTER(ctypes.c_double)
+
+# name -> (result, arguments); arrays are plain addresses.
+SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "dopt_abi_version": (ctypes.c_int32, []),
+    "dopt_build_info": (ctypes.c_char_p, []),
+    "dopt_last_error": (ctypes.c_char_p, []),
+    "dopt_set_threads": (ctypes.c_int32, [ctypes.c_int32]),
+    "dopt_histogram_init": (ctypes.c_int32, [_STATE, ctypes.c_int64]),
+    "dopt_histogram_update": (ctypes.c_int32, [_STATE, _PTR, _PTR, _SIZE]),
+    "dopt_histogram_update_many": (ctypes.c_int32, [_STATE, _PTR, _PTR, _PTR, _SIZE]),
+    "dopt_histogram_merge": (ctypes.c_int32, [_STATE, _PTR, _STATE, _PTR]),
+    "dopt_error_sums": (ctypes.c_int32, [_PTR, _PTR, _SIZE, _F64, _F64, _F64, _F64]),
+}
+
+
+class NativeLibraryError(RuntimeError):
+    """The library cannot be used, or refused a call; the text says why."""
+
+
+class NativeCore:
+    """``libdopt`` at ``path``. Raises NativeLibraryError when it is not the library this file was written for."""
+
+    backend = "native"
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._lib = ctypes.CDLL(path)
+            for name, (result, arguments) in SIGNATURES.items():
+                function = getattr(self._lib, name)
+                function.restype, function.argtypes = result, arguments
+        except (OSError, AttributeError) as error:
+            raise NativeLibraryError("%s cannot be loaded: %s" % (path, error)) from error
+        found = self._lib.dopt_abi_version()
+        if found != ABI_VERSION:
+            raise NativeLibraryError(
+                "%s has interface version %d, this dopt needs %d: run npm run build:native"
+                % (path, found, ABI_VERSION)
+            )
+        self.detail = path
+
+    def build_info(self) -> dict[str, Any]:
+        """Instruction set, compiler and thread count of the library."""
+        return json.loads(self._lib.dopt_build_info().decode())
+
+    def set_threads(self, threads: int) -> None:
+        """Threads used by ``HistogramSet.update``; 0 means one a processor."""
+        self._call("dopt_set_threads", threads)
+
+    def histograms(self, n: int, bins: int = DEFAULT_BINS) -> "HistogramSet":
+        """``n`` empty histograms of ``bins`` bins."""
+        return HistogramSet(self, n, bins)
+
+    def error_sums(self, a_address: int, b_address: int, count: int) -> tuple[float, float, float, float]:
+        """Sums of a², (a − b)², a·b and b² in double over two float32 arrays."""
+        sums = [ctypes.c_double() for _ in range(4)]
+        self._call("dopt_error_sums", a_address, b_address, count, *[ctypes.byref(s) for s in sums])
+        return tuple(s.value for s in sums)  # type: ignore[return-value]
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        if getattr(self._lib, name)(*arguments) != 0:
+            raise NativeLibraryError("%s: %s" % (name, self._lib.dopt_last_error().decode()))
+
+
+class HistogramSet:
+    """States and counts of ``n`` tensors, fed by address. Not for several threads at once."""
+
+    def __init__(self, core: NativeCore, n: int, bins: int) -> None:
+        import numpy as np
+
+        self._core = core
+        self._n = n
+        self._states = (HistogramState * n)()
+        self._counts = np.zeros((n, bins), dtype=np.uint64)
+        for state in self._states:
+            core._call("dopt_histogram_init", ctypes.byref(state), bins)
+        rows = self._counts.ctypes.data + np.arange(n, dtype=np.uint64) * np.uint64(8 * bins)
+        self._rows = rows.astype(np.uint64)
+        self._addresses = np.zeros(n, dtype=np.uint64)
+        self._sizes = np.zeros(n, dtype=np.uint64)
+
+    def update(self, chunks: Iterable[tuple[int, int, int]]) -> None:
+        """Adds ``(index, address, count)`` float32 arrays; an index may come more than once."""
+        filled: set[int] = set()
+        for index, address, count in chunks:
+            if not 0 <= index < self._n:
+                raise IndexError("histogram %d of a set of %d" % (index, self._n))
+            if index in filled:
+                self._flush()
+                filled.clear()
+            filled.add(index)
+            self._addresses[index] = address
+            self._sizes[index] = count
+        if filled:
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._core._call(
+                "dopt_histogram_update_many",
+                self._states,
+                self._rows.ctypes.data,
+                self._addresses.ctypes.data,
+                self._sizes.ctypes.data,
+                self._n,
+            )
+        finally:
+            self._sizes[:] = 0
+
+    def merge(self, other: "HistogramSet") -> None:
+        """Adds everything ``other`` has seen, tensor by tensor."""
+        if other is self or other._n != self._n:
+            raise ValueError("only another set of %d histograms can be merged" % self._n)
+        for i in range(self._n):
+            self._core._call(
+                "dopt_histogram_merge",
+                ctypes.byref(self._states[i]),
+                int(self._rows[i]),
+                ctypes.byref(other._states[i]),
+                int(other._rows[i]),
+            )
+
+    def states(self) -> list[dict[str, Any]]:
+        """One JSON-ready dict a tensor, as in statistics.json."""
+        return [
+            {
+                "count": s.count,
+                "zeros": s.zeros,
+                "nans": s.nans,
+                "infinities": s.infinities,
+                "min": s.min,
+                "max": s.max,
+                "sum": s.sum,
+                "sumSquares": s.sum_squares,
+                "histogram": {"base": s.base, "width": s.width, "bins": s.bins},
+            }
+            for s in self._states
+        ]
+
+    def counts(self) -> Any:
+        """A copy of the counts, uint64 [n, bins]."""
+        return self._counts.copy()
+
+    def restore(self, states: list[dict[str, Any]], counts: Any) -> None:
+        """Puts back what ``states()`` and ``counts()`` gave, for a run that goes on after an interruption."""
+        if len(states) != self._n or tuple(counts.shape) != self._counts.shape:
+            raise ValueError("states and counts belong to another set of histograms")
+        self._counts[:] = counts
+        for s, saved in zip(self._states, states):
+            grid = saved["histogram"]
+            if grid["bins"] != s.bins:
+                raise ValueError("saved histogram has %d bins, this set %d" % (grid["bins"], s.bins))
+            s.base, s.width = grid["base"], grid["width"]
+            for name in ("count", "zeros", "nans", "infinities", "min", "max", "sum"):
+                setattr(s, name, saved[name])
+            s.sum_squares = saved["sumSquares"]
+
+
+_core: NativeCore | NumpyCore | None = None
+
+
+def candidates() -> list[str]:
+    """Files ``load`` tries, in order. ``DOPT_NATIVE_LIB`` alone where it is set."""
+    override = os.environ.get("DOPT_NATIVE_LIB")
+    if override:
+        return [override]
+    name = "libdopt.dylib" if sys.platform == "darwin" else "libdopt.so"
+    return [str(Path(__file__).resolve().parents[2] / "native" / "build" / "lib" / name)]
+
+
+def load() -> NativeCore | NumpyCore:
+    """The native core, or the numpy one after a single warning on stderr. Kept for the life of the process."""
+    global _core
+    if _core is None:
+        reasons = []
+        for path in candidates():
+            try:
+                _core = NativeCore(path)
+                return _core
+            except NativeLibraryError as error:
+                reasons.append(str(error))
+        detail = "; ".join(reasons)
+        print("dopt: native core unavailable, using numpy (slower): %s" % detail, file=sys.stderr)
+        _core = NumpyCore(detail)
+    return _core
