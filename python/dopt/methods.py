@@ -20,7 +20,7 @@ METHODS = {
     "listSamples": "dopt.data.source:list_samples",
     "materialize": "dopt.data.materialize:materialize",
     "observe": "dopt.execute.observe:observe",
-    "correctBiases": "dopt.execute.correct:correct_biases",
+    "refine": "dopt.execute.refine:refine",
 }
 
 

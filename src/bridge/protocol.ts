@@ -180,37 +180,54 @@ export const METHODS = {
   ),
 
   /**
-   * Sequential layer-by-layer comparison of a float and a quantized model on cached activations; the executor behind
-   * bias correction. Walks `layers` in order and, for each, measures the mean error of its output per channel with
-   * everything before it quantized and corrected, adds it to the bias and goes on.
+   * Walks a float model and its quantized form layer by layer on cached activations; for each layer in turn takes the
+   * candidate range of its input with the least output error, and measures the bias shift that remains.
    */
-  correctBiases: method(
+  refine: method(
     z.strictObject({
       float: z.string(),
       quantized: z.string(),
       source: dataSourceSchema,
+      /** In topological order. */
       layers: z.array(
         z.strictObject({
           name: z.string(),
-          /** Tensor compared: pre-activation output of the layer in the float and in the quantized model. */
+          /** The layer's result before its activation function, in the float and in the quantized model. */
           floatOutput: z.string(),
           quantizedOutput: z.string(),
           /** Axis of the output channels in that tensor. */
           axis: z.number().int(),
-          /** float32 graph input or initializer of the quantized model that carries the bias, [channels]. */
-          bias: z.string(),
+          correctBias: z.boolean(),
+          /** Candidate parameters for the quantizer at the layer's input; null when they are settled. */
+          choice: z
+            .strictObject({
+              /** The layer's input behind its DequantizeLinear. */
+              tensor: z.string(),
+              /** Initializers `X/scale` and `X/zero_point` belong to this X, and to those that share them. */
+              quantizer: z.string(),
+              shared: z.array(z.string()),
+              dtype: z.enum(['uint8', 'int8', 'uint16', 'int16']),
+              candidates: z
+                .array(z.strictObject({ scale: z.number().positive(), zeroPoint: z.number().int() }))
+                .min(1),
+            })
+            .nullable(),
         }),
       ),
-      /** Where the corrected biases go (safetensors, by layer name). */
+      /** Where the bias shifts go: safetensors, float32 [channels] under the layer's name; absent means none. */
       out: z.string(),
       threads: z.number().int().positive(),
     }),
     z.strictObject({
-      biases: z.string(),
+      shifts: z.string(),
+      samples: z.number().int(),
       layers: z.array(
         z.strictObject({
           name: z.string(),
-          /** Mean squared error of the output before and after the shift, and mean square of the float output. */
+          /** Index of the candidate taken, and the mean squared output error of each. */
+          chosen: z.number().int().nullable(),
+          candidateErrors: z.array(z.number()),
+          /** Mean squared error of the output before and after the shift; mean square of the float output. */
           errorBefore: z.number(),
           errorAfter: z.number(),
           power: z.number(),

@@ -25,7 +25,9 @@ export const rewriteSchema = z.strictObject({
   /** node's output `index` is called `tensor` instead. */
   outputs: z.array(z.strictObject({ node: z.string(), index: z.number().int(), tensor: z.string() })),
   /** node's attributes become these. */
-  attributes: z.array(z.strictObject({ node: z.string(), attributes: z.record(z.string(), attributeSchema) })),
+  attributes: z.array(
+    z.strictObject({ node: z.string(), attributes: z.record(z.string(), attributeSchema) }),
+  ),
   addNodes: z.array(newNodeSchema),
   /** Extra graph outputs, float32 unless the tensor's type is known. */
   extraOutputs: z.array(z.string()),

@@ -118,7 +118,7 @@ export class SafetensorsFile {
     const [start, end] = entry.data_offsets;
     const bytes = readRange(this.path, this.dataStart + start, end - start);
     const array = ARRAYS[entry.dtype];
-    const data = new array(bytes.buffer, bytes.byteOffset, bytes.byteLength / array.BYTES_PER_ELEMENT);
+    const data = new array(bytes.buffer as ArrayBuffer, 0, bytes.byteLength / array.BYTES_PER_ELEMENT);
     return { data, shape: entry.shape };
   }
 

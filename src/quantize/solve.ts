@@ -1,0 +1,214 @@
+import type { Plan, QuantizerFormat } from '../config/plan.js';
+import type { TensorStatistics } from '../config/statistics.js';
+import { Bug } from '../errors.js';
+import type { Histogram, NativeCore } from '../native/index.js';
+import { channelView } from './algorithms/channel-view.js';
+import { type ConcatInput, tyingPays } from './algorithms/concat.js';
+import { type Calibration, candidateRanges, methodRange, type Range } from './algorithms/ranges.js';
+import { quantizeBias, weightScales } from './algorithms/weights.js';
+import type { Layer } from './layers.js';
+
+/** Parameters of one quantized activation. */
+export interface SolvedActivation {
+  tensor: string;
+  format: QuantizerFormat;
+  scale: number;
+  zeroPoint: number;
+  low: number;
+  high: number;
+  rule: string;
+  /** Expected squared error per element of this quantizer alone; null where nothing was observed. */
+  error: number | null;
+  /** Smallest and largest value met in calibration. */
+  seen: [number, number] | null;
+  /** The tensor whose parameters these are; itself unless shared or tied. */
+  root: string;
+}
+
+/** Integers of one layer with weights. */
+export interface SolvedLayer {
+  name: string;
+  integers: Int8Array;
+  scales: Float32Array;
+  /** Float bias, folded and corrected; null for a layer without one. */
+  bias: Float32Array | null;
+  /** int32 bias at s_x·s_w; null without a bias or when the layer's input is not quantized. */
+  quantizedBias: { integers: Int32Array; scales: Float32Array } | null;
+}
+
+export interface Observed {
+  statistics: TensorStatistics;
+  histogram: Histogram;
+}
+
+export interface ActivationSolution {
+  activations: Map<string, SolvedActivation>;
+  /** Further ranges worth trying per root tensor, the one in use first; only where there is a choice. */
+  candidates: Map<string, Range[]>;
+  /** What was decided for each concat, and why. */
+  concats: { node: string; tied: boolean; reason: string }[];
+}
+
+/**
+ * Scales and zero points of all activations.
+ *
+ * Order: fixed and observed ranges, ties of concats, then the tensors that share another's parameters.
+ */
+export function solveActivations(
+  core: NativeCore,
+  plan: Plan,
+  observed: ReadonlyMap<string, Observed>,
+  calibration: Calibration,
+): ActivationSolution {
+  const roots = shareRoots(plan);
+  const ranges = new Map<string, Range>();
+  const candidates = new Map<string, Range[]>();
+  const formats = new Map(plan.activations.map((activation) => [activation.tensor, activation.format]));
+
+  for (const { tensor, format, range } of plan.activations) {
+    if (range.kind === 'fixed') {
+      ranges.set(tensor, { low: range.low, high: range.high, rule: 'fixed', error: 0 });
+    } else if (range.kind === 'observed') {
+      const histogram = histogramOf(observed, tensor);
+      const all = calibration === 'auto' ? candidateRanges(core, histogram, format) : [];
+      const first =
+        all[0] ?? methodRange(core, histogram, format, calibration as Exclude<Calibration, 'auto'>);
+      ranges.set(tensor, first);
+      if (all.length > 1) candidates.set(tensor, all);
+    }
+  }
+
+  const concats = plan.concats.map(({ node, inputs, output }) => {
+    const members = [...new Set([...inputs, output].map((tensor) => roots.get(tensor)!))];
+    const decision = decideTie(core, plan, ranges, observed, members, output);
+    if (decision.tied) {
+      const [root, ...others] = members;
+      ranges.set(root!, decision.union);
+      for (const [tensor, at] of roots) if (others.includes(at)) roots.set(tensor, root!);
+      for (const member of members) candidates.delete(member);
+    }
+    return { node, tied: decision.tied, reason: decision.reason };
+  });
+
+  const activations = new Map(
+    plan.activations.map(({ tensor, format, range }) => {
+      const root = roots.get(tensor)!;
+      const chosen = ranges.get(root);
+      if (!chosen) throw new Bug(`no range for ${tensor}, which takes its parameters from ${root}`);
+      const seen = observed.get(tensor)?.statistics;
+      const solved: SolvedActivation = {
+        tensor,
+        format: formats.get(root) ?? format,
+        ...core.quantParams(chosen.low, chosen.high, format),
+        low: chosen.low,
+        high: chosen.high,
+        rule: root === tensor ? chosen.rule : `${range.kind === 'shared' ? 'shared' : 'tied'} with ${root}`,
+        error: seen && root === tensor ? chosen.error : null,
+        seen: seen ? [seen.min, seen.max] : null,
+        root,
+      };
+      return [tensor, solved] as const;
+    }),
+  );
+  return { activations, candidates, concats };
+}
+
+/** For each activation the tensor at the end of its chain of shared parameters. */
+function shareRoots(plan: Plan): Map<string, string> {
+  const rules = new Map(plan.activations.map((activation) => [activation.tensor, activation.range]));
+  const rootOf = (tensor: string, depth = 0): string => {
+    const rule = rules.get(tensor);
+    if (!rule || depth > rules.size) throw new Bug(`${tensor} shares parameters in a circle or with nothing`);
+    return rule.kind === 'shared' ? rootOf(rule.with, depth + 1) : tensor;
+  };
+  return new Map(plan.activations.map(({ tensor }) => [tensor, rootOf(tensor)]));
+}
+
+interface TieDecision {
+  tied: boolean;
+  union: Range;
+  reason: string;
+}
+
+/** Whether the members of one concat (its inputs and its output, by root) take one quantizer. */
+function decideTie(
+  core: NativeCore,
+  plan: Plan,
+  ranges: ReadonlyMap<string, Range>,
+  observed: ReadonlyMap<string, Observed>,
+  members: readonly string[],
+  output: string,
+): TieDecision {
+  const list = members.map((member) => ranges.get(member)!);
+  const union: Range = {
+    low: Math.min(...list.map((range) => range.low)),
+    high: Math.max(...list.map((range) => range.high)),
+    rule: 'concat',
+    error: 0,
+  };
+  const plans = new Map(plan.activations.map((activation) => [activation.tensor, activation]));
+  if (members.some((member) => plans.get(member)?.range.kind === 'fixed')) {
+    return { tied: false, union, reason: 'one of them has a fixed range' };
+  }
+  const format = plans.get(members[0]!)!.format;
+  const inputs = members
+    .filter((member) => member !== output)
+    .map((member): ConcatInput => {
+      const { statistics, histogram } = observed.get(member)!;
+      const own = ranges.get(member)!;
+      return {
+        range: own,
+        count: statistics.count,
+        power: statistics.sumSquares,
+        ownError: own.error,
+        unionError: core.rangeError(histogram, union.low, union.high, format),
+        readElsewhere: readElsewhere(plan, member, output),
+      };
+    });
+  const at = ranges.get(output) ?? union;
+  const outputStep = core.quantParams(at.low, at.high, format).scale;
+  const outputHistogram = observed.get(output)?.histogram;
+  union.error = outputHistogram ? core.rangeError(outputHistogram, union.low, union.high, format) : 0;
+  return { ...tyingPays(inputs, union, outputStep), union };
+}
+
+/** Whether a quantized group other than the concat producing `output` reads the tensor. */
+function readElsewhere(plan: Plan, tensor: string, output: string): boolean {
+  return plan.groups.some((group) => group.output !== output && group.inputs.includes(tensor));
+}
+
+function histogramOf(observed: ReadonlyMap<string, Observed>, tensor: string): Histogram {
+  const found = observed.get(tensor);
+  if (!found) throw new Bug(`calibration did not observe ${tensor}`);
+  return found.histogram;
+}
+
+/**
+ * Integers for all layers with weights.
+ * @param shifts bias corrections by layer name, added to the float biases
+ */
+export function solveLayers(
+  core: NativeCore,
+  layers: readonly Layer[],
+  activations: ReadonlyMap<string, SolvedActivation>,
+  shifts: ReadonlyMap<string, Float32Array>,
+): Map<string, SolvedLayer> {
+  return new Map(
+    layers.map((layer) => {
+      const shift = shifts.get(layer.name);
+      const bias = layer.bias?.values.map((b, c) => b + (shift?.[c] ?? 0)) ?? null;
+      const inputScale = activations.get(layer.input)?.scale;
+      const view = channelView(layer.shape, layer.plan.axis);
+      const absmax = core.channelAbsmax(layer.weight, view);
+      const scales = weightScales(absmax, layer.plan.format.bits, inputScale ? bias : null, inputScale ?? 1);
+      const solved: SolvedLayer = {
+        name: layer.name,
+        integers: core.quantizeI8Channels(layer.weight, view, scales),
+        scales,
+        bias,
+        quantizedBias: bias && inputScale ? quantizeBias(bias, scales, inputScale) : null,
+      };
+      return [layer.name, solved];
+    }),
+  );
+}
