@@ -1,0 +1,26 @@
+import type { Plan } from '../config/plan.js';
+import { type Statistics, statisticsSchema } from '../config/statistics.js';
+import { Bug } from '../errors.js';
+import { readJson, SafetensorsFile } from '../graph/safetensors.js';
+import type { Observed } from './solve.js';
+
+/** Tensors whose values calibration must see: all that take their range from data, and what concats compare. */
+export function tensorsToObserve(plan: Plan): string[] {
+  const observed = plan.activations.filter(({ range }) => range.kind !== 'shared').map(({ tensor }) => tensor);
+  return [...new Set([...observed, ...plan.concats.flatMap(({ inputs, output }) => [...inputs, output])])];
+}
+
+/** What the observe stage wrote, tensor by tensor, with histograms in the form that the native core takes. */
+export function loadObserved(
+  statisticsPath: string,
+  histogramsPath: string,
+): { statistics: Statistics; observed: Map<string, Observed> } {
+  const statistics = statisticsSchema.parse(readJson(statisticsPath));
+  const file = SafetensorsFile.open(histogramsPath);
+  const observed = statistics.tensors.map((tensor): [string, Observed] => {
+    const counts = file.get(tensor.tensor)?.data;
+    if (!(counts instanceof BigUint64Array)) throw new Bug(`${histogramsPath} has no counts for ${tensor.tensor}`);
+    return [tensor.tensor, { statistics: tensor, histogram: { ...tensor, ...tensor.histogram, counts } }];
+  });
+  return { statistics, observed: new Map(observed) };
+}
