@@ -1,0 +1,1 @@
+"""Samples: finding them, reading them, turning pictures into tensors. Importing it loads nothing heavy."""
