@@ -1,0 +1,151 @@
+import { mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { EnvironmentError } from '../errors.js';
+import { withFileLock } from './file-lock.js';
+import {
+  findInterpreter,
+  type Interpreter,
+  machinePlaces,
+  type Places,
+  type Trial,
+  tryInterpreter,
+} from './interpreters.js';
+import {
+  type EnvironmentKind,
+  environmentDigest,
+  type Lock,
+  minorOf,
+  PROFILE_SPECS,
+  type Profile,
+} from './profiles.js';
+import { type Environment, readEnvironments, usable } from './stamps.js';
+import { systemEnvironment } from './system-environment.js';
+import { buildVenv } from './venv.js';
+
+export type { Environment } from './stamps.js';
+
+export interface EnsureOptions {
+  /** One line at a time of what is being done. */
+  onProgress?: (line: string) => void;
+  /** Interpreter to use instead of DOPT_PYTHON and the search. */
+  python?: string;
+  /** Make the environment anew even when it is there. */
+  force?: boolean;
+  /** Look for the best interpreter again instead of taking the environment that is there. */
+  refresh?: boolean;
+  /** Where interpreters are looked for; tests pass their own. */
+  places?: Places;
+}
+
+/** Folder that holds the environments: $DOPT_HOME/envs, by default ~/.cache/dopt/envs. */
+export function environmentsFolder(): string {
+  return join(resolve(process.env.DOPT_HOME || join(homedir(), '.cache/dopt')), 'envs');
+}
+
+/**
+ * The Python environment of a profile, made on first need.
+ *
+ * A finished environment is found by its stamp, without starting Python. Rejects with EnvironmentError:
+ * PYTHON_NOT_FOUND (with everything that was tried), ENV_VENV_FAILED, ENV_INSTALL_FAILED, ENV_SYSTEM_INCOMPLETE.
+ */
+export async function ensureEnvironment(
+  profile: Profile,
+  kind: EnvironmentKind = 'venv',
+  options: EnsureOptions = {},
+): Promise<Environment> {
+  const places = options.places ?? machinePlaces(options.python ?? (process.env.DOPT_PYTHON || undefined));
+  if (kind === 'system') return systemEnvironment(profile, places);
+  if (!options.force && !options.refresh) {
+    const ready = await findReady(profile, places.named);
+    if (ready) return ready;
+  }
+  const { locks } = PROFILE_SPECS[profile];
+  const { found, tried } = await findInterpreter(
+    locks.map((lock) => lock.minor),
+    places,
+    tryInterpreter,
+  );
+  if (found === null) throw notFound(profile, locks, tried, places);
+  const lock = locks.find(({ minor }) => minor === minorOf(found.version))!;
+  return make(profile, lock, found, options);
+}
+
+/** A finished environment of the locks as they are now, the best lock first; undefined when there is none. */
+export async function findReady(
+  profile: Profile,
+  named: string | undefined,
+): Promise<Environment | undefined> {
+  const present = (await readEnvironments(environmentsFolder())).filter(
+    (environment) => environment.profile === profile && usable(environment),
+  );
+  for (const lock of PROFILE_SPECS[profile].locks) {
+    for (const environment of present) {
+      if (named !== undefined && environment.interpreter !== named) continue;
+      const { python } = environment.versions;
+      if (minorOf(python ?? '') !== lock.minor) continue;
+      if ((await environmentDigest(lock, python!)) === environment.digest) return environment;
+    }
+  }
+  return undefined;
+}
+
+async function make(
+  profile: Profile,
+  lock: Lock,
+  interpreter: Interpreter,
+  options: EnsureOptions,
+): Promise<Environment> {
+  const say = options.onProgress ?? (() => {});
+  const folder = environmentsFolder();
+  const digest = await environmentDigest(lock, interpreter.version);
+  const root = join(folder, `${profile}-${digest}`);
+  await mkdir(folder, { recursive: true }).catch((cause) => {
+    throw new EnvironmentError(
+      'ENV_FOLDER',
+      `Cannot make the folder ${folder}: ${(cause as Error).message}.`,
+      {
+        place: folder,
+        cause,
+        suggestions: ['Set DOPT_HOME to a folder that you can write to.'],
+      },
+    );
+  });
+  const asked = Date.now();
+  return withFileLock(
+    `${root}.lock`,
+    async () => {
+      const present = (await readEnvironments(folder)).find((one) => one.root === root && usable(one));
+      // With --force, one that another process finished while this one waited is new enough.
+      if (present && (!options.force || present.createdAt > asked)) return present;
+      if (lock.notice !== null) say(lock.notice);
+      return buildVenv({ profile, lock, interpreter, digest, root, say });
+    },
+    {
+      onWait: (owner) =>
+        say(`Waiting for process ${owner ?? 'unknown'}, which is making the same environment.`),
+    },
+  );
+}
+
+function notFound(profile: Profile, locks: Lock[], tried: Trial[], places: Places): EnvironmentError {
+  const minors = locks.map((lock) => lock.minor).join(' or ');
+  const lines = tried.map(({ path, from, reason }) => `  ${path} (${from}): ${reason}`);
+  const looked = `PATH${places.versionFolders.map((folder) => `, ${folder}`).join('')}`;
+  return new EnvironmentError(
+    'PYTHON_NOT_FOUND',
+    `The ${profile} profile needs Python ${minors}, and no interpreter fits. Tried:\n` +
+      (lines.length > 0 ? lines.join('\n') : `  nothing: there is no Python in ${looked}`),
+    {
+      expected: `Python ${minors} with the venv module`,
+      suggestions: [
+        ...(places.named === undefined
+          ? []
+          : ['Unset DOPT_PYTHON to search for an interpreter, or point it elsewhere.']),
+        `Install Python ${locks[0]!.minor} (Ubuntu 22.04: apt install python3.10 python3.10-venv; else: pyenv install 3.10).`,
+        `Name an interpreter: DOPT_PYTHON=/path/to/python${locks[0]!.minor}.`,
+        'Use an interpreter of your own that has onnx and onnxruntime: --env system.',
+      ],
+    },
+  );
+}

@@ -1,0 +1,75 @@
+import { Bug, type DoptError, EnvironmentError, EXIT, ExternalError, UserError } from '../errors.js';
+import type { PythonError } from './protocol.js';
+
+/** What Python itself said; the cause of the error that the user sees, kept for the log. */
+export class PythonFailure extends Error {
+  override readonly name = 'PythonFailure';
+  /** Python's traceback, or '' when the process died without one. */
+  readonly traceback: string;
+  /** Last 64 KiB that the process printed. */
+  readonly output: string;
+
+  constructor(message: string, traceback: string, output: string) {
+    super(message);
+    this.traceback = traceback;
+    this.output = output;
+  }
+}
+
+/** The error for an error envelope: one of the four kinds, with Python's code, place and suggestions. */
+export function fromEnvelope(method: string, error: PythonError, output = ''): DoptError {
+  if (error.code === 'CANCELLED') return interrupted(method);
+  const cause = new PythonFailure(`${error.type}: ${error.message}`, error.traceback, output);
+  const suggestions = error.suggestions.length > 0 ? { suggestions: error.suggestions } : {};
+  const details = { cause, ...suggestions, ...(error.place === null ? {} : { place: error.place }) };
+  switch (error.kind) {
+    case 'user':
+      return new UserError(error.code, error.message, details);
+    case 'environment':
+      return new EnvironmentError(error.code, error.message, details);
+    case 'external':
+      return new ExternalError(error.code, `Python failed in ${method}: ${error.message}`, details);
+    case 'bug':
+      return new Bug(`${error.code} in ${method}: ${error.message}`, details);
+  }
+}
+
+/** Work that was stopped on request: exit code 75, what is finished is kept. */
+export function interrupted(method: string): DoptError {
+  return new UserError('INTERRUPTED', `${method} was interrupted.`, {
+    exitCode: EXIT.interrupted,
+    suggestions: ['Finished stages are kept: repeat the command with --resume.'],
+  });
+}
+
+/** A Python process that ended although nobody asked it to. `lastLines` and `output` are what it printed. */
+export function died(
+  method: string,
+  status: { exitCode: number | null; signal: NodeJS.Signals | null },
+  printed: { lastLines: string; output: string },
+): DoptError {
+  const how = status.signal === null ? `with exit code ${status.exitCode}` : `by ${status.signal}`;
+  const message = `Python ended ${how} during ${method}.`;
+  const memory = 'The system may have run out of memory: close other programs or use smaller samples.';
+  return new ExternalError('PYTHON_DIED', message, {
+    ...(printed.lastLines === '' ? {} : { found: printed.lastLines }),
+    cause: new PythonFailure(message, '', printed.output),
+    suggestions: [
+      ...(status.signal === 'SIGKILL' ? [memory] : []),
+      'Finished stages are kept: repeat the command with --resume.',
+      'Run `dopt env doctor` to check the Python environment.',
+    ],
+  });
+}
+
+/** An interpreter that could not be started at all. */
+export function notStarted(python: string, cause: Error): DoptError {
+  return new EnvironmentError('PYTHON_NOT_STARTED', `Cannot start Python at ${python}: ${cause.message}.`, {
+    place: python,
+    cause,
+    suggestions: [
+      'Run `dopt env doctor` to see which interpreters are there.',
+      'Make the environment anew: `dopt env create --force`.',
+    ],
+  });
+}

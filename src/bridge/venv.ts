@@ -1,0 +1,163 @@
+import { readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { EnvironmentError } from '../errors.js';
+import { childEnvironment } from './child-environment.js';
+import { isRunning } from './file-lock.js';
+import type { Interpreter } from './interpreters.js';
+import { OutputTail } from './output-tail.js';
+import { type Lock, lockPath, type Profile } from './profiles.js';
+import { PythonFailure } from './python-errors.js';
+import { PythonRuntime } from './runtime.js';
+import { type Environment, writeStamp } from './stamps.js';
+
+export interface VenvPlan {
+  profile: Profile;
+  lock: Lock;
+  interpreter: Interpreter;
+  digest: string;
+  /** Final place. */
+  root: string;
+  say: (line: string) => void;
+}
+
+/**
+ * Makes a virtual environment from a lock file. It is built in a folder beside its final place and gets its name when
+ * it is complete, so a killed build leaves nothing that could be taken for an environment.
+ */
+export async function buildVenv(plan: VenvPlan): Promise<Environment> {
+  const { profile, interpreter, root, say } = plan;
+  await sweep(root);
+  const building = `${root}.tmp-${process.pid}`;
+  try {
+    say(`Making the ${profile} environment with Python ${interpreter.version} (${interpreter.path}).`);
+    await step(interpreter.path, ['-m', 'venv', building], () => {}, venvFailed(interpreter));
+    const python = join(building, 'bin', 'python');
+    await step(python, pipArguments(plan.lock), (line) => say(shorten(line)), installFailed(plan.lock));
+    say('Checking the packages.');
+    const { python: version, packages } = await probe(python);
+    const environment: Environment = {
+      profile,
+      kind: 'venv',
+      python: join(root, 'bin', 'python'),
+      versions: { python: version, ...packages },
+      digest: plan.digest,
+      root,
+      how: `Python ${interpreter.version}, found as ${interpreter.from} (${interpreter.path})`,
+      interpreter: interpreter.path,
+      createdAt: Date.now(),
+    };
+    await writeStamp(building, environment);
+    await moveInto(building, root);
+    say(`The ${profile} environment is ready: ${root}`);
+    return environment;
+  } finally {
+    await rm(building, { recursive: true, force: true });
+  }
+}
+
+const pipArguments = (lock: Lock): string[] => [
+  ...['-m', 'pip', 'install', '--require-hashes', '--only-binary', ':all:', '--no-deps'],
+  ...['--no-input', '--disable-pip-version-check', '--progress-bar', 'off'],
+  ...['--requirement', lockPath(lock)],
+];
+
+/** What pip prints about one package, without digests and paths. */
+function shorten(line: string): string {
+  return line
+    .replace(/\(from -r .*?\)/, '')
+    .slice(0, 120)
+    .trimEnd();
+}
+
+const PIP_LINES = /^\s*(Collecting|Downloading|Installing|Successfully)/;
+
+async function probe(python: string): Promise<{ python: string; packages: Record<string, string> }> {
+  await using runtime = new PythonRuntime({ python, kind: 'venv' });
+  return runtime.invoke('probe', {});
+}
+
+/** Puts the finished folder in its place; one that was there goes aside first, so the place is never half-filled. */
+async function moveInto(from: string, to: string): Promise<void> {
+  const aside = `${to}.old-${process.pid}`;
+  await rename(to, aside).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  await rename(from, to);
+  await rm(aside, { recursive: true, force: true });
+}
+
+/** Removes what killed builds of the same environment left. */
+async function sweep(root: string): Promise<void> {
+  const prefix = basename(root);
+  for (const name of await readdir(dirname(root))) {
+    const owner = name.startsWith(prefix) ? /\.(?:tmp|old)-(\d+)$/.exec(name)?.[1] : undefined;
+    if (owner !== undefined && !isRunning(Number(owner))) {
+      await rm(join(dirname(root), name), { recursive: true, force: true });
+    }
+  }
+}
+
+type StepError = (lastLines: string, cause: PythonFailure) => EnvironmentError;
+
+/** Runs one command of the build, line by line; a failure becomes `failed` with the last lines that it printed. */
+async function step(
+  command: string,
+  args: string[],
+  onLine: (line: string) => void,
+  failed: StepError,
+): Promise<void> {
+  const { execa } = await import('execa');
+  const tail = new OutputTail();
+  const child = execa(command, args, {
+    env: childEnvironment({ extra: { PYTHONPATH: '' } }),
+    extendEnv: false,
+    stdin: 'ignore',
+    all: true,
+    buffer: false,
+    reject: false,
+  });
+  const lines = createInterface({ input: child.all as unknown as Readable });
+  lines.on('line', (line) => {
+    tail.push(Buffer.from(`${line}\n`));
+    if (PIP_LINES.test(line)) onLine(line);
+  });
+  const result = await child;
+  lines.close();
+  if (!result.failed) return;
+  const reason =
+    child.pid === undefined ? (result.shortMessage ?? 'it cannot be started') : tail.lastLines(8);
+  throw failed(reason, new PythonFailure(result.shortMessage ?? command, '', tail.text()));
+}
+
+const venvFailed =
+  (interpreter: Interpreter): StepError =>
+  (found, cause) =>
+    new EnvironmentError(
+      'ENV_VENV_FAILED',
+      `Python ${interpreter.version} (${interpreter.path}) could not make a virtual environment.`,
+      {
+        place: interpreter.path,
+        found,
+        cause,
+        suggestions: [
+          'Debian and Ubuntu ship the module apart: apt install python3-venv (or python3.10-venv).',
+          'Check that the disk has about 250 MB left, or set DOPT_HOME to another place.',
+        ],
+      },
+    );
+
+const installFailed =
+  (lock: Lock): StepError =>
+  (found, cause) =>
+    new EnvironmentError('ENV_INSTALL_FAILED', 'The Python packages could not be installed.', {
+      place: lockPath(lock),
+      found,
+      cause,
+      suggestions: [
+        'Check the network, or the index and proxy that pip is configured with (pip config list).',
+        'Check that the disk has about 250 MB left, or set DOPT_HOME to another place.',
+        'Use an interpreter of your own that has the packages: --env system.',
+      ],
+    });
