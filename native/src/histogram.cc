@@ -50,12 +50,15 @@ namespace {
 // Doublings from one width to the other; bin indices have fewer than 63 bits, so more shift the same.
 int doublings(double from, double to) { return std::min(std::ilogb(to) - std::ilogb(from), 63); }
 
-constexpr size_t kTables = 4;  // interleaved, so that runs of equal values do not wait for one another's store
+// Two interleaved tables, so that runs of equal values do not wait for one another's store, of 16 bits, so that they
+// and a block stay in the first-level cache.
+constexpr size_t kTables = 2;
+constexpr uint64_t kFullTables = kTables * 65535 - kBlock;  // pending values from which a cell could overflow
 
 // Working memory of one thread, kept between calls.
 struct Scratch {
-  std::vector<uint32_t> tables;   // zero between uses; kTables of bins + kLanes
-  std::vector<uint64_t> moved;    // bins
+  std::vector<uint16_t> tables;  // zero between uses; kTables of bins + kLanes
+  std::vector<uint64_t> moved;   // bins
   alignas(64) uint32_t slots[kBlock];
   alignas(64) float clean[kBlock];
 
@@ -93,59 +96,70 @@ void widen(dopt_histogram* s, uint64_t* counts, float min, float max, uint64_t* 
   s->max = max + 0.0f;
 }
 
+// A function of its own: with the tables' address in thread-local storage the compiler would look it up in each round.
+[[gnu::noinline]] void tally(const uint32_t* slots, size_t n, uint16_t* even, size_t stride) {
+  uint16_t* odd = even + stride;
+  size_t i = 0;
+  for (; i + 2 <= n; i += 2) {
+    ++even[slots[i]];
+    ++odd[slots[i + 1]];
+  }
+  if (i < n) ++even[slots[i]];
+}
+
 // One tensor being added to one state.
 class Update {
  public:
-  Update(dopt_histogram* state, uint64_t* counts, Scratch& scratch, size_t n)
-      : state_(state), counts_(counts), scratch_(scratch), stride_(static_cast<size_t>(state->bins) + kLanes),
-        // Emptying a table costs a pass over its bins: short tensors fill one only.
-        tables_(n < 8 * static_cast<size_t>(state->bins) ? 1 : kTables) {}
+  Update(dopt_histogram* state, uint64_t* counts, Scratch& scratch)
+      : state_(state), counts_(counts), scratch_(scratch), stride_(static_cast<size_t>(state->bins) + kLanes) {}
 
+  // n <= kBlock.
   void block(const float* x, size_t n) {
     BlockStats stats;
     kernels().block_stats(x, n, &stats);
+    size_t replaced = 0;
     if (stats.nonfinite) {
-      x = without_nonfinite(x, n, &stats);
+      replaced = replace_nonfinite(x, n, &stats);
+      x = scratch_.clean;
     }
+    if (replaced == n) return;
+    const bool first = state_->count == 0;
+    state_->count += n - replaced;
+    state_->zeros -= replaced;  // they are counted as zeros below
     state_->sum += stats.sum;
     state_->sum_squares += stats.sum_squares;
-    state_->zeros += stats.zeros - replaced_;
-    const uint64_t finite = n - replaced_;
-    replaced_ = 0;
-    if (finite == 0) return;
-    const bool first = state_->count == 0;
-    state_->count += finite;
     if (first || stats.min < state_->min || stats.max > state_->max) {
       flush();
       widen(state_, counts_, first ? stats.min : std::min(stats.min, state_->min),
             first ? stats.max : std::max(stats.max, state_->max), scratch_.moved.data());
     }
-    if (state_->width == 0.0) return;  // zeros only so far
+    if (state_->width == 0.0) {  // zeros only so far
+      state_->zeros += n;
+      return;
+    }
     kernels().bin_slots(x, n, static_cast<float>(1.0 / state_->width), static_cast<int32_t>(state_->base),
                         static_cast<int32_t>(state_->bins), scratch_.slots);
-    tally(n);
+    tally(scratch_.slots, n, scratch_.tables.data(), stride_);
+    pending_ += n;
+    if (pending_ > kFullTables) flush();
   }
 
   // Adds the tables to the counts and empties them.
   void flush() {
     if (pending_ == 0) return;
-    uint32_t* table = scratch_.tables.data();
+    uint16_t *even = scratch_.tables.data(), *odd = even + stride_;
     const size_t bins = stride_ - kLanes;
-    if (tables_ == 1) {
-      for (size_t k = 0; k < bins; ++k) counts_[k] += table[k];
-    } else {
-      for (size_t k = 0; k < bins; ++k) {
-        counts_[k] += uint64_t{table[k]} + table[stride_ + k] + table[2 * stride_ + k] + table[3 * stride_ + k];
-      }
-    }
-    std::memset(table, 0, tables_ * stride_ * sizeof *table);
+    for (size_t k = 0; k < bins; ++k) counts_[k] += uint32_t{even[k]} + odd[k];
+    for (size_t k = bins; k < stride_; ++k) state_->zeros += uint32_t{even[k]} + odd[k];
+    std::memset(even, 0, kTables * stride_ * sizeof *even);
     pending_ = 0;
   }
 
  private:
   // Copies x with 0 for NaN and infinities, counts those, and computes the block's figures again.
-  const float* without_nonfinite(const float* x, size_t n, BlockStats* stats) {
+  size_t replace_nonfinite(const float* x, size_t n, BlockStats* stats) {
     float min = INFINITY, max = -INFINITY;
+    size_t replaced = 0;
     for (size_t i = 0; i < n; ++i) {
       const bool finite = std::isfinite(x[i]);
       scratch_.clean[i] = finite ? x[i] : 0.0f;
@@ -153,46 +167,27 @@ class Update {
         min = std::min(min, x[i]);
         max = std::max(max, x[i]);
       } else {
-        ++replaced_;
+        ++replaced;
         ++(std::isnan(x[i]) ? state_->nans : state_->infinities);
       }
     }
     kernels().block_stats(scratch_.clean, n, stats);
     stats->min = min;
     stats->max = max;
-    return scratch_.clean;
-  }
-
-  void tally(size_t n) {
-    const uint32_t* slots = scratch_.slots;
-    uint32_t* t0 = scratch_.tables.data();
-    size_t i = 0;
-    if (tables_ != 1) {
-      uint32_t *t1 = t0 + stride_, *t2 = t1 + stride_, *t3 = t2 + stride_;
-      for (; i + 4 <= n; i += 4) {
-        ++t0[slots[i]];
-        ++t1[slots[i + 1]];
-        ++t2[slots[i + 2]];
-        ++t3[slots[i + 3]];
-      }
-    }
-    for (; i < n; ++i) ++t0[slots[i]];
-    pending_ += n;
-    if (pending_ > (uint64_t{1} << 31)) flush();
+    return replaced;
   }
 
   dopt_histogram* state_;
   uint64_t* counts_;
   Scratch& scratch_;
-  size_t stride_, tables_;
+  size_t stride_;
   uint64_t pending_ = 0;
-  uint32_t replaced_ = 0;
 };
 
 void update(dopt_histogram* state, uint64_t* counts, const float* x, size_t n) {
   Scratch& work = scratch();
   work.prepare(state->bins);
-  Update update(state, counts, work, n);
+  Update update(state, counts, work);
   for (size_t i = 0; i < n; i += kBlock) update.block(x + i, std::min(kBlock, n - i));
   update.flush();
 }

@@ -16,7 +16,6 @@ constexpr size_t kBlock = 2048;  // elements between two additions into the runn
 struct BlockStats {
   float min, max;      // of all values; unspecified when `nonfinite`
   bool nonfinite;      // at least one NaN or infinity; then sums are unspecified too
-  uint32_t zeros;
   double sum, sum_squares;
 };
 
