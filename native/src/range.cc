@@ -1,0 +1,192 @@
+#include "range.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+
+#include "histogram.h"
+#include "status.h"
+
+namespace dopt {
+
+dopt_status check_format(const Format& f) noexcept {
+  DOPT_REQUIRE(f.bits >= 2 && f.bits <= 16, "bits is %d, expected 2 to 16", f.bits);
+  DOPT_REQUIRE((f.is_signed == 0 || f.is_signed == 1) && (f.symmetric == 0 || f.symmetric == 1),
+               "is_signed %d and symmetric %d must be 0 or 1", f.is_signed, f.symmetric);
+  DOPT_REQUIRE(!f.symmetric || f.is_signed, "a symmetric format is signed");
+  return DOPT_OK;
+}
+
+Quantizer quantizer_of(double low, double high, const Format& format) noexcept {
+  low = std::min(low, 0.0);
+  high = std::max(high, 0.0);
+  const int32_t levels = (int32_t{1} << format.bits) - 1;
+  const int32_t qmin = format.is_signed ? -(levels + 1) / 2 : 0;
+  const double steps = format.symmetric ? levels / 2 : levels;
+  const double span = format.symmetric ? std::max(-low, high) : high - low;
+  if (span == 0.0) {
+    return {1.0f, 0, format.symmetric ? -(levels / 2) : qmin, qmin + levels};
+  }
+  const float scale = std::max(static_cast<float>(span / steps), FLT_MIN);
+  if (format.symmetric) return {scale, 0, -(levels / 2), levels / 2};
+  const double zero = std::nearbyint(qmin - low / static_cast<double>(scale));
+  const int32_t zero_point = static_cast<int32_t>(std::min(std::max(zero, double(qmin)), double(qmin + levels)));
+  return {scale, zero_point, qmin - zero_point, qmin + levels - zero_point};
+}
+
+Distribution distribution_of(const dopt_histogram& state, const uint64_t* counts) {
+  Distribution d;
+  d.total = static_cast<double>(state.count);
+  d.min = state.min;
+  d.max = state.max;
+  int64_t first = 0, last = state.bins;
+  while (first < last && counts[first] == 0) ++first;
+  while (last > first && counts[last - 1] == 0) --last;
+  if (first == last) return d;
+  d.counts.assign(counts + first, counts + last);
+  d.edges.reserve(d.counts.size() + 1);
+  for (int64_t k = first; k <= last; ++k) {
+    const double edge = static_cast<double>(state.base + k) * state.width;
+    d.edges.push_back(std::min(std::max(edge, d.min), d.max));
+  }
+  return d;
+}
+
+dopt_status check_sweep(const dopt_histogram* state, const uint64_t* counts, const double* low, const double* high,
+                        const double* error) noexcept {
+  if (const dopt_status bad = check_state(state, "state")) return bad;
+  DOPT_REQUIRE(counts != nullptr, "counts is NULL");
+  DOPT_REQUIRE(low != nullptr && high != nullptr && error != nullptr, "an output is NULL");
+  return DOPT_OK;
+}
+
+namespace {
+
+// Candidates are multiplied up, not computed by exp2, so that every build and the TypeScript twin try the same ones.
+constexpr double kStep = 0.95760328069857365;  // 2^(-1/16)
+constexpr int kCandidates = 128;               // down to 2^-8 of the extreme, and zero
+constexpr int kRounds = 4;                     // of each end in turn; two are the rule
+constexpr int kFiner = 8;                      // subdivisions of a step, on both sides, in each of two refinements
+
+class Search {
+ public:
+  Search(double min, double max, bool symmetric, const RangeCost& cost) : symmetric_(symmetric), cost_(cost) {
+    min_ = std::min(min, 0.0);
+    max_ = std::max(max, 0.0);
+    if (symmetric) {
+      max_ = std::max(-min_, max_);
+      min_ = -max_;
+    }
+    best_ = {min_, max_, cost_(min_, max_)};
+  }
+
+  Range run() {
+    if (min_ == max_) return best_;
+    double ratio = kStep;
+    for (int j = 1; j < kCandidates; ++j, ratio *= kStep) attempt(min_ * ratio, max_ * ratio);
+    if (!symmetric_ && min_ < 0.0 && max_ > 0.0) {
+      for (int round = 0; round < kRounds; ++round) {
+        const double before = best_.cost;
+        sweep_ends();
+        if (!(best_.cost < before)) break;
+      }
+    }
+    double step = 1.0 / kStep - 1.0;
+    for (int pass = 0; pass < 2; ++pass, step /= kFiner) refine(step / kFiner);
+    return best_;
+  }
+
+ private:
+  void attempt(double low, double high) {
+    const double cost = cost_(low, high);
+    if (cost < best_.cost) best_ = {low, high, cost};
+  }
+
+  void sweep_ends() {
+    const double low = best_.low;
+    double ratio = 1.0;
+    for (int j = 0; j < kCandidates; ++j, ratio *= kStep) attempt(low, max_ * ratio);
+    attempt(low, 0.0);
+    const double high = best_.high;
+    ratio = 1.0;
+    for (int j = 0; j < kCandidates; ++j, ratio *= kStep) attempt(min_ * ratio, high);
+    attempt(0.0, high);
+  }
+
+  // Scales the ends by 1 ± i * step around the best so far: both for a symmetric range, else one after the other.
+  void refine(double step) {
+    const double high = best_.high, low = best_.low;
+    for (int i = -kFiner; i <= kFiner; ++i) {
+      const double end = std::min(high * (1.0 + i * step), max_);
+      attempt(symmetric_ ? -end : best_.low, end);
+    }
+    if (symmetric_) return;
+    for (int i = -kFiner; i <= kFiner; ++i) attempt(std::max(low * (1.0 + i * step), min_), best_.high);
+  }
+
+  bool symmetric_;
+  const RangeCost& cost_;
+  double min_, max_;
+  Range best_;
+};
+
+// Value below which `target` of all values lie, zeros at 0.
+double quantile(const Distribution& d, double zeros, double target) {
+  double seen = 0.0;
+  bool past_zero = false;
+  for (size_t i = 0; i < d.size(); ++i) {
+    if (!past_zero && d.edges[i] >= 0.0) {
+      past_zero = true;
+      seen += zeros;
+      if (seen >= target) return 0.0;
+    }
+    if (seen + d.counts[i] >= target && d.counts[i] > 0.0) {
+      const double share = std::max(0.0, (target - seen) / d.counts[i]);
+      return d.edges[i] + share * (d.edges[i + 1] - d.edges[i]);
+    }
+    seen += d.counts[i];
+  }
+  return past_zero ? d.max : 0.0;
+}
+
+}  // namespace
+
+Range search_range(double min, double max, bool symmetric, const RangeCost& cost) {
+  return Search(min, max, symmetric, cost).run();
+}
+
+}  // namespace dopt
+
+extern "C" {
+
+dopt_status dopt_quant_params(double low, double high, int32_t bits, int32_t is_signed, int32_t symmetric,
+                              float* scale, int32_t* zero_point) {
+  return dopt::guarded([&]() -> dopt_status {
+    const dopt::Format format{bits, is_signed, symmetric};
+    if (const dopt_status bad = dopt::check_format(format)) return bad;
+    DOPT_REQUIRE(std::fabs(low) <= FLT_MAX && std::fabs(high) <= FLT_MAX && low <= high,
+                 "low %g and high %g are not a range of finite floats", low, high);
+    DOPT_REQUIRE(scale != nullptr && zero_point != nullptr, "an output is NULL");
+    const dopt::Quantizer q = dopt::quantizer_of(low, high, format);
+    *scale = q.scale;
+    *zero_point = q.zero_point;
+    return DOPT_OK;
+  });
+}
+
+dopt_status dopt_range_percentile(const dopt_histogram* state, const uint64_t* counts, double fraction, double* low,
+                                  double* high) {
+  return dopt::guarded([&]() -> dopt_status {
+    const double unused = 0.0;
+    if (const dopt_status bad = dopt::check_sweep(state, counts, low, high, &unused)) return bad;
+    DOPT_REQUIRE(fraction > 0.0 && fraction <= 1.0, "fraction is %g, expected above 0 and at most 1", fraction);
+    const dopt::Distribution d = dopt::distribution_of(*state, counts);
+    const double zeros = static_cast<double>(state->zeros), cut = (1.0 - fraction) / 2.0 * d.total;
+    const bool all = fraction == 1.0 || d.size() == 0;
+    *low = std::min(0.0, all ? d.min : dopt::quantile(d, zeros, cut));
+    *high = std::max(0.0, all ? d.max : dopt::quantile(d, zeros, d.total - cut));
+    return DOPT_OK;
+  });
+}
+
+}  // extern "C"
