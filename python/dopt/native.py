@@ -192,6 +192,13 @@ class HistogramSet:
             for s in self._states
         ]
 
+    def nonfinite(self) -> Any:
+        """NaN and infinities seen so far, uint64 [n]; cheap enough to ask after every update."""
+        import numpy as np
+
+        fields = np.frombuffer(self._states, dtype=np.dtype(HistogramState))
+        return fields["nans"] + fields["infinities"]
+
     def counts(self) -> Any:
         """A copy of the counts, uint64 [n, bins]."""
         return self._counts.copy()

@@ -149,6 +149,12 @@ class NumpyHistogramSet:
         """One JSON-ready dict a tensor, as in statistics.json."""
         return [{**state, "histogram": dict(state["histogram"])} for state in self._states]
 
+    def nonfinite(self) -> Any:
+        """NaN and infinities seen so far, uint64 [n]."""
+        import numpy as np
+
+        return np.array([state["nans"] + state["infinities"] for state in self._states], dtype=np.uint64)
+
     def counts(self) -> Any:
         """A copy of the counts, uint64 [n, bins]."""
         return self._counts.copy()
