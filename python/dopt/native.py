@@ -126,6 +126,7 @@ class HistogramSet:
         self._core = core
         self._n = n
         self._states = (HistogramState * n)()
+        self._fields = np.ctypeslib.as_array(self._states)
         self._counts = np.zeros((n, bins), dtype=np.uint64)
         for state in self._states:
             core._call("dopt_histogram_init", ctypes.byref(state), bins)
@@ -194,10 +195,7 @@ class HistogramSet:
 
     def nonfinite(self) -> Any:
         """NaN and infinities seen so far, uint64 [n]; cheap enough to ask after every update."""
-        import numpy as np
-
-        fields = np.frombuffer(self._states, dtype=np.dtype(HistogramState))
-        return fields["nans"] + fields["infinities"]
+        return self._fields["nans"] + self._fields["infinities"]
 
     def counts(self) -> Any:
         """A copy of the counts, uint64 [n, bins]."""
