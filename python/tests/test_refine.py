@@ -1,0 +1,184 @@
+"""Walking models slice by slice, choosing ranges and correcting biases, against whole-model runs in onnxruntime."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from dopt import safetensors
+from dopt.errors import DoptError
+from dopt.events import Events
+from dopt.execute.refine import bias_shift, refine
+from dopt.execute.slices import SlicedModel
+from onnx import TensorProto, helper, numpy_helper
+
+CHANNELS = 4
+
+
+def residual_net(path, quantized, seed=0):
+    """x -> conv1 -> relu -> conv2 -> (+ relu) -> conv3; ``quantized`` rounds the weights coarsely and puts a
+    QuantizeLinear/DequantizeLinear pair on the two tensors that convolutions read inside."""
+    random = np.random.RandomState(seed)
+    nodes, constants = [], []
+
+    def conv(name, source):
+        weight = random.randn(CHANNELS, CHANNELS, 3, 3).astype(np.float32) * 0.2
+        bias = random.randn(CHANNELS).astype(np.float32)
+        if quantized:
+            weight = (np.floor(weight / 0.05) * 0.05).astype(np.float32)
+        constants.extend([numpy_helper.from_array(weight, name + "/w"), numpy_helper.from_array(bias, name + "/b")])
+        inputs = [source, name + "/w", name + "/b"]
+        nodes.append(helper.make_node("Conv", inputs, [name], name, pads=[1, 1, 1, 1]))
+        return name
+
+    def quantizer(tensor):
+        if not quantized:
+            return tensor
+        constants.append(numpy_helper.from_array(np.float32(0.05), tensor + "/scale"))
+        constants.append(numpy_helper.from_array(np.uint8(0), tensor + "/zero_point"))
+        parameters = [tensor + "/scale", tensor + "/zero_point"]
+        nodes.append(helper.make_node("QuantizeLinear", [tensor] + parameters, [tensor + "/quantized"]))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [tensor + "/quantized"] + parameters, [tensor + "/dequantized"])
+        )
+        return tensor + "/dequantized"
+
+    nodes.append(helper.make_node("Relu", [conv("conv1", "x")], ["relu1"], "relu1"))
+    first = quantizer("relu1")
+    nodes.append(helper.make_node("Add", [conv("conv2", first), first], ["sum"], "sum"))
+    nodes.append(helper.make_node("Relu", ["sum"], ["relu2"], "relu2"))
+    conv("conv3", quantizer("relu2"))
+    shape = ["N", CHANNELS, 6, 6]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("conv3", TensorProto.FLOAT, shape)],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def run(path, feeds, tensor):
+    model = onnx.load(path)
+    if tensor not in [o.name for o in model.graph.output]:
+        model.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [session.run([tensor], feed)[0] for feed in feeds]
+
+
+@pytest.fixture
+def samples(tmp_path):
+    data = np.random.RandomState(1).randn(12, CHANNELS, 6, 6).astype(np.float32)
+    np.save(str(tmp_path / "x.npy"), data)
+    source = {
+        "path": str(tmp_path / "x.npy"),
+        "preprocess": {"color": "rgb", "interpolation": "bilinear", "mean": 0, "std": 1, "layout": "nchw"},
+        "inputs": [{"name": "x", "dtype": "float32", "shape": ["N", CHANNELS, 6, 6]}],
+        "indices": None,
+        "skipBad": False,
+    }
+    return source, [{"x": row[None]} for row in data]
+
+
+def layer(name, choice=None, correct=True):
+    return {
+        "name": name,
+        "floatOutput": name,
+        "quantizedOutput": name,
+        "axis": 1,
+        "correctBias": correct,
+        "choice": choice,
+    }
+
+
+def walk(tmp_path, source, layers):
+    params = {
+        "float": residual_net(str(tmp_path / "float.onnx"), False),
+        "quantized": residual_net(str(tmp_path / "quantized.onnx"), True),
+        "source": source,
+        "layers": layers,
+        "out": str(tmp_path / "shifts.safetensors"),
+        "threads": 1,
+    }
+    return params, refine(params, Events())
+
+
+def test_slices_compute_what_the_whole_model_computes(tmp_path, samples):
+    _, feeds = samples
+    path = residual_net(str(tmp_path / "net.onnx"), True)
+    sliced = SlicedModel(path, ["conv1", "conv2", "conv3"], feeds, 1)
+    for cut in ["conv1", "conv2", "conv3"]:
+        sliced.prepare()
+        sliced.advance()
+        for got, expected in zip(sliced.values(cut), run(path, feeds, cut)):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_slices_drop_what_nothing_reads_any_more(tmp_path, samples):
+    _, feeds = samples
+    sliced = SlicedModel(residual_net(str(tmp_path / "net.onnx"), False), ["conv1", "conv2", "conv3"], feeds, 1)
+    for _ in range(3):
+        sliced.prepare()
+        sliced.advance()
+    assert set(sliced.cache[0]) == {"conv3"}
+
+
+def test_cuts_out_of_order_are_refused(tmp_path, samples):
+    _, feeds = samples
+    with pytest.raises(DoptError, match="before its turn"):
+        SlicedModel(residual_net(str(tmp_path / "net.onnx"), False), ["conv2", "conv1"], feeds, 1)
+
+
+def test_correcting_biases_brings_the_end_of_the_network_closer(tmp_path, samples):
+    source, feeds = samples
+    params, answer = walk(tmp_path, source, [layer("conv1"), layer("conv2"), layer("conv3")])
+    assert answer["samples"] == 12
+    expected = run(params["float"], feeds, "conv3")
+    model = onnx.load(params["quantized"])
+    shifts = safetensors.read(params["out"])
+    for constant in model.graph.initializer:
+        name = constant.name[: -len("/b")]
+        if constant.name.endswith("/b") and name in shifts:
+            constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant) + shifts[name], constant.name))
+    corrected = str(tmp_path / "corrected.onnx")
+    onnx.save(model, corrected)
+
+    def error(path):
+        return np.mean([np.square(a - b).mean() for a, b in zip(expected, run(path, feeds, "conv3"))])
+
+    assert error(corrected) < 0.5 * error(params["quantized"])
+    # The walk predicts what the corrected model then does.
+    assert answer["layers"][2]["errorAfter"] == pytest.approx(error(corrected), rel=1e-3)
+
+
+def test_the_candidate_with_the_least_output_error_is_taken(tmp_path, samples):
+    source, feeds = samples
+    candidates = [{"scale": s, "zeroPoint": 0} for s in (0.5, 0.001, 0.02)]
+    choice = {
+        "tensor": "relu1/dequantized",
+        "quantizer": "relu1",
+        "shared": [],
+        "dtype": "uint8",
+        "candidates": candidates,
+    }
+    _, answer = walk(tmp_path, source, [layer("conv1"), layer("conv2", choice), layer("conv3", correct=False)])
+    errors = answer["layers"][1]["candidateErrors"]
+    assert len(errors) == 3
+    assert answer["layers"][1]["chosen"] == int(np.argmin(errors)) == 2
+    assert answer["layers"][0]["chosen"] is None
+    assert "conv3" not in safetensors.read(str(tmp_path / "shifts.safetensors"))
+
+
+def test_a_shift_that_cannot_be_told_from_chance_is_not_applied():
+    random = np.random.RandomState(3)
+    noise = [random.randn(1, 2, 1, 1).astype(np.float32) for _ in range(16)]
+    expected = [np.zeros((1, 2, 1, 1), np.float32) for _ in noise]
+    biased = [value + np.array([3.0, 0.0], np.float32).reshape(1, 2, 1, 1) for value in noise]
+    shift = bias_shift(expected, biased, 1)
+    assert shift[0] == pytest.approx(-3.0, abs=0.6)
+    assert abs(shift[1]) < 0.2

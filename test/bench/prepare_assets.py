@@ -1,0 +1,74 @@
+"""Lays out the test assets as picture folders that `dopt quantize` takes: calibration and scored pictures apart.
+
+    python prepare_assets.py ASSETS OUT
+
+OUT gets imagenet/, cifar10/, coco/ and camvid/, each with calibration/, test/ and labels. Pictures are linked, not
+copied, except for CIFAR-10, whose rows are cut out of the sheets. No picture is in both folders; COCO has too few
+pictures to give any away, so its models calibrate on ImageNet pictures (of other scenes, not the scored ones).
+"""
+import json
+import os
+import sys
+
+import numpy as np
+from PIL import Image
+
+CALIBRATION = 200
+
+
+def link(source, target):
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if not os.path.lexists(target):
+        os.symlink(os.path.abspath(source), target)
+
+
+def imagenet(assets, out):
+    folder = os.path.join(assets, "data", "imagenet")
+    names = sorted(os.listdir(folder))
+    # Every other picture, so that both halves cover the classes evenly.
+    for part, chosen in (("calibration", names[0::2][:CALIBRATION]), ("test", names[1::2])):
+        for name in chosen:
+            link(os.path.join(folder, name), os.path.join(out, "imagenet", part, name))
+    link(os.path.join(assets, "data", "imagenet_labels.txt"), os.path.join(out, "imagenet", "labels.txt"))
+
+
+def cifar10(assets, out):
+    folder = os.path.join(assets, "data", "cifar10")
+    with open(os.path.join(folder, "labels.json"), encoding="utf-8") as file:
+        labels = json.load(file)
+    lines = []
+    for part, sheet, count in (("calibration", "train_00.png", CALIBRATION), ("test", "test.png", None)):
+        rows = np.asarray(Image.open(os.path.join(folder, sheet)).convert("RGB"))[:count]
+        os.makedirs(os.path.join(out, "cifar10", part), exist_ok=True)
+        for index, row in enumerate(rows):
+            name = "%s-%04d.png" % (part, index)
+            Image.fromarray(row.reshape(32, 32, 3)).save(os.path.join(out, "cifar10", part, name))
+            if part == "test":
+                lines.append("%s %d" % (name, labels["test"][index]))
+    with open(os.path.join(out, "cifar10", "labels.txt"), "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def coco(assets, out):
+    folder = os.path.join(assets, "data", "coco")
+    for name in sorted(os.listdir(os.path.join(folder, "images"))):
+        link(os.path.join(folder, "images", name), os.path.join(out, "coco", "test", name))
+    for name in sorted(os.listdir(os.path.join(folder, "labels"))):
+        link(os.path.join(folder, "labels", name), os.path.join(out, "coco", "labels", name))
+
+
+def camvid(assets, out):
+    folder = os.path.join(assets, "data", "camvid")
+    for source, part in (("train", "calibration"), ("test", "test"), ("testannot", "labels")):
+        for name in sorted(os.listdir(os.path.join(folder, source))):
+            link(os.path.join(folder, source, name), os.path.join(out, "camvid", part, name))
+
+
+def main():
+    assets, out = sys.argv[1:]
+    for part in (imagenet, cifar10, coco, camvid):
+        part(assets, out)
+
+
+if __name__ == "__main__":
+    main()
