@@ -1,0 +1,157 @@
+"""An onnxruntime session that hands out chosen inner tensors of a model.
+
+The model's proto is changed in memory: its outputs become the chosen tensors and nodes that none of them needs are
+dropped. Weights that lie in external files stay there and are read by onnxruntime itself.
+"""
+
+import os
+from typing import Any, Iterable, List, NamedTuple, Sequence, Tuple
+
+from dopt.errors import DoptError
+from dopt.execute.slices import tensors_read
+
+#: onnxruntime's names of the types that can be observed; the others are left out with a warning.
+FLOAT_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+
+
+class InnerSession(NamedTuple):
+    """``session`` gives ``outputs`` (name, numpy dtype); ``inputs`` are the graph inputs among the chosen tensors.
+
+    ``session`` is None when only graph inputs were chosen. ``ignored`` names chosen tensors that are not floating-point,
+    each with its type.
+    """
+
+    session: Any
+    outputs: List[Tuple[str, str]]
+    inputs: List[str]
+    ignored: List[Tuple[str, str]]
+
+
+def open_inner(path: str, tensors: Sequence[str], threads: int) -> InnerSession:
+    """A session over the model at ``path`` for ``tensors`` (node outputs or graph inputs, by name, without repetition).
+
+    Raises DoptError: OBSERVE_UNKNOWN_TENSOR (bug), MODEL_UNREADABLE, EXECUTOR_SESSION (external).
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf raises its own types, and OSError
+        raise DoptError("MODEL_UNREADABLE", f"{path} cannot be read as ONNX: {error}.", place=path) from error
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    fed = {value.name: value for value in graph.input if value.name not in constants}
+    produced = {name for node in graph.node for name in node.output if name}
+    unknown = [name for name in tensors if name not in produced and name not in fed]
+    if unknown:
+        reason = "a constant" if unknown[0] in constants else "no tensor of the model"
+        raise DoptError("OBSERVE_UNKNOWN_TENSOR", f"{path}: {unknown[0]!r} is {reason}.", kind="bug", place=path)
+    float_inputs, ignored = _float_inputs(name_value for name_value in fed.items() if name_value[0] in set(tensors))
+    inner = [name for name in tensors if name in produced]
+    if not inner:
+        return InnerSession(None, [], float_inputs, ignored)
+    expose(model, inner)
+    session = _start(model, path, threads)
+    types = {value.name: value.type for value in session.get_outputs()}
+    outputs = [(name, FLOAT_TYPES[types[name]]) for name in inner if types[name] in FLOAT_TYPES]
+    ignored += [(name, types[name]) for name in inner if types[name] not in FLOAT_TYPES]
+    return InnerSession(session, outputs, float_inputs, ignored)
+
+
+def expose(model: Any, tensors: Sequence[str]) -> None:
+    """Makes ``tensors`` the outputs of a ModelProto in place and drops nodes, constants and inputs that they do not need.
+
+    Types of the new outputs are left to onnxruntime's own inference.
+    """
+    import onnx
+
+    graph = model.graph
+    needed = set(tensors)
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(tensors_read(node))
+    nodes = [_copy(node) for node in reversed(kept)]
+    constants = [_copy(tensor) for tensor in graph.initializer if tensor.name in needed]
+    inputs = [_copy(value) for value in graph.input if value.name in needed]
+    for field, values in ((graph.node, nodes), (graph.initializer, constants), (graph.input, inputs)):
+        del field[:]
+        field.extend(values)
+    del graph.output[:]
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+
+
+def has_external_data(graph: Any) -> bool:
+    """Whether any constant of a GraphProto, its subgraphs included, lies in another file."""
+    if any(tensor.data_location == tensor.EXTERNAL for tensor in graph.initializer):
+        return True
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t") and attribute.t.data_location == attribute.t.EXTERNAL:
+                return True
+            inner = list(attribute.graphs) + ([attribute.g] if attribute.HasField("g") else [])
+            if any(has_external_data(child) for child in inner):
+                return True
+    return False
+
+
+def session_options(threads: int) -> Any:
+    """Options of every session that observes: all optimizations, ``threads`` threads that sleep between operators.
+
+    Spinning threads would hold the cores that the observers and the readers need.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _start(model: Any, path: str, threads: int) -> Any:
+    import onnxruntime
+
+    options, providers = session_options(threads), ["CPUExecutionProvider"]
+    sibling = None
+    try:
+        if not has_external_data(model.graph):
+            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        # External data is found relative to the model file, so the changed proto has to lie beside the original.
+        sibling = f"{path}.observer-{os.getpid()}.tmp"
+        with open(sibling, "wb") as file:
+            file.write(model.SerializeToString())
+        return onnxruntime.InferenceSession(sibling, options, providers=providers)
+    except OSError as error:
+        raise DoptError(
+            "OUTPUT_WRITE", f"Cannot write {sibling}: {error.strerror}.", kind="environment", place=sibling
+        ) from error
+    except Exception as error:  # onnxruntime raises its own types
+        raise DoptError(
+            "EXECUTOR_SESSION", f"onnxruntime cannot load {path}: {error}", kind="external", place=path
+        ) from error
+    finally:
+        if sibling is not None and os.path.exists(sibling):
+            os.remove(sibling)
+
+
+def _float_inputs(values: Iterable[Tuple[str, Any]]) -> Tuple[List[str], List[Tuple[str, str]]]:
+    from onnx import TensorProto
+
+    floats, ignored = [], []
+    for name, value in values:
+        kind = value.type.tensor_type.elem_type
+        if kind in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
+            floats.append(name)
+        else:
+            ignored.append((name, f"tensor({TensorProto.DataType.Name(kind).lower()})"))
+    return floats, ignored
+
+
+def _copy(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
