@@ -44,6 +44,7 @@ def to_float32(network: Network, wanted: bool) -> None:
         for node in graph.node:
             _widen_node(node, files)
     network.stated.clear()
+    network.was_float16 = True
     network.notes.append(f"Converted from float16 to float32 ({count} weights).")
 
 

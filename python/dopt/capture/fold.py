@@ -2,10 +2,12 @@
 
 from typing import Any, Dict, List, Mapping, Set
 
+from dopt.capture.branches import inline_branches
 from dopt.capture.network import BFLOAT16, STRING, Network, TensorType, Weight, attribute, make_tensor, reads, subgraphs
 from dopt.capture.normalize import drop_dead, drop_identities
 from dopt.capture.shapes import infer_types
-from dopt.capture.symbolic import static_values
+from dopt.capture.symbolic import evaluate, static_values
+from dopt.capture.targets import fix_targets
 
 #: Never run ahead: random results, and quantized weights, which must stay on their grid.
 _KEPT = {
@@ -29,20 +31,20 @@ ROUNDS = 16
 
 def simplify(network: Network) -> Dict[str, TensorType]:
     """Folds constants and static shapes and drops what passes through, until nothing changes; returns the types."""
-    before = len(network.nodes)
     types = infer_types(network)
     for _ in range(ROUNDS):
         count = len(network.nodes)
         _drop_casts(network, types)
+        inline_branches(network)
         drop_identities(network)
-        _replace(network, static_values(network, types))
+        values = evaluate(network, types)
+        fix_targets(network, types, values)
+        _replace(network, static_values(values, types))
         _fold(network, _constant_nodes(network, types))
         drop_dead(network)
         types = infer_types(network)
         if len(network.nodes) == count:
             break
-    if len(network.nodes) < before:
-        network.notes.append(f"{before - len(network.nodes)} constant or pass-through nodes were folded away.")
     return types
 
 

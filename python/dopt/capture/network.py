@@ -64,6 +64,8 @@ class Network:
         self.notes: List[str] = []
         #: Types that the file itself states for intermediate tensors; used where inference finds nothing.
         self.stated: Dict[str, TensorType] = {}
+        #: Set when float16 was widened: the original then computes with less precision than the captured model.
+        self.was_float16 = False
 
     @property
     def graph(self) -> Any:

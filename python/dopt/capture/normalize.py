@@ -1,7 +1,7 @@
 """Rewrites that change how a graph is written down and not what it computes: names, order, constants, dead parts."""
 
 from difflib import get_close_matches
-from typing import Any, Dict, List, Sequence, Set
+from typing import Any, Dict, List, Sequence, Set, Tuple
 
 from dopt.capture.network import (
     FLOAT,
@@ -71,8 +71,11 @@ def constants_to_weights(network: Network) -> None:
         network.replace_nodes(kept)
 
 
-def name_nodes(network: Network) -> None:
-    """Gives every node a name of its own: existing ones stay, unnamed ones become ``<Op>_<index>``."""
+def name_nodes(network: Network) -> Tuple[int, int]:
+    """Gives every node a name of its own: existing ones stay, unnamed ones become ``<Op>_<index>``.
+
+    Returns how many had no name, and how many shared one with another node.
+    """
     taken = {node.name for node in network.nodes if node.name}
     seen: Set[str] = set()
     unnamed = repeated = 0
@@ -84,10 +87,7 @@ def name_nodes(network: Network) -> None:
             node.name = unique_name(node.name, taken)
             repeated += 1
         seen.add(node.name)
-    if unnamed:
-        network.notes.append(f"{unnamed} nodes without a name were named after their operator and position.")
-    if repeated:
-        network.notes.append(f"{repeated} nodes shared a name with another node and got a number behind it.")
+    return unnamed, repeated
 
 
 def sort_nodes(network: Network) -> None:
@@ -230,9 +230,9 @@ def apply_input_shapes(network: Network, shapes: Dict[str, Sequence[int]]) -> No
         tensor = inputs[name].type.tensor_type
         declared = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
         if tensor.HasField("shape"):
-            fits = len(declared) == len(shape) and all(d in (None, 0, s) for d, s in zip(declared, shape))
+            fits = len(declared) == len(shape) and all(d is None or d <= 0 or d == s for d, s in zip(declared, shape))
             if not fits:
-                text = "x".join("?" if size is None else str(size) for size in declared)
+                text = "x".join("?" if size is None or size <= 0 else str(size) for size in declared)
                 raise network.error(
                     "INPUT_SHAPE",
                     f"input {name!r} is {text} and cannot take {'x'.join(map(str, shape))}.",
@@ -244,6 +244,14 @@ def apply_input_shapes(network: Network, shapes: Dict[str, Sequence[int]]) -> No
         del network.graph.value_info[:]
         for value in network.graph.output:
             value.type.tensor_type.ClearField("shape")
+
+
+def name_open_sizes(network: Network) -> None:
+    """Gives every size that an input leaves open (absent, 0 or -1) a symbol, so that inference can carry it along."""
+    for value in network.graph.input:
+        for index, dim in enumerate(value.type.tensor_type.shape.dim):
+            if not dim.dim_param and dim.dim_value <= 0:
+                dim.dim_param = f"{value.name}_size_{index}"
 
 
 def _with_shape(value: Any, shape: Sequence[int]) -> Any:

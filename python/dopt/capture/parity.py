@@ -5,21 +5,25 @@ import shutil
 import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from dopt.capture.network import Network
+from dopt.capture.network import Network, value_type
 from dopt.capture.opset import HIGHEST
+from dopt.capture.runner import Attempt, Session, first_line
+from dopt.capture.save import WEIGHTS
 from dopt.errors import DoptError
 
 SAMPLES = 2
 #: Largest difference accepted, relative to the largest value of an output.
 TOLERANCE = 1e-3
-#: The same when the original computes in float16, whose rounding is 2^-11 an operation.
+#: The same when the original computes in float16, which rounds to 2^-11 at every operation.
 TOLERANCE_FLOAT16 = 3e-2
-#: Sizes tried for dimensions that the model leaves open, by position from the end.
-_TRIED = (64, 224, 320, 16)
 
 
 class Difference(NamedTuple):
-    """Comparison of one tensor: largest |difference|, largest |value|, and places where one side alone is finite."""
+    """Two tensors compared: largest |difference|, largest |value|, and counts of elements.
+
+    ``mismatched`` elements are not finite on one side and something else on the other, or lie in tensors of different
+    shapes; ``not_finite`` ones are NaN or infinite on either side.
+    """
 
     absolute: float
     scale: float
@@ -30,90 +34,37 @@ class Difference(NamedTuple):
     def relative(self) -> float:
         return self.absolute / self.scale if self.scale > 0 else self.absolute
 
+    def exceeds(self, tolerance: float) -> bool:
+        return self.mismatched > 0 or self.relative > tolerance
 
-def check_parity(network: Network, source: Any, model_path: str, seed: int, notes: List[str]) -> Dict[str, Any]:
-    """Compares the captured file with the original (``source``: its ModelProto as read, still with external data).
 
-    Returns the ``parity`` entry of capture's result and adds to ``notes`` when there was nothing to compare.
-    Raises DoptError CAPTURE_PARITY naming the first tensor that differs.
+def check_parity(network: Network, declared: Sequence[str], model_path: str, seed: int) -> Dict[str, Any]:
+    """Compares the captured file with the original, whose own graph outputs are ``declared``.
+
+    Returns the ``parity`` entry of capture's result and adds to ``network.notes`` what could not be compared.
+    The two models are never in memory at once. Raises DoptError CAPTURE_PARITY naming the first tensor that differs.
     """
     import onnxruntime as ort
 
-    executor = f"onnxruntime {ort.__version__} CPU, optimizations off"
-    nothing = {
-        "executor": executor,
+    result = {
+        "executor": f"onnxruntime {ort.__version__} CPU, optimizations off",
         "samples": 0,
-        "maxAbsoluteDifference": 0,
-        "maxRelativeDifference": 0,
+        "maxAbsoluteDifference": 0.0,
+        "maxRelativeDifference": 0.0,
         "worstTensor": None,
     }
-    outputs = network.output_names()
     scratch = tempfile.mkdtemp(prefix="parity-", dir=os.path.dirname(model_path))
     try:
-        try:
-            original = _Session(_original_path(network, source, outputs, scratch))
-        except Exception as error:  # noqa: BLE001 - any refusal of the original has the same consequence.
-            notes.append(f"Parity was not checked: onnxruntime {ort.__version__} cannot load the original ({_first_line(error)}).")
-            return nothing
-        try:
-            captured = _Session(model_path)
-        except Exception as error:  # noqa: BLE001
-            raise _failure(network, f"onnxruntime cannot load the captured model: {_first_line(error)}") from error
-        return _compare(network, original, captured, source, seed, notes, {**nothing}, scratch, model_path)
+        attempts = _run_original(network, declared, scratch, seed)
+        if attempts:
+            _run_captured(network, model_path, attempts, scratch, result)
+        return result
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _compare(
-    network: Network,
-    original: "_Session",
-    captured: "_Session",
-    source: Any,
-    seed: int,
-    notes: List[str],
-    result: Dict[str, Any],
-    scratch: str,
-    model_path: str,
-) -> Dict[str, Any]:
-    import numpy as np
-
-    outputs = network.output_names()
-    tolerance = TOLERANCE_FLOAT16 if original.float16 else TOLERANCE
-    not_finite = set()
-    worst = -1.0
-    for sample in range(SAMPLES):
-        rng = np.random.default_rng(seed * SAMPLES + sample)
-        feeds, expected, problem = _run_original(original, captured, rng, sample, outputs)
-        if feeds is None:
-            notes.append(f"Parity sample {sample} was not checked: the original does not run on random inputs ({problem}).")
-            continue
-        try:
-            found = captured.run(outputs, feeds)
-        except Exception as error:  # noqa: BLE001
-            raise _failure(network, f"the captured model does not run: {_first_line(error)}") from error
-        result["samples"] += 1
-        for name, left, right in zip(outputs, expected, found):
-            difference = compare(left, right)
-            if difference.not_finite:
-                not_finite.add(name)
-            if difference.mismatched or difference.relative > tolerance:
-                first = _first_difference(network, source, outputs, feeds, scratch, model_path, tolerance) or name
-                raise _failure(
-                    network,
-                    f"output {name!r} differs from the original by {difference.absolute:.3g} "
-                    f"(largest value {difference.scale:.3g}); the first tensor that differs is {first!r}",
-                )
-            result["maxAbsoluteDifference"] = max(result["maxAbsoluteDifference"], difference.absolute)
-            if difference.relative > worst:
-                worst = difference.relative
-                result["maxRelativeDifference"], result["worstTensor"] = worst, name
-    if not_finite:
-        notes.append(f"Random inputs give NaN or infinite values in {', '.join(sorted(not_finite))}, in the original too.")
-    return result
-
-
 def compare(left: Any, right: Any) -> Difference:
-    """Compares two arrays; values that are not finite must be the same on both sides."""
+    """Compares two arrays; elements that are not finite must be the same on both sides."""
     import numpy as np
 
     left, right = np.asarray(left), np.asarray(right)
@@ -124,123 +75,114 @@ def compare(left: Any, right: Any) -> Difference:
     left, right = left.astype(np.float64), right.astype(np.float64)
     finite = np.isfinite(left) & np.isfinite(right)
     same = (left == right) | (np.isnan(left) & np.isnan(right))
-    mismatched = int(np.sum(~finite & ~same))
-    absolute = float(np.max(np.abs(left - right), where=finite, initial=0.0)) if finite.any() else 0.0
+    with np.errstate(invalid="ignore"):
+        absolute = float(np.max(np.abs(left - right), where=finite, initial=0.0))
     scale = float(np.max(np.abs(left), where=finite, initial=0.0))
-    return Difference(absolute, scale, mismatched, int(np.sum(~finite)))
+    return Difference(absolute, scale, int(np.sum(~finite & ~same)), int(np.sum(~finite)))
 
 
-class _Session:
-    """An onnxruntime session that computes exactly what the file says."""
-
-    def __init__(self, path: str) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        overridable = {value.name for value in self._session.get_overridable_initializers()}
-        self.inputs = [value for value in self._session.get_inputs() if value.name not in overridable]
-        self.float16 = any("float16" in value.type for value in self.inputs)
-
-    def run(self, outputs: Sequence[str], feeds: Dict[str, Any]) -> List[Any]:
-        """Values of the outputs; feeds are cast to the type that this model declares."""
-        own = {
-            value.name: feeds[value.name].astype(_numpy_type(value.type), copy=False) for value in self.inputs
-        }
-        return self._session.run(list(outputs), own)
-
-
-def _run_original(original: _Session, captured: _Session, rng: Any, sample: int, outputs: Sequence[str]) -> Any:
-    """Feeds that the original accepts and what it answers: open batch sizes 1 and 2, other open sizes by trial."""
-    problem = ""
-    shapes = {value.name: value.shape for value in captured.inputs}
-    for size in _TRIED:
-        for batch in dict.fromkeys((sample + 1, 1)):
-            try:
-                feeds = {value.name: _random(rng, value, shapes.get(value.name, value.shape), batch, size) for value in original.inputs}
-                return feeds, original.run(outputs, feeds), ""
-            except Exception as error:  # noqa: BLE001 - sizes that do not fit together; the next ones may.
-                problem = problem or _first_line(error)
-    return None, None, problem
-
-
-def _random(rng: Any, value: Any, shape: Sequence[Any], batch: int, size: int) -> Any:
+def _run_original(network: Network, declared: Sequence[str], scratch: str, seed: int) -> List[Attempt]:
+    """What the original answers to each sample it accepts: batch 1, then batch 2 where the batch is open."""
     import numpy as np
+    import onnxruntime as ort
 
-    def pick(index: int, known: Any) -> int:
-        if isinstance(known, int) and known > 0:
-            return known
-        if index == 0:
-            return batch
-        return 3 if index == 1 and len(shape) == 4 else size
-
-    sizes = [pick(index, known) for index, known in enumerate(shape or [])]
-    dtype = _numpy_type(value.type)
-    if dtype.kind == "f":
-        return rng.standard_normal(sizes).astype(np.float32).astype(dtype)
-    if dtype.kind == "O":
-        raise TypeError(f"input {value.name} holds {value.type}")
-    # Token types and masks know 0 and 1 only; bytes are pictures.
-    return rng.integers(0, 256 if dtype == np.uint8 else 2, sizes).astype(dtype)
-
-
-def _numpy_type(name: str) -> Any:
-    import numpy as np
-
-    element = name[len("tensor(") : -1] if name.startswith("tensor(") else "object"
-    return np.dtype({"float": "float32", "double": "float64", "string": "object"}.get(element, element))
+    outputs = network.output_names()
+    try:
+        direct = set(outputs) <= set(declared)
+        original = Session(network.path if direct else _with_outputs(network, outputs, scratch))
+    except Exception as error:  # noqa: BLE001 - any refusal of the original has the same consequence.
+        network.notes.append(
+            f"Parity was not checked: onnxruntime {ort.__version__} cannot load the original ({first_line(error)})."
+        )
+        return []
+    types = {value.name: value_type(value) for value in network.graph.input}
+    shapes = {name: found.shape for name, found in types.items() if found is not None and found.shape is not None}
+    attempts = []
+    for sample in range(SAMPLES):
+        rng = np.random.default_rng(seed * SAMPLES + sample)
+        attempt = original.run_random(outputs, shapes, rng, batch=sample + 1)
+        if attempt.feeds is None:
+            network.notes.append(f"Parity was not checked: the original refuses random inputs ({attempt.problem}).")
+            break
+        attempts.append(attempt)
+    return attempts
 
 
-def _original_path(network: Network, source: Any, outputs: Sequence[str], scratch: str) -> str:
-    """The original file itself, or a copy that names other outputs and borrows its external data through links."""
-    declared = [value.name for value in source.graph.output]
-    if set(outputs) <= set(declared):
-        return network.path
-    from onnx import ModelProto, ValueInfoProto
+def _run_captured(
+    network: Network, model_path: str, attempts: List[Attempt], scratch: str, result: Dict[str, Any]
+) -> None:
+    outputs = network.output_names()
+    tolerance = TOLERANCE_FLOAT16 if network.was_float16 else TOLERANCE
+    try:
+        captured = Session(model_path)
+        answers = [captured.run(outputs, attempt.feeds or {}) for attempt in attempts]
+    except Exception as error:  # noqa: BLE001
+        raise _failure(network, f"onnxruntime refuses the captured model: {first_line(error)}") from error
+    not_finite = set()
+    worst = -1.0
+    for attempt, found in zip(attempts, answers):
+        for name, left, right in zip(outputs, attempt.values, found):
+            difference = compare(left, right)
+            if difference.exceeds(tolerance):
+                first = _first_difference(network, attempt.feeds, model_path, scratch, tolerance) or name
+                raise _failure(
+                    network,
+                    f"output {name!r} differs from the original by {difference.absolute:.3g} (largest value "
+                    f"{difference.scale:.3g}, {difference.mismatched} elements not comparable); "
+                    f"the first tensor that differs is {first!r}",
+                )
+            if difference.not_finite:
+                not_finite.add(name)
+            result["maxAbsoluteDifference"] = max(result["maxAbsoluteDifference"], difference.absolute)
+            if difference.relative > worst:
+                worst = difference.relative
+                result["maxRelativeDifference"], result["worstTensor"] = worst, name
+        result["samples"] += 1
+    if not_finite:
+        names = ", ".join(sorted(not_finite))
+        network.notes.append(f"Random inputs give NaN or infinite values in {names}, in the original too.")
 
-    model = ModelProto()
-    model.CopyFrom(source)
+
+def _with_outputs(network: Network, outputs: Sequence[str], scratch: str) -> str:
+    """A copy of the original that names other outputs and borrows its external data through links."""
+    import onnx
+
+    model = onnx.load(network.path, load_external_data=False)
     del model.graph.output[:]
-    model.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     folder = os.path.dirname(os.path.abspath(network.path))
-    locations = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
-    for location in locations:
+    entries = [entry for tensor in model.graph.initializer for entry in tensor.external_data]
+    for location in {entry.value for entry in entries if entry.key == "location"}:
         link = os.path.join(scratch, location)
         os.makedirs(os.path.dirname(link), exist_ok=True)
         if not os.path.lexists(link):
             os.symlink(os.path.join(folder, location), link)
     path = os.path.join(scratch, "original.onnx")
-    with open(path, "wb") as file:
-        file.write(model.SerializeToString())
+    onnx.save(model, path)
     return path
 
 
 def _first_difference(
-    network: Network, source: Any, outputs: Sequence[str], feeds: Any, scratch: str, model_path: str, tolerance: float
+    network: Network, feeds: Any, model_path: str, scratch: str, tolerance: float
 ) -> Optional[str]:
     """The first tensor, in the order of computation, that both models have and that differs."""
     import onnx
 
     try:
+        source = onnx.load(network.path, load_external_data=False)
         theirs = {name for node in source.graph.node for name in node.output if name}
         common = [name for node in network.nodes for name in node.output if name in theirs]
+        expected = Session(_with_outputs(network, common, scratch)).run(common, feeds)
         captured = onnx.load(model_path, load_external_data=False)
         del captured.graph.output[:]
         captured.graph.output.extend(onnx.ValueInfoProto(name=name) for name in common)
         probe = os.path.join(scratch, "captured.onnx")
         onnx.save(captured, probe)
-        os.symlink(os.path.join(os.path.dirname(model_path), "weights.safetensors"), os.path.join(scratch, "weights.safetensors"))
-        expected = _Session(_original_path(network, source, common, scratch)).run(common, feeds)
-        found = _Session(probe).run(common, feeds)
+        os.symlink(os.path.join(os.path.dirname(model_path), WEIGHTS), os.path.join(scratch, WEIGHTS))
+        found = Session(probe).run(common, feeds)
     except Exception:  # noqa: BLE001 - this only refines a message; the failure itself is reported either way.
         return None
-    for name, left, right in zip(common, expected, found):
-        difference = compare(left, right)
-        if difference.mismatched or difference.relative > tolerance:
-            return name
-    return None
+    return next((name for name, l, r in zip(common, expected, found) if compare(l, r).exceeds(tolerance)), None)
 
 
 def _failure(network: Network, problem: str) -> DoptError:
@@ -251,10 +193,6 @@ def _failure(network: Network, problem: str) -> DoptError:
         place=network.path,
         suggestions=[
             f"Export the model with an opset from 13 to {HIGHEST}, so that no conversion is needed.",
-            "Report the model: a capture must compute what the original computes.",
+            "Report the model: a captured model must compute what the original computes.",
         ],
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

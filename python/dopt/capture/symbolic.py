@@ -1,7 +1,8 @@
 """Arithmetic on shapes: which integer tensors have values that follow from inferred shapes alone.
 
-Values are object arrays whose unknown elements are None, so that ``Shape -> Gather(1)`` is a constant although the batch
-size is not. Only what exporters build shapes from is covered; everything else is left to the graph.
+Values are object arrays of ints, symbols of open sizes ("batch") and None for the unknown, so that
+``Shape -> Gather(1)`` is a constant although the batch size is not. Only what exporters build shapes from is covered;
+everything else is left to the graph.
 """
 
 from typing import Any, Callable, Dict, Mapping, Optional
@@ -13,10 +14,9 @@ INT32 = 6
 MAX_ELEMENTS = 64
 
 
-def static_values(network: Network, types: Mapping[str, TensorType]) -> Dict[str, Weight]:
-    """Node outputs whose every element follows from static shapes, as int64 or int32 weights."""
+def evaluate(network: Network, types: Mapping[str, TensorType]) -> Dict[str, Any]:
+    """Values of small integer node outputs, as far as shapes and constants determine them, by tensor name."""
     known: Dict[str, Any] = {}
-    found: Dict[str, Weight] = {}
 
     def value_of(name: str) -> Any:
         if name in known:
@@ -34,14 +34,18 @@ def static_values(network: Network, types: Mapping[str, TensorType]) -> Dict[str
             value = rule(node, value_of, types)
         except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
             value = None
-        if value is None or value.size > MAX_ELEMENTS:
-            continue
-        name = node.output[0]
-        known[name] = value
-        if all(element is not None for element in value.flat):
-            weight = _weight(value, types.get(name))
-            if weight is not None:
-                found[name] = weight
+        if value is not None and value.size <= MAX_ELEMENTS:
+            known[node.output[0]] = value
+    return known
+
+
+def static_values(values: Mapping[str, Any], types: Mapping[str, TensorType]) -> Dict[str, Weight]:
+    """The ``evaluate``d tensors all of whose elements are numbers, as int64 or int32 weights."""
+    found = {}
+    for name, value in values.items():
+        weight = _weight(value, types.get(name)) if _integers(value) is not None else None
+        if weight is not None:
+            found[name] = weight
     return found
 
 
@@ -70,7 +74,7 @@ def _int(node: Any, name: str, default: Optional[int]) -> Optional[int]:
 
 def _integers(value: Any) -> Any:
     """A fully known value as a flat list of ints, else None."""
-    if value is None or any(element is None for element in value.flat):
+    if value is None or not all(isinstance(element, int) for element in value.flat):
         return None
     return [int(element) for element in value.flat]
 
@@ -82,7 +86,7 @@ def _shape(node: Any, _: Callable[[str], Any], types: Mapping[str, TensorType]) 
     if known is None or known.shape is None:
         return None
     sizes = np.empty(len(known.shape), object)
-    sizes[:] = [size if isinstance(size, int) else None for size in known.shape]
+    sizes[:] = known.shape
     end = _int(node, "end", None)
     return sizes[_int(node, "start", 0) : end]
 
@@ -166,7 +170,7 @@ def _elementwise(function: Callable[[int, int], int]) -> Callable[..., Any]:
         result = np.empty(left.shape, object)
         for index in np.ndindex(*left.shape):
             a, b = left[index], right[index]
-            result[index] = None if a is None or b is None else function(a, b)
+            result[index] = function(a, b) if isinstance(a, int) and isinstance(b, int) else None
         return result
 
     return rule
