@@ -75,7 +75,7 @@ const PIP_LINES = /^\s*(Collecting|Downloading|Installing|Successfully)/;
 
 async function probe(python: string): Promise<{ python: string; packages: Record<string, string> }> {
   await using runtime = new PythonRuntime({ python, kind: 'venv' });
-  return runtime.invoke('probe', {});
+  return await runtime.invoke('probe', {});
 }
 
 /** Puts the finished folder in its place; one that was there goes aside first, so the place is never half-filled. */

@@ -1,0 +1,177 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { isRunning } from '../src/bridge/file-lock.js';
+import { type JobOptions, type ReportEvent, runJob } from '../src/bridge/jobs.js';
+import { anyPython, faking, rejection, until, withFolder } from './bridge-fake.js';
+
+const python = anyPython();
+if (python === undefined) console.warn('skipped: no Python 3.8 or newer on this machine');
+
+const job = (words: string, options: JobOptions = {}) =>
+  runJob({ python: python!, kind: 'venv' }, 'probe', {}, { ...options, extra: faking(words) });
+
+/** Waits for the file in which the fake method wrote its process id. */
+const pidIn = async (file: string) =>
+  Number(await until(() => existsSync(file) && readFileSync(file, 'utf8'), 'the job', 20_000));
+
+describe.skipIf(python === undefined)('runJob', () => {
+  it('resolves with the result and hands out progress in order', async () => {
+    const events: ReportEvent[] = [];
+    const result = await job('progress:3', { onEvent: (event) => events.push(event) });
+    expect(result.platform).toBe('fake');
+    expect(events).toEqual([
+      { type: 'progress', done: 1, total: 3, message: 'step' },
+      { type: 'progress', done: 2, total: 3, message: 'step' },
+      { type: 'progress', done: 3, total: 3, message: 'step' },
+      { type: 'log', level: 'warning', message: 'a warning' },
+    ]);
+  });
+
+  it('leaves no job file behind', async () => {
+    const left = () => readdirSync(tmpdir()).filter((name) => name.startsWith('dopt-job-')).length;
+    const before = left();
+    await job('ok');
+    await rejection(job('exit:1'));
+    expect(left()).toBe(before);
+  });
+
+  it('says that the interpreter is missing', async () => {
+    const error = await rejection(runJob({ python: '/nowhere/python3', kind: 'venv' }, 'probe', {}));
+    expect(error).toMatchObject({ code: 'PYTHON_NOT_STARTED', exitCode: 4 });
+  });
+
+  it.each([
+    ['exit:7', 'with exit code 7'],
+    ['systemexit:3', 'with exit code 3'],
+    ['segv', 'by SIGSEGV'],
+    ['kill', 'by SIGKILL'],
+  ])('says how the process died (%s)', async (word, how) => {
+    const error = await rejection(job(word));
+    expect(error).toMatchObject({ code: 'PYTHON_DIED', exitCode: 5 });
+    expect(error.message).toContain(how);
+  });
+
+  it.each([
+    ['nan', 'BUG', 1],
+    ['bytes', 'BUG', 1],
+    ['wrong', 'BUG', 1],
+    ['user', 'FAKE_USER', 3],
+    ['environment', 'FAKE_ENV', 4],
+    ['external', 'FAKE_EXT', 5],
+    ['bug', 'BUG', 1],
+    ['raise', 'PYTHON_EXCEPTION', 5],
+    ['exit:75', 'INTERRUPTED', 75],
+  ])('maps %s to %s and exit code %i', async (word, code, exitCode) => {
+    expect(await rejection(job(word))).toMatchObject({ code, exitCode });
+  });
+
+  it('keeps noise out of the events and appends it to the log file', async () => {
+    await withFolder(async (folder) => {
+      const logFile = join(folder, 'job.log');
+      const events: ReportEvent[] = [];
+      await job('noise', { logFile, onEvent: (event) => events.push(event) });
+      const log = readFileSync(logFile, 'utf8');
+      expect(log).toContain('native text on stdout');
+      expect(log).toContain('python text on stderr');
+      expect(log).toContain('the end');
+      expect(events).toEqual([]);
+    });
+  });
+
+  it('goes on when the log file cannot be written', async () => {
+    expect((await job('noise', { logFile: '/nowhere/at/all.log' })).platform).toBe('fake');
+  });
+
+  it('passes over garbage on the event pipe', async () => {
+    expect((await job('garbage')).platform).toBe('fake');
+  });
+
+  it('keeps what was printed in the error', async () => {
+    const error = await rejection(job('segv'));
+    expect(error.found).toContain('about to crash');
+  });
+
+  it('cancels: the method cleans up, the error says interrupted', async () => {
+    await withFolder(async (folder) => {
+      const abort = new AbortController();
+      const file = join(folder, 'proof');
+      setTimeout(() => abort.abort(), 400);
+      const error = await rejection(job(`cleanup:${file}`, { signal: abort.signal }));
+      expect(error).toMatchObject({ code: 'INTERRUPTED', exitCode: 75 });
+      expect(readFileSync(file, 'utf8')).toBe('cleaned up');
+    });
+  });
+
+  it('does not start what is already cancelled', async () => {
+    const error = await rejection(job('ok', { signal: AbortSignal.abort() }));
+    expect(error).toMatchObject({ code: 'INTERRUPTED' });
+  });
+
+  it('ends a job that does not listen to its cancellation', async () => {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 400);
+    const start = performance.now();
+    const error = await rejection(job('stubborn', { signal: abort.signal, graceMs: 300 }));
+    expect(error).toMatchObject({ code: 'INTERRUPTED' });
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+
+  it('ends a job without heartbeat', async () => {
+    const error = await rejection(job('deaf', { hangAfterMs: 800, graceMs: 200 }));
+    expect(error).toMatchObject({ code: 'PYTHON_HANG', exitCode: 5 });
+  });
+
+  it('leaves a slow job with heartbeat alone', async () => {
+    expect((await job('sleep:1.5', { hangAfterMs: 800 })).platform).toBe('fake');
+  });
+
+  it('cancels the job and passes on what a listener throws', async () => {
+    const error = await rejection(
+      job('progress:100000', {
+        onEvent: () => {
+          throw new Error('from the listener');
+        },
+      }),
+    );
+    expect(error.message).toBe('from the listener');
+  });
+
+  it('is not held up by a grandchild that keeps the pipes open', async () => {
+    const start = performance.now();
+    await job('grandchild');
+    expect(performance.now() - start).toBeLessThan(2500);
+  });
+
+  it('ignores SIGINT, which a terminal sends to the whole group', async () => {
+    await withFolder(async (folder) => {
+      const file = join(folder, 'pid');
+      const abort = new AbortController();
+      const running = rejection(job(`pid:${file}`, { signal: abort.signal }));
+      const pid = await pidIn(file);
+      process.kill(pid, 'SIGINT');
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect(isRunning(pid)).toBe(true);
+      abort.abort();
+      expect(await running).toMatchObject({ code: 'INTERRUPTED' });
+    });
+  });
+
+  it('leaves no orphan when Node is killed', async () => {
+    await withFolder(async (folder) => {
+      const file = join(folder, 'pid');
+      const script = fileURLToPath(new URL('fixtures/job-script.ts', import.meta.url));
+      const child = spawn(process.execPath, ['--import', 'tsx', script, python!], {
+        cwd: fileURLToPath(new URL('..', import.meta.url)),
+        env: { ...process.env, TMPDIR: folder, DOPT_TEST_FAKE: JSON.stringify(faking(`pid:${file}`)) },
+        stdio: 'ignore',
+      });
+      const pid = await pidIn(file);
+      child.kill('SIGKILL');
+      await until(() => !isRunning(pid), 'the end of the job', 3000);
+    });
+  });
+});
