@@ -97,9 +97,9 @@ def has_external_data(graph: Any) -> bool:
 
 
 def session_options(threads: int) -> Any:
-    """Options of every session that observes: all optimizations, ``threads`` threads that sleep between operators.
+    """Options of every session that observes: all optimizations, ``threads`` threads that sleep between runs.
 
-    Spinning threads would hold the cores that the observers and the readers need.
+    Threads that went on spinning would hold the cores that the observers and the readers need.
     """
     import onnxruntime
 
@@ -108,7 +108,7 @@ def session_options(threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 
