@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import { floatNodeSchema } from './plan.js';
+import { verificationSchema } from './verification.js';
+
+/** A file with what identifies it. Paths inside the run folder are relative to it, others absolute. */
+export const fileDigestSchema = z.strictObject({ path: z.string(), bytes: z.number(), sha256: z.string() });
+
+/** Samples taken from one place, by name. */
+export const sampleSetSchema = z.strictObject({
+  path: z.string(),
+  /** Digest over the names and contents of everything in the source. */
+  sha256: z.string(),
+  samples: z.number(),
+  skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
+});
+
+/** result.json, and what `dopt quantize --json` prints. */
+export const resultSchema = z.strictObject({
+  $schema: z.string().optional(),
+  version: z.literal(1),
+  dopt: z.string().describe('version of dopt'),
+  model: z.strictObject({
+    name: z.string(),
+    source: fileDigestSchema,
+    opset: z.strictObject({ from: z.number(), to: z.number() }),
+    /** Operators of the captured graph. */
+    nodes: z.number(),
+    /** What capture changed, one sentence each. */
+    notes: z.array(z.string()),
+    /** Largest relative difference between the captured model and the original, on random inputs. */
+    parity: z.strictObject({
+      executor: z.string(),
+      samples: z.number(),
+      maxAbsoluteDifference: z.number(),
+      maxRelativeDifference: z.number(),
+    }),
+  }),
+  settings: z.strictObject({
+    strategy: z.enum(['int8-8', 'int16-8']),
+    target: z.string(),
+    calibration: z.string(),
+    effort: z.string(),
+    recipe: z.string().nullable(),
+    exclude: z.array(z.string()),
+    seed: z.number(),
+  }),
+  data: z.strictObject({
+    calibration: sampleSetSchema,
+    /** null when nothing could be kept back for scoring. */
+    verification: sampleSetSchema.nullable(),
+    /** Checked by name and, for two sources, by content: no scored sample was calibrated with. */
+    disjoint: z.boolean(),
+  }),
+  quantization: z.strictObject({
+    /** Quantized activations, and weights with their operators. */
+    activations: z.number(),
+    weights: z.number(),
+    floatNodes: z.array(floatNodeSchema),
+  }),
+  sizes: z.strictObject({
+    /** Bytes of the captured float model and of the quantized one, external data included. */
+    float: z.number(),
+    quantized: z.number(),
+  }),
+  verification: verificationSchema.nullable(),
+  /** In order; `reused` stages were finished by an earlier run in the folder. */
+  stages: z.array(z.strictObject({ name: z.string(), seconds: z.number(), reused: z.boolean() })),
+  seconds: z.number(),
+  /** Largest resident memory of any of the run's processes. */
+  peakBytes: z.number().nullable(),
+  warnings: z.array(z.string()),
+  /** The command line as given, program name first. */
+  command: z.array(z.string()),
+  /** Of Node, Python, onnx, onnxruntime, the native core, … */
+  versions: z.record(z.string(), z.string()),
+  /** The results in the run folder. */
+  files: z.record(z.string(), fileDigestSchema),
+});
+
+export type FileDigest = z.infer<typeof fileDigestSchema>;
+export type SampleSet = z.infer<typeof sampleSetSchema>;
+export type RunResult = z.infer<typeof resultSchema>;

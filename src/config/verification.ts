@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import { numberSchema } from './common.js';
+
+/** What verification found: the float model against the quantized one, over the same samples. */
+
+/** Distances between two tensors, added up over samples. */
+export const similaritySchema = z.strictObject({
+  /** Signal-to-quantization-noise ratio in dB: 10·log10(signal / noise); 'Infinity' when nothing differs. */
+  sqnr: numberSchema,
+  /** Cosine similarity, the mean over samples; samples whose values are all zero in both count as 1. */
+  cosine: numberSchema,
+  /** Sum over all samples of value², and of (value − quantized value)². */
+  signal: z.number(),
+  noise: z.number(),
+  maxAbsoluteError: z.number(),
+  /** Elements compared, and those left out because one of the two is NaN or infinite. */
+  elements: z.number(),
+  nonFinite: z.number(),
+});
+
+export const outputComparisonSchema = z.strictObject({
+  name: z.string(),
+  similarity: similaritySchema,
+  /**
+   * Share of equal decisions, 0 to 1: largest class of each row ('rows', [N, C]) or pixel ('pixels', [N, C, H, W]), or
+   * of equal elements where the output is of an integer type ('elements'). null where the output decides nothing.
+   */
+  agreement: z
+    .strictObject({ over: z.enum(['rows', 'pixels', 'elements']), share: z.number(), count: z.number() })
+    .nullable(),
+  /** Samples for which the two models gave this output in different shapes; they are not compared. */
+  differentShapes: z.number(),
+});
+
+export const tensorComparisonSchema = similaritySchema.extend({ name: z.string() });
+
+/** One figure of a task metric, in percent. The first of a list is the one to judge by. */
+export const scoreSchema = z.strictObject({
+  name: z.string(),
+  /** null where the float model itself is the reference. */
+  float: z.number().nullable(),
+  quantized: z.number(),
+  /**
+   * 95 % interval of quantized − float, from a paired bootstrap over the samples: when it holds zero, the difference
+   * is within what the choice of samples explains. null with fewer than 8 samples.
+   */
+  interval: z.tuple([z.number(), z.number()]).nullable(),
+});
+
+export const taskResultSchema = z.strictObject({
+  kind: z.enum(['classification', 'segmentation', 'detection']),
+  /** 'float model' where no labels were given and its confident boxes stand in for them. */
+  against: z.enum(['labels', 'float model']),
+  samples: z.number(),
+  scores: z.array(scoreSchema).min(1),
+});
+
+export const verificationSchema = z.strictObject({
+  evaluator: z.strictObject({
+    name: z.literal('onnxruntime-node'),
+    version: z.string(),
+    optimization: z.enum(['disabled', 'basic', 'all']),
+    threads: z.number(),
+  }),
+  samples: z.number(),
+  outputs: z.array(outputComparisonSchema),
+  /** null without a metric, or where it needs labels and there are none. */
+  task: taskResultSchema.nullable(),
+  /** At each quantizer: the float tensor against the quantized model's, over the first `tensorSamples` samples. */
+  tensors: z.array(tensorComparisonSchema),
+  tensorSamples: z.number(),
+  seconds: z.number(),
+  /** Seconds a sample inside each model, as verified (not a measure of the device). */
+  floatSecondsPerSample: z.number(),
+  quantizedSecondsPerSample: z.number(),
+  warnings: z.array(z.string()),
+});
+
+export type Similarity = z.infer<typeof similaritySchema>;
+export type OutputComparison = z.infer<typeof outputComparisonSchema>;
+export type TensorComparison = z.infer<typeof tensorComparisonSchema>;
+export type Score = z.infer<typeof scoreSchema>;
+export type TaskResult = z.infer<typeof taskResultSchema>;
+export type Verification = z.infer<typeof verificationSchema>;
