@@ -54,7 +54,6 @@ export function nativeLibraryPath(): string | undefined {
   const named = process.env.DOPT_NATIVE_LIB;
   if (named) return named;
   const file = process.platform === 'darwin' ? 'libdopt.dylib' : 'libdopt.so';
-  return [join(PRODUCT_ROOT, 'native/build/lib', file), join(PRODUCT_ROOT, 'native/build', file)].find(
-    existsSync,
-  );
+  const built = join(PRODUCT_ROOT, 'native/build/lib', file);
+  return existsSync(built) ? built : undefined;
 }

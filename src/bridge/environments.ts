@@ -66,7 +66,7 @@ export async function ensureEnvironment(
     places,
     tryInterpreter,
   );
-  if (found === null) throw notFound(profile, locks, tried, places);
+  if (found === null) throw pythonNotFound(profile, tried, places);
   const lock = locks.find(({ minor }) => minor === minorOf(found.version))!;
   return make(profile, lock, found, options);
 }
@@ -128,7 +128,9 @@ async function make(
   );
 }
 
-function notFound(profile: Profile, locks: Lock[], tried: Trial[], places: Places): EnvironmentError {
+/** The error for a profile whose interpreter is nowhere: everything that was tried, and what to do. */
+export function pythonNotFound(profile: Profile, tried: Trial[], places: Places): EnvironmentError {
+  const { locks } = PROFILE_SPECS[profile];
   const minors = locks.map((lock) => lock.minor).join(' or ');
   const lines = tried.map(({ path, from, reason }) => `  ${path} (${from}): ${reason}`);
   const looked = `PATH${places.versionFolders.map((folder) => `, ${folder}`).join('')}`;

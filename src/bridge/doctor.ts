@@ -1,0 +1,181 @@
+import { EnvironmentError } from '../errors.js';
+import { nativeLibraryPath } from './child-environment.js';
+import { environmentsFolder, findReady, pythonNotFound } from './environments.js';
+import { findInterpreter, machinePlaces, type Places } from './interpreters.js';
+import { minorOf, PROFILE_SPECS, PROFILES, type Profile } from './profiles.js';
+import { PythonRuntime } from './runtime.js';
+import type { Environment } from './stamps.js';
+
+/** What the doctor says about one thing. */
+export interface Finding {
+  name: string;
+  /** `warning`: dopt works without it, in a poorer way. `missing`: it does not. */
+  status: 'ok' | 'warning' | 'missing';
+  /** What was found, or why it was not. */
+  found: string;
+  /** Path, where there is one. */
+  where: string | null;
+  /** What to do; empty when all is well. */
+  remedies: string[];
+}
+
+export interface Diagnosis {
+  findings: Finding[];
+  /** Whether every profile can be used or made. */
+  ok: boolean;
+}
+
+const NODE_MINIMUM = [20, 11] as const;
+
+/** Looks at Node, the compiler, the native core and each profile, starting what it finds to be sure that it runs. */
+export async function diagnose(places: Places = machinePlaces()): Promise<Diagnosis> {
+  const profiles = await Promise.all(PROFILES.map((profile) => diagnoseProfile(profile, places)));
+  const findings = [
+    diagnoseNode(process.versions.node, process.execPath),
+    await diagnoseTool('C++ compiler', [process.env.CXX, 'c++', 'g++', 'clang++'], 'apt install g++'),
+    await diagnoseTool('CMake', ['cmake'], 'apt install cmake'),
+    await diagnoseNative(profiles.find(({ native }) => native !== undefined)?.native),
+    ...profiles.map(({ finding }) => finding),
+  ];
+  return { findings, ok: findings.every(({ status }) => status !== 'missing') };
+}
+
+/** The Node version against the oldest that works. */
+export function diagnoseNode(version: string, where: string): Finding {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const enough = major > NODE_MINIMUM[0] || (major === NODE_MINIMUM[0] && minor >= NODE_MINIMUM[1]);
+  const finding = { name: 'Node', found: version, where };
+  if (enough) return { ...finding, status: 'ok', remedies: [] };
+  return { ...finding, status: 'missing', remedies: [`Install Node ${NODE_MINIMUM.join('.')} or newer.`] };
+}
+
+/** The first of some commands that runs; without any, the native core cannot be built. */
+export async function diagnoseTool(
+  name: string,
+  commands: (string | undefined)[],
+  install: string,
+): Promise<Finding> {
+  const { execa } = await import('execa');
+  for (const command of commands) {
+    if (!command) continue;
+    const result = await execa(command, ['--version'], { reject: false, stdin: 'ignore', timeout: 15_000 });
+    if (!result.failed) {
+      return { name, status: 'ok', found: result.stdout.split('\n')[0]!, where: command, remedies: [] };
+    }
+  }
+  const tried = commands.filter(Boolean).join(', ');
+  return {
+    name,
+    status: 'warning',
+    found: `none of ${tried} runs; the native core cannot be built, and dopt computes in TypeScript, slowly`,
+    where: null,
+    remedies: [`Install one (Debian and Ubuntu: ${install}) and run \`npm run build:native\`.`],
+  };
+}
+
+/** The native core, opened as Node opens it, and what Python said when it opened it. */
+async function diagnoseNative(probed: { loaded: boolean; detail: string } | undefined): Promise<Finding> {
+  const name = 'native core';
+  const where = nativeLibraryPath() ?? null;
+  const remedies = ['Build it: `npm run build:native`.'];
+  if (where === null) {
+    const found = 'not built; dopt computes in TypeScript and numpy, slowly';
+    return { name, status: 'warning', found, where, remedies };
+  }
+  try {
+    const { openLibrary } = await import('../native/library.js');
+    const info = String(openLibrary(where).functions.dopt_build_info());
+    if (probed?.loaded === false) {
+      return { name, status: 'warning', found: `Python cannot load it: ${probed.detail}`, where, remedies };
+    }
+    return { name, status: 'ok', found: info, where, remedies: [] };
+  } catch (error) {
+    const found = `does not load: ${error instanceof Error ? error.message : String(error)}`;
+    return { name, status: 'warning', found, where, remedies };
+  }
+}
+
+interface ProfileDiagnosis {
+  finding: Finding;
+  native?: { loaded: boolean; detail: string };
+}
+
+async function diagnoseProfile(profile: Profile, places: Places): Promise<ProfileDiagnosis> {
+  const ready = await findReady(profile, places.named);
+  return ready ? diagnoseReady(profile, ready, places) : { finding: await diagnoseAbsent(profile, places) };
+}
+
+async function diagnoseReady(
+  profile: Profile,
+  environment: Environment,
+  places: Places,
+): Promise<ProfileDiagnosis> {
+  const name = `profile ${profile}`;
+  const where = environment.python;
+  try {
+    await using runtime = new PythonRuntime(environment);
+    const probe = await runtime.invoke('probe', {}, { timeoutMs: 60_000 });
+    const names = Object.values(PROFILE_SPECS[profile].modules);
+    const packages = names.map((one) => `${one} ${probe.packages[one] ?? 'missing'}`).join(', ');
+    const found = `Python ${probe.python}, ${packages}; made with ${environment.how}`;
+    if (names.some((one) => probe.packages[one] === undefined)) {
+      const remedies = ['Make it anew: `dopt env create --force`.'];
+      return { finding: { name, status: 'missing', found, where, remedies }, native: probe.native };
+    }
+    const better = await betterInterpreter(profile, environment, places);
+    const finding: Finding = better
+      ? { name, status: 'warning', found, where, remedies: [better] }
+      : { name, status: 'ok', found, where, remedies: [] };
+    return { finding, native: probe.native };
+  } catch (error) {
+    const found = `is there but does not work: ${(error as Error).message}`;
+    const remedies = ['Make it anew: `dopt env create --force`.'];
+    return { finding: { name, status: 'missing', found, where, remedies } };
+  }
+}
+
+/** For an environment that stands on a fallback version: what can be done about it. */
+async function betterInterpreter(
+  profile: Profile,
+  environment: Environment,
+  places: Places,
+): Promise<string | null> {
+  const best = PROFILE_SPECS[profile].locks[0]!;
+  if (places.named !== undefined || minorOf(environment.versions.python!) === best.minor) return null;
+  const { found } = await findInterpreter([best.minor], places);
+  return found
+    ? `Python ${found.version} is at ${found.path}: run \`dopt env create\` to use it.`
+    : `Install Python ${best.minor} and run \`dopt env create\` for the versions that results are published with.`;
+}
+
+async function diagnoseAbsent(profile: Profile, places: Places): Promise<Finding> {
+  const name = `profile ${profile}`;
+  const { locks } = PROFILE_SPECS[profile];
+  const { found, tried } = await findInterpreter(
+    locks.map((lock) => lock.minor),
+    places,
+  );
+  if (found) {
+    const notice = locks.find(({ minor }) => minor === minorOf(found.version))?.notice;
+    return {
+      name,
+      status: 'ok',
+      found: `not made yet; Python ${found.version} (${found.from}) would be used. ${notice ?? ''}`.trim(),
+      where: found.path,
+      remedies: ['Made on first need, or now: `dopt env create`.'],
+    };
+  }
+  const error = pythonNotFound(profile, tried, places);
+  return { name, status: 'missing', found: error.message, where: null, remedies: error.suggestions };
+}
+
+/** The error that `dopt env doctor` ends with when a profile cannot be had. */
+export function doctorError({ findings }: Diagnosis): EnvironmentError {
+  const missing = findings.filter(({ status }) => status === 'missing');
+  const names = missing.map(({ name }) => name).join(', ');
+  return new EnvironmentError('DOCTOR_MISSING', `Not all that dopt needs is here: ${names}.`, {
+    found: missing.map(({ name, found }) => `${name}: ${found}`).join('\n'),
+    place: environmentsFolder(),
+    suggestions: missing.flatMap(({ remedies }) => remedies),
+  });
+}
