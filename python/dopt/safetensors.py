@@ -176,13 +176,15 @@ class Writer:
         """Flushes the file to disk. With ``complete``, a tensor that was never given is an error."""
         missing = next(self._left, None)
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                # Tries to flush once more when the first time failed, and so may fail too.
+                self._file.close()
         except OSError as error:
             if complete:
                 raise write_error(self.path, error) from error
-        finally:
-            self._file.close()
         if complete and missing is not None:
             raise DoptError("TENSOR_ORDER", f"{self.path}: tensor {missing!r} was never written.", kind="bug")
 

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Mapping, Set
 
 from dopt.capture.branches import inline_branches
-from dopt.capture.network import BFLOAT16, STRING, Network, TensorType, Weight, attribute, make_tensor, reads, subgraphs
+from dopt.capture.network import BFLOAT16, LOWEST_IR, STRING, Network, TensorType, Weight, attribute, make_tensor, reads, subgraphs
 from dopt.capture.normalize import drop_dead, drop_identities
 from dopt.capture.shapes import infer_types
 from dopt.capture.symbolic import evaluate, static_values
@@ -106,7 +106,7 @@ def _run(network: Network, nodes: List[Any], more: Any = None) -> Any:
     inside = {node.name for node in nodes}
     wanted = set(produced) if len(nodes) == 1 else _read_outside(network, inside) & set(produced)
     read = dict.fromkeys(name for node in nodes for name in node.input if name in known)
-    model = ModelProto(ir_version=max(network.model.ir_version, 7))
+    model = ModelProto(ir_version=max(network.model.ir_version, LOWEST_IR))
     model.opset_import.extend(network.model.opset_import)
     model.graph.name = "constants"
     model.graph.node.extend(nodes)

@@ -30,6 +30,8 @@ ELEMENT_TYPES = {
 }
 FLOAT, INT64, FLOAT16, BFLOAT16, STRING = 1, 7, 10, 16, 8
 
+#: IR version that goes with opset 13; before version 4, initializers that are no graph inputs are overlooked.
+LOWEST_IR = 7
 #: Weights up to this many elements stay inside light models: they may be shapes, axes or scales.
 LIGHT_ELEMENTS = 1024
 
@@ -204,6 +206,7 @@ def light_model(network: Network) -> Any:
 
     model = ModelProto()
     model.CopyFrom(network.model)
+    model.ir_version = max(model.ir_version, LOWEST_IR)
     for name, weight in network.weights.items():
         if weight.array.size <= LIGHT_ELEMENTS:
             model.graph.initializer.append(make_tensor(name, weight))

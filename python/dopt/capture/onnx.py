@@ -30,10 +30,10 @@ def capture(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     normalize.drop_initializer_inputs(network)
     normalize.constants_to_weights(network)
     normalize.sort_nodes(network)
-    normalize.fix_resizes(network)
     if network.opset > opset.HIGHEST:
         opset.convert(network)
     opset.check(network)
+    normalize.fix_resizes(network)
 
     events.progress(2, 5, "converting")
     normalize.apply_input_shapes(network, params["inputShapes"])

@@ -1,27 +1,21 @@
-"""Bringing a model to an operator set that quantization can use and onnxruntime 1.15 can run: 13 to 19."""
+"""Bringing a model to an operator set that quantization can use and onnxruntime 1.15 can run: 13 to 18."""
 
-from typing import Any, Dict, Set
+from typing import Any, Dict
 
-from dopt.capture.network import FLOAT, Network, Weight, all_graphs, attribute, light_model, unique_name
+from dopt.capture.lower import lower
+from dopt.capture.network import FLOAT, LOWEST_IR, Network, all_graphs, light_model, unique_name
 from dopt.capture.shapes import typed_model
 from dopt.errors import DoptError
 
-#: Per-channel DequantizeLinear came with 13; onnxruntime 1.15 ends at 19.
-LOWEST, HIGHEST = 13, 19
-#: IR version that goes with opset 13; from 4 on initializers need not be inputs.
-LOWEST_IR = 7
-
-#: Operators that opset 20 added or gave a new meaning, apart from those lowered below.
-_ONLY_IN_20 = {"AffineGrid", "DFT", "ImageDecoder", "RegexFullMatch", "StringConcat", "StringSplit"}
-_GRID_SAMPLE_MODES = {b"linear": b"bilinear", b"cubic": b"bicubic"}
-
+#: Per-channel DequantizeLinear came with 13. onnxruntime 1.15 accepts 19, but has no Reshape or Resize of it.
+LOWEST, HIGHEST = 13, 18
 
 def convert(network: Network) -> None:
-    """Converts the default operator set to 13 when it is older, to 19 when it is 20."""
+    """Converts the default operator set to 13 when it is older, to 18 when it is 19 or 20."""
     before = network.opset
     if before > HIGHEST:
-        _lower(network)
-        network.notes.append(f"Opset {before} was lowered to {HIGHEST}, the newest that onnxruntime 1.15 runs.")
+        lower(network, HIGHEST)
+        network.notes.append(f"Opset {before} was lowered to {HIGHEST}, the newest that onnxruntime 1.15 runs as a whole.")
     elif before < LOWEST:
         _raise(network)
         network.notes.append(f"Converted from opset {before} to {LOWEST}.")
@@ -33,7 +27,13 @@ def check(network: Network) -> None:
     import onnx
 
     model = light_model(network)
-    model.ir_version = max(model.ir_version, LOWEST_IR)
+    for value in [*model.graph.input, *model.graph.output]:
+        # The checker wants every shape stated, although an unknown rank is legal and onnxruntime runs it.
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+        elif not value.type.WhichOneof("value"):
+            value.type.tensor_type.elem_type = FLOAT
+            value.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # noqa: BLE001 - the checker raises its own and protobuf's errors.
@@ -45,68 +45,14 @@ def check(network: Network) -> None:
         ) from error
 
 
-def _lower(network: Network) -> None:
-    taken = network.tensor_names()
-    nodes = []
-    for graph in all_graphs(network.graph):
-        for node in graph.node:
-            if node.domain:
-                continue
-            if node.op_type in _ONLY_IN_20 or (node.op_type == "Gelu" and graph is not network.graph):
-                raise network.error(
-                    "MODEL_OPSET",
-                    f"node {node.name!r} ({node.op_type}) exists only from opset 20 on, which onnxruntime 1.15 cannot run.",
-                    [f"Export the model with an opset from 13 to {HIGHEST}."],
-                )
-            mode = attribute(node, "mode") if node.op_type == "GridSample" else None
-            if mode is not None:
-                mode.s = _GRID_SAMPLE_MODES.get(mode.s, mode.s)
-    for node in network.nodes:
-        nodes.extend(_gelu(network, node, taken) if node.op_type == "Gelu" and not node.domain else [node])
-    network.replace_nodes(nodes)
-    for entry in network.model.opset_import:
-        if entry.domain == "":
-            entry.version = HIGHEST
-
-
-def _gelu(network: Network, node: Any, taken: Set[str]) -> Any:
-    """Gelu in primitives: x/2 (1 + erf(x/√2)), or with tanh(√(2/π) (x + 0.044715 x³)); float32 only."""
-    import math
-
-    import numpy as np
-    from onnx import helper
-
-    x, result = node.input[0], node.output[0]
-    approximate = attribute(node, "approximate")
-
-    def constant(suffix: str, value: float) -> str:
-        name = unique_name(f"{node.name}_{suffix}", taken)
-        network.weights[name] = Weight(FLOAT, np.array(value, np.float32))
-        return name
-
-    made = []
-
-    def op(kind: str, *inputs: str) -> str:
-        name = unique_name(f"{node.name}_{kind}_{len(made)}", taken)
-        made.append(helper.make_node(kind, list(inputs), [name], name=name))
-        return name
-
-    if approximate is not None and approximate.s == b"tanh":
-        cube = op("Mul", op("Mul", op("Mul", x, x), x), constant("cubic", 0.044715))
-        inner = op("Tanh", op("Mul", op("Add", x, cube), constant("root", math.sqrt(2 / math.pi))))
-    else:
-        inner = op("Erf", op("Div", x, constant("root", math.sqrt(2))))
-    op("Mul", op("Mul", x, op("Add", inner, constant("one", 1.0))), constant("half", 0.5))
-    made[-1].output[0] = result
-    return made
-
-
 def _raise(network: Network) -> None:
     import onnx
+    from onnx import helper
 
+    names = {node.output[0]: node.name for node in network.nodes if node.output}
+    old_resizes = _old_resizes(network)
     # The converter calls new tensors 1, 2, 3, …, and so do exporters: keep the two apart.
     renamed = _renamed(typed_model(network), lambda name: f"t.{name}")
-    renamed.ir_version = max(renamed.ir_version, LOWEST_IR)
     try:
         converted = onnx.version_converter.convert_version(renamed, LOWEST)
     except Exception as error:  # noqa: BLE001 - C++ assertions arrive as RuntimeError, ConvertError, IndexError, …
@@ -127,6 +73,38 @@ def _raise(network: Network) -> None:
 
     converted = _renamed(converted, restore)
     _take_back(network, converted)
+    _restore_names(network, names)
+    for node in network.nodes:
+        if node.output[0] in old_resizes:
+            node.attribute.extend(helper.make_attribute(key, value) for key, value in old_resizes[node.output[0]].items())
+
+
+def _old_resizes(network: Network) -> Dict[str, Dict[str, str]]:
+    """Attributes that say, from opset 11 on, what Upsample and Resize did before; by output tensor.
+
+    Older ones sample at x / scale (asymmetric), which the converter forgets to say: it leaves the default, half_pixel.
+    """
+    found: Dict[str, Dict[str, str]] = {}
+    for node in network.nodes:
+        if node.op_type not in ("Upsample", "Resize") or node.domain or network.opset > 10:
+            continue
+        scales = network.weights.get(node.input[1]) if len(node.input) > 1 else None
+        shrinks = scales is not None and scales.array.size > 0 and float(scales.array.min()) < 1
+        found[node.output[0]] = {
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "ceil" if shrinks else "floor",
+        }
+    return found
+
+
+def _restore_names(network: Network, names: Dict[str, str]) -> None:
+    """A node that the converter wrote anew takes the name of the one that produced its tensor before."""
+    taken = {node.name for node in network.nodes}
+    for node in network.nodes:
+        name = names.get(node.output[0], "") if node.output else ""
+        if not node.name and name not in taken:
+            node.name = name
+            taken.add(name)
 
 
 def _take_back(network: Network, converted: Any) -> None:

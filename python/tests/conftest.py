@@ -1,0 +1,62 @@
+"""Fixtures for all tests: the package on the path, and capture and rewrite with their parameters filled in."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "python"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+@pytest.fixture(scope="session")
+def assets():
+    """The folder of real models, or a skip that says where it was looked for."""
+    folder = Path(os.environ.get("DOPT_ASSETS") or ROOT.parent / "shared" / "assets")
+    if not (folder / "models").is_dir():
+        pytest.skip(f"needs the real models: no folder {folder} (set DOPT_ASSETS)")
+    return folder
+
+
+@pytest.fixture
+def capture(tmp_path):
+    """capture(path, **params) -> (result, graph.json as data)."""
+    from dopt.capture.onnx import capture as run
+    from dopt.events import Events
+
+    def call(path, out="captured", **params):
+        defaults = {"inputShapes": {}, "outputs": None, "float16ToFloat32": False, "seed": 0}
+        result = run({"model": str(path), "out": str(tmp_path / out), **defaults, **params}, Events())
+        json.dumps(result, allow_nan=False)
+        return result, json.loads(Path(result["graph"]).read_text())
+
+    return call
+
+
+@pytest.fixture
+def rewrite(tmp_path):
+    """rewrite(model, edits, parameters=None, **params) -> result."""
+    from dopt import safetensors
+    from dopt.apply.onnx import rewrite as run
+    from dopt.events import Events
+
+    def call(path, edits, parameters=None, out="out.onnx", **params):
+        empty = {key: [] for key in ("removeNodes", "initializers", "inputs", "outputs", "attributes", "addNodes")}
+        (tmp_path / "rewrite.json").write_text(json.dumps({"version": 1, **empty, "extraOutputs": [], **edits}))
+        if parameters is not None:
+            safetensors.write(str(tmp_path / "parameters.safetensors"), parameters)
+        filled = {
+            "model": str(path),
+            "rewrite": str(tmp_path / "rewrite.json"),
+            "parameters": None if parameters is None else str(tmp_path / "parameters.safetensors"),
+            "out": str(tmp_path / out),
+            "externalDataAbove": None,
+            "check": True,
+            **params,
+        }
+        return run(filled, Events())
+
+    return call
