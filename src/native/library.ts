@@ -23,8 +23,8 @@ export function openLibrary(path: string): Library {
     struct_size: 'size_t',
     ...Object.fromEntries(CONV_MEMBERS.map((member) => [member, 'int64_t'])),
   });
-  const types: Record<string, Koffi.TypeSpec> = {
-    'state*': koffi.inout(koffi.pointer(state)) as unknown as Koffi.TypeSpec,
+  const types: Record<string, Koffi.TypeObject | ReturnType<typeof Koffi.inout>> = {
+    'state*': koffi.inout(koffi.pointer(state)),
     state: koffi.pointer(state),
     conv: koffi.pointer(conv),
   };
