@@ -36,12 +36,12 @@ export async function buildVenv(plan: VenvPlan): Promise<Environment> {
     const python = join(building, 'bin', 'python');
     await step(python, pipArguments(plan.lock), (line) => say(shorten(line)), installFailed(plan.lock));
     say('Checking the packages.');
-    const { python: version, packages } = await probe(python);
+    const { packages } = await probe(python);
     const environment: Environment = {
       profile,
       kind: 'venv',
       python: join(root, 'bin', 'python'),
-      versions: { python: version, ...packages },
+      versions: { python: interpreter.version, ...packages },
       digest: plan.digest,
       root,
       how: `Python ${interpreter.version}, found as ${interpreter.from} (${interpreter.path})`,
