@@ -53,6 +53,7 @@ def load(path: str) -> Tuple[Network, Dict[str, Any]]:
     del data
     network = Network(path, model, {})
     take_weights(network, files)
+    network.has_external_data = bool(files.names())
     for name in files.names():
         digest.update(name.encode())
         size += files.digest_into(name, digest)

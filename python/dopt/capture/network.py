@@ -68,6 +68,8 @@ class Network:
         self.stated: Dict[str, TensorType] = {}
         #: Set when float16 was widened: the original then computes with less precision than the captured model.
         self.was_float16 = False
+        #: Whether the file keeps tensors in files beside it.
+        self.has_external_data = False
 
     @property
     def graph(self) -> Any:
@@ -227,12 +229,9 @@ def unique_name(wanted: str, taken: Set[str]) -> str:
 
 def _size(dim: Any) -> Any:
     kind = dim.WhichOneof("value")
-    # Shape inference makes up symbols of its own (unk__0): they say no more than "unknown".
     if kind == "dim_value":
         return int(dim.dim_value)
-    if kind == "dim_param" and dim.dim_param and not dim.dim_param.startswith("unk__"):
-        return dim.dim_param
-    return None
+    return dim.dim_param or None
 
 
 def _copy(message: Any) -> Any:

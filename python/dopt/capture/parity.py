@@ -5,10 +5,11 @@ import shutil
 import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from dopt.capture.network import Network, value_type
+from dopt.capture.network import LIGHT_ELEMENTS, Network, value_type
 from dopt.capture.opset import HIGHEST
 from dopt.capture.runner import Attempt, Session, first_line
 from dopt.capture.save import WEIGHTS
+from dopt.capture.tensors import element_count
 from dopt.errors import DoptError
 
 SAMPLES = 2
@@ -88,7 +89,7 @@ def _run_original(network: Network, declared: Sequence[str], scratch: str, seed:
 
     outputs = network.output_names()
     try:
-        direct = set(outputs) <= set(declared)
+        direct = set(outputs) <= set(declared) and not network.has_external_data
         original = Session(network.path if direct else _with_outputs(network, outputs, scratch))
     except Exception as error:  # noqa: BLE001 - any refusal of the original has the same consequence.
         network.notes.append(
@@ -144,18 +145,28 @@ def _run_captured(
 
 
 def _with_outputs(network: Network, outputs: Sequence[str], scratch: str) -> str:
-    """A copy of the original that names other outputs and borrows its external data through links."""
+    """A copy of the original that names other outputs and borrows its external data through links.
+
+    Small external tensors move inside: onnxruntime's shape inference refuses to read axes and shapes from files.
+    """
     import onnx
 
     model = onnx.load(network.path, load_external_data=False)
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     folder = os.path.dirname(os.path.abspath(network.path))
-    entries = [entry for tensor in model.graph.initializer for entry in tensor.external_data]
-    for location in {entry.value for entry in entries if entry.key == "location"}:
+    declared = {value.name: value for value in model.graph.output}
+    values = [declared.get(name) or onnx.ValueInfoProto(name=name) for name in outputs]
+    del model.graph.output[:]
+    model.graph.output.extend(values)
+    external = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    for tensor in external:
+        location = next(entry.value for entry in tensor.external_data if entry.key == "location")
         link = os.path.join(scratch, location)
         os.makedirs(os.path.dirname(link), exist_ok=True)
-        if not os.path.lexists(link):
+        if element_count(tensor) <= LIGHT_ELEMENTS:
+            onnx.external_data_helper.load_external_data_for_tensor(tensor, folder)
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+        elif not os.path.lexists(link):
             os.symlink(os.path.join(folder, location), link)
     path = os.path.join(scratch, "original.onnx")
     onnx.save(model, path)

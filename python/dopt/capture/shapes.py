@@ -3,6 +3,7 @@
 from typing import Any, Dict
 
 from dopt.capture.network import Network, TensorType, light_model, make_value, value_type
+from dopt.capture.symbols import MADE_UP, recover_symbols
 
 
 def remember_stated_types(network: Network) -> None:
@@ -46,11 +47,20 @@ def _infer(network: Network) -> Dict[str, TensorType]:
         except Exception:  # noqa: BLE001
             return {}
     found = {}
-    for value in [*model.graph.value_info, *model.graph.output]:
+    for value in [*model.graph.input, *model.graph.value_info, *model.graph.output]:
         tensor = value_type(value)
         if tensor is not None:
             found[value.name] = tensor
-    return found
+    symbols = recover_symbols(network, found)
+    return {name: _resolve(tensor, symbols) for name, tensor in found.items()}
+
+
+def _resolve(tensor: TensorType, symbols: Dict[str, Any]) -> TensorType:
+    """Replaces symbols that inference made up by what they stand for, or None."""
+    if tensor.shape is None:
+        return tensor
+    sizes = (symbols.get(s) if isinstance(s, str) and s.startswith(MADE_UP) else s for s in tensor.shape)
+    return TensorType(tensor.type, tuple(sizes))
 
 
 def write_types(network: Network, types: Dict[str, TensorType]) -> None:
