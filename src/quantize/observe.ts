@@ -6,7 +6,9 @@ import type { Observed } from './solve.js';
 
 /** Tensors whose values calibration must see: all that take their range from data, and what concats compare. */
 export function tensorsToObserve(plan: Plan): string[] {
-  const observed = plan.activations.filter(({ range }) => range.kind !== 'shared').map(({ tensor }) => tensor);
+  const observed = plan.activations
+    .filter(({ range }) => range.kind !== 'shared')
+    .map(({ tensor }) => tensor);
   return [...new Set([...observed, ...plan.concats.flatMap(({ inputs, output }) => [...inputs, output])])];
 }
 
@@ -19,7 +21,8 @@ export function loadObserved(
   const file = SafetensorsFile.open(histogramsPath);
   const observed = statistics.tensors.map((tensor): [string, Observed] => {
     const counts = file.get(tensor.tensor)?.data;
-    if (!(counts instanceof BigUint64Array)) throw new Bug(`${histogramsPath} has no counts for ${tensor.tensor}`);
+    if (!(counts instanceof BigUint64Array))
+      throw new Bug(`${histogramsPath} has no counts for ${tensor.tensor}`);
     return [tensor.tensor, { statistics: tensor, histogram: { ...tensor, ...tensor.histogram, counts } }];
   });
   return { statistics, observed: new Map(observed) };

@@ -43,7 +43,9 @@ function rangeChoice(
   return {
     tensor: dequantized(root),
     quantizer: root,
-    shared: [...activations.values()].filter((a) => a.root === root && a.tensor !== root).map((a) => a.tensor),
+    shared: [...activations.values()]
+      .filter((a) => a.root === root && a.tensor !== root)
+      .map((a) => a.tensor),
     dtype: `${format.signed ? '' : 'u'}int${format.bits}`,
     candidates: ranges.map(({ low, high }) => core.quantParams(low, high, format)),
   };

@@ -1,4 +1,4 @@
-import type { ChannelView } from './channel-view.js';
+import type { ChannelView } from '../../native/types.js';
 
 /** Largest |integer| of a symmetric signed weight: −128 stays unused, so that scale·(−q) is as exact as scale·q. */
 export const weightLimit = (bits: number): number => 2 ** (bits - 1) - 1;
