@@ -35,7 +35,7 @@ export const PROFILE_SPECS: Record<Profile, ProfileSpec> = {
         file: 'onnx-py311.txt',
         notice:
           'Python 3.10 was not found, so the onnx profile uses Python 3.11: the same onnx 1.14.1 and onnxruntime 1.15.1, ' +
-          'but numpy 1.24.4 instead of 1.23.5.',
+          'but numpy 1.24.4 instead of 1.23.5 and protobuf 4.25.8 instead of 3.20.3.',
       },
     ],
     modules: { onnx: 'onnx', onnxruntime: 'onnxruntime', numpy: 'numpy', PIL: 'pillow' },

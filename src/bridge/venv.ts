@@ -66,7 +66,7 @@ const pipArguments = (lock: Lock): string[] => [
 /** What pip prints about one package, without digests and paths. */
 function shorten(line: string): string {
   return line
-    .replace(/\(from -r .*?\)/, '')
+    .replace(/\(from -r .*/, '')
     .slice(0, 120)
     .trimEnd();
 }
