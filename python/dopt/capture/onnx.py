@@ -6,6 +6,7 @@ from typing import Any, Dict
 from dopt.capture import float16, normalize, opset, parity
 from dopt.capture.fold import simplify
 from dopt.capture.load import load
+from dopt.capture.sanity import check_numbers
 from dopt.capture.save import save
 from dopt.capture.shapes import remember_stated_types
 
@@ -23,6 +24,7 @@ def capture(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     declared = network.output_names()
 
     events.progress(1, 5, "checking the model")
+    check_numbers(network)
     remember_stated_types(network)
     unnamed, repeated = normalize.name_nodes(network)
     if unnamed or repeated:
