@@ -14,8 +14,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { diagnose, diagnoseNode, diagnoseTool, doctorError } from '../src/bridge/doctor.js';
-import { ensureEnvironment, environmentsFolder, findReady } from '../src/bridge/environments.js';
+import { diagnose, diagnoseNode, diagnoseTool } from '../src/bridge/doctor.js';
+import {
+  ensureEnvironment,
+  environmentsFolder,
+  findReady,
+  listEnvironments,
+} from '../src/bridge/environments.js';
 import type { Places } from '../src/bridge/interpreters.js';
 import { PythonRuntime } from '../src/bridge/runtime.js';
 import { anyPython, rejection, until } from './bridge-fake.js';
@@ -94,6 +99,11 @@ describe.skipIf(python === undefined)('ensureEnvironment', () => {
     expect((await ensure()).root).toBe(fallback.root);
     expect((await ensure({ refresh: true })).versions.python).toBe('3.10.7');
     expect((await ensure()).versions.python).toBe('3.10.7');
+    const listed = (await listEnvironments()).map(({ versions, current }) => [versions.python, current]);
+    expect(listed).toEqual([
+      ['3.10.7', true],
+      ['3.11.4', false],
+    ]);
   });
 
   it('says all that was tried when there is no Python', async () => {
@@ -232,12 +242,10 @@ describe.skipIf(python === undefined)('diagnose', () => {
   });
 
   it('is not well when no interpreter fits, and says what to do', async () => {
-    const { ok, profile, findings } = await profileOf();
+    const { ok, profile } = await profileOf();
     expect(ok).toBe(false);
     expect(profile.status).toBe('missing');
-    const error = doctorError({ ok, findings });
-    expect(error.exitCode).toBe(4);
-    expect(error.suggestions.join()).toContain('Install Python 3.10');
+    expect(profile.remedies.join()).toContain('Install Python 3.10');
   });
 
   it('finds an environment whose packages are gone', async () => {

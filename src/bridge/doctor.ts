@@ -1,6 +1,5 @@
-import { EnvironmentError } from '../errors.js';
 import { nativeLibraryPath } from './child-environment.js';
-import { environmentsFolder, findReady, pythonNotFound } from './environments.js';
+import { findReady, pythonNotFound } from './environments.js';
 import { findInterpreter, machinePlaces, type Places } from './interpreters.js';
 import { minorOf, PROFILE_SPECS, PROFILES, type Profile } from './profiles.js';
 import { PythonRuntime } from './runtime.js';
@@ -167,15 +166,4 @@ async function diagnoseAbsent(profile: Profile, places: Places): Promise<Finding
   }
   const error = pythonNotFound(profile, tried, places);
   return { name, status: 'missing', found: error.message, where: null, remedies: error.suggestions };
-}
-
-/** The error that `dopt env doctor` ends with when a profile cannot be had. */
-export function doctorError({ findings }: Diagnosis): EnvironmentError {
-  const missing = findings.filter(({ status }) => status === 'missing');
-  const names = missing.map(({ name }) => name).join(', ');
-  return new EnvironmentError('DOCTOR_MISSING', `Not all that dopt needs is here: ${names}.`, {
-    found: missing.map(({ name, found }) => `${name}: ${found}`).join('\n'),
-    place: environmentsFolder(),
-    suggestions: missing.flatMap(({ remedies }) => remedies),
-  });
 }

@@ -90,6 +90,17 @@ export async function findReady(
   return undefined;
 }
 
+/** Every finished environment, newest first; `current` marks those that commands would take. */
+export async function listEnvironments(): Promise<(Environment & { current: boolean })[]> {
+  const present = await readEnvironments(environmentsFolder());
+  return Promise.all(
+    present.map(async (environment) => {
+      const ready = await findReady(environment.profile, machinePlaces().named);
+      return { ...environment, current: ready?.root === environment.root };
+    }),
+  );
+}
+
 async function make(
   profile: Profile,
   lock: Lock,
