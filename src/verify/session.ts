@@ -1,0 +1,94 @@
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Verification } from '../config/verification.js';
+import { EXIT, ExternalError, UserError } from '../errors.js';
+import type { RawTensor } from './tensors.js';
+
+export type Optimization = Verification['evaluator']['optimization'];
+
+/** An ONNX model that can be run on samples. */
+export interface Model {
+  readonly path: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Seconds spent in `run` so far. */
+  readonly seconds: number;
+  /**
+   * Runs one sample; inputs that the model does not have are passed over.
+   * @param outputs names of the wanted outputs
+   * @throws ExternalError VERIFY_RUN with onnxruntime's message
+   */
+  run(feeds: ReadonlyMap<string, RawTensor>, outputs: readonly string[]): Promise<Record<string, Tensor>>;
+  release(): Promise<void>;
+}
+
+/** Version of the onnxruntime that evaluates. */
+export async function evaluatorVersion(): Promise<string> {
+  const { env } = await import('onnxruntime-node');
+  return env.versions.node ?? env.versions.common;
+}
+
+/**
+ * Loads a model into onnxruntime.
+ * @throws UserError MODEL_LOAD when onnxruntime refuses the file
+ */
+export async function loadModel(path: string, optimization: Optimization, threads: number): Promise<Model> {
+  const ort = await import('onnxruntime-node');
+  let session: InferenceSession;
+  try {
+    session = await ort.InferenceSession.create(path, {
+      graphOptimizationLevel: optimization,
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      executionMode: 'sequential',
+      // Errors only: warnings about unused initializers and the like are not about the comparison.
+      logSeverityLevel: 3,
+    });
+  } catch (error) {
+    throw new UserError('MODEL_LOAD', `onnxruntime cannot load ${path}: ${(error as Error).message}`, {
+      place: path,
+      cause: error,
+      suggestions: ['Check that the file is a complete ONNX model and that its external data lie beside it.'],
+    });
+  }
+  let seconds = 0;
+  return {
+    path,
+    inputs: session.inputNames,
+    outputs: session.outputNames,
+    get seconds() {
+      return seconds;
+    },
+    async run(feeds, outputs) {
+      const tensors = Object.fromEntries(
+        [...feeds]
+          .filter(([name]) => session.inputNames.includes(name))
+          .map(([name, { dtype, data, shape }]) => [
+            name,
+            new ort.Tensor(dtype as 'float32', data as Float32Array, shape),
+          ]),
+      );
+      const start = performance.now();
+      try {
+        return await session.run(tensors, outputs);
+      } catch (error) {
+        throw runError(path, error as Error, feeds);
+      } finally {
+        seconds += (performance.now() - start) / 1000;
+      }
+    },
+    release: () => session.release(),
+  };
+}
+
+function runError(path: string, error: Error, feeds: ReadonlyMap<string, RawTensor>): ExternalError {
+  const found = [...feeds]
+    .map(([name, { dtype, shape }]) => `${name}: ${dtype} [${shape.join(', ')}]`)
+    .join('; ');
+  return new ExternalError('VERIFY_RUN', `onnxruntime cannot run ${path}: ${error.message}`, {
+    place: path,
+    found,
+    cause: error,
+    exitCode: EXIT.verification,
+    suggestions: ['Check that the samples fit the inputs of the model: `dopt inspect` lists them.'],
+  });
+}

@@ -1,0 +1,95 @@
+import { Worker } from 'node:worker_threads';
+import { interrupted } from '../bridge/python-errors.js';
+import type { Verification } from '../config/verification.js';
+import { Bug, type DoptError, EnvironmentError, EXIT, ExternalError, UserError } from '../errors.js';
+import type { Progress, VerifyRequest } from './evaluate.js';
+import type { ErrorMessage, WorkerMessage } from './messages.js';
+
+export type { VerifyRequest } from './evaluate.js';
+export type VerifyResult = Verification;
+
+export interface VerifyOptions extends VerifyRequest {
+  /** Stops after the sample in work. */
+  signal?: AbortSignal;
+  onProgress?: Progress;
+}
+
+/**
+ * Compares a float model with its quantized form on prepared samples, in a worker thread (onnxruntime's `run` blocks the
+ * thread it is called from). Memory does not depend on the number of samples.
+ *
+ * Rejects with UserError (files that do not load, labels that do not fit, INTERRUPTED when aborted), ExternalError
+ * VERIFY_RUN when onnxruntime fails (exit code 7), ExternalError VERIFY_WORKER when the thread dies (exit code 6).
+ */
+export async function verifyModels(options: VerifyOptions): Promise<VerifyResult> {
+  const { signal, onProgress, ...request } = options;
+  if (signal?.aborted) throw interrupted('verification');
+  if (request.samples.length === 0) {
+    throw new UserError('VERIFY_NO_SAMPLES', 'There is no sample to verify with.', {
+      suggestions: ['Give more pictures, or others to score: --data FOLDER'],
+    });
+  }
+  const worker = startWorker(request);
+  const stop = (): void => void worker.terminate();
+  signal?.addEventListener('abort', stop);
+  try {
+    return await answerOf(worker, onProgress, signal);
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    await worker.terminate();
+  }
+}
+
+function answerOf(worker: Worker, onProgress?: Progress, signal?: AbortSignal): Promise<VerifyResult> {
+  return new Promise((resolve, reject) => {
+    worker.on('message', (message: WorkerMessage) => {
+      if (message.type === 'progress') {
+        if (!signal?.aborted) onProgress?.(message.done, message.total, message.message);
+      } else if (message.type === 'result') {
+        resolve(message.value);
+      } else {
+        reject(fromMessage(message.error));
+      }
+    });
+    worker.on('error', (error) => reject(died(error.message, error)));
+    worker.on('exit', (code) => {
+      reject(signal?.aborted ? interrupted('verification') : died(`it ended with code ${code}`));
+    });
+  });
+}
+
+/** Starts the thread. From TypeScript sources (tests, bin/dev.js) the worker is TypeScript too and needs a loader. */
+function startWorker(request: VerifyRequest): Worker {
+  const source = import.meta.url.endsWith('.ts');
+  const url = new URL(source ? './worker.ts' : './worker.js', import.meta.url);
+  if (!source) return new Worker(url, { workerData: request });
+  const load = `import('tsx/esm/api').then(({ register }) => (register(), import(${JSON.stringify(url.href)})))`;
+  return new Worker(load, { eval: true, workerData: request });
+}
+
+function died(reason: string, cause?: unknown): ExternalError {
+  return new ExternalError('VERIFY_WORKER', `The verification thread died: ${reason}.`, {
+    exitCode: EXIT.native,
+    cause,
+    suggestions: [
+      'The system may have run out of memory: close other programs or verify with fewer samples.',
+    ],
+  });
+}
+
+/** The error that was thrown in the worker, of its own class again. */
+function fromMessage({ kind, code, message, exitCode, details, stack }: ErrorMessage): DoptError {
+  const cause = stack === undefined ? {} : { cause: stack };
+  switch (kind) {
+    case 'user':
+      return new UserError(code, message, { ...details, ...cause, exitCode });
+    case 'environment':
+      return new EnvironmentError(code, message, { ...details, ...cause });
+    case 'external':
+      return new ExternalError(code, message, { ...details, ...cause, exitCode });
+    case 'bug':
+      return new Bug(message, { ...details, ...cause });
+    case 'other':
+      return died(message, stack);
+  }
+}
