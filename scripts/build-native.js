@@ -109,7 +109,9 @@ function withCompiler(compiler) {
   ]) {
     if (!wanted) continue;
     const sources = readdirSync(join(native, folder)).filter((file) => file.endsWith('.cc'));
-    const shared = sources.filter((file) => !/^(test_|bench)/.test(file)).map((file) => join(native, folder, file));
+    const shared = sources
+      .filter((file) => !/^(test_|bench)/.test(file))
+      .map((file) => join(native, folder, file));
     for (const main of sources.filter((file) => /^(test_|bench)/.test(file))) {
       const program = join(build, main.replace('.cc', ''));
       const parts = [join(native, folder, main), ...shared];
@@ -154,8 +156,12 @@ function main() {
   if (!upToDate()) {
     const compiler = findCompiler();
     if (!compiler) {
-      console.warn('No C++ compiler found (tried $CXX, c++, g++, clang++): the native core is not built and dopt uses its');
-      console.warn('slower TypeScript core. To build it: install a compiler (Debian: apt install g++), npm run build:native');
+      console.warn(
+        'No C++ compiler found (tried $CXX, c++, g++, clang++): the native core is not built and dopt uses its',
+      );
+      console.warn(
+        'slower TypeScript core. To build it: install a compiler (Debian: apt install g++), npm run build:native',
+      );
       return args.includes('--require') || wants.test ? 1 : 0;
     }
     const cmake = findCmake();

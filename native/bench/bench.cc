@@ -65,12 +65,12 @@ void observers() {
     std::printf("%-9s memcpy %5.1f GB/s", shape,
                 gigabytes / best_seconds(7, [&] { std::memcpy(copy.data(), x.data(), kValues * sizeof(float)); }));
     std::printf(", min/max and sums %5.1f", gigabytes / best_seconds(7, [&] {
-                  dopt::BlockStats stats;
-                  for (size_t i = 0; i < kValues; i += dopt::kBlock) {
-                    dopt::kernels().block_stats(x.data() + i, dopt::kBlock, &stats);
-                    copy[0] = stats.max;
-                  }
-                }));
+                                              dopt::BlockStats stats;
+                                              for (size_t i = 0; i < kValues; i += dopt::kBlock) {
+                                                dopt::kernels().block_stats(x.data() + i, dopt::kBlock, &stats);
+                                                copy[0] = stats.max;
+                                              }
+                                            }));
     for (const int32_t threads : {1, 2}) {
       dopt_set_threads(threads);
       Set set(x, 64, 2048);
@@ -112,13 +112,14 @@ void elementwise() {
   std::vector<float> back(x.size());
   const double gigabytes = static_cast<double>(x.size()) * sizeof(float) / 1e9;
   double sums[4];
-  std::printf("quantize u8 %.1f GB/s of floats, dequantize %.1f, fake quantize %.1f, error sums %.1f\n",
-              gigabytes / best_seconds(9, [&] { dopt_quantize_u8(x.data(), x.size(), 0.02f, 128, q.data()); }),
-              gigabytes / best_seconds(9, [&] { dopt_dequantize_u8(q.data(), x.size(), 0.02f, 128, back.data()); }),
-              gigabytes / best_seconds(9, [&] { dopt_fake_quantize(x.data(), x.size(), 0.02f, 128, 0, 255, back.data()); }),
-              gigabytes / best_seconds(9, [&] {
-                dopt_error_sums(x.data(), back.data(), x.size(), &sums[0], &sums[1], &sums[2], &sums[3]);
-              }));
+  std::printf(
+      "quantize u8 %.1f GB/s of floats, dequantize %.1f, fake quantize %.1f, error sums %.1f\n",
+      gigabytes / best_seconds(9, [&] { dopt_quantize_u8(x.data(), x.size(), 0.02f, 128, q.data()); }),
+      gigabytes / best_seconds(9, [&] { dopt_dequantize_u8(q.data(), x.size(), 0.02f, 128, back.data()); }),
+      gigabytes / best_seconds(9, [&] { dopt_fake_quantize(x.data(), x.size(), 0.02f, 128, 0, 255, back.data()); }),
+      gigabytes / best_seconds(9, [&] {
+        dopt_error_sums(x.data(), back.data(), x.size(), &sums[0], &sums[1], &sums[2], &sums[3]);
+      }));
 }
 
 }  // namespace

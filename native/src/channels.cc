@@ -19,8 +19,8 @@ dopt_status check_shape(const void* in, const void* out, size_t outer, size_t ch
 dopt_status check_scales(const float* scales, size_t channels) noexcept {
   DOPT_REQUIRE(scales != nullptr || channels == 0, "scales is NULL with %zu channels", channels);
   for (size_t c = 0; c < channels; ++c) {
-    DOPT_REQUIRE(std::isfinite(scales[c]) && scales[c] > 0.0f, "scale of channel %zu is %g, expected finite and above 0",
-                 c, static_cast<double>(scales[c]));
+    DOPT_REQUIRE(std::isfinite(scales[c]) && scales[c] > 0.0f,
+                 "scale of channel %zu is %g, expected finite and above 0", c, static_cast<double>(scales[c]));
   }
   return DOPT_OK;
 }
@@ -44,9 +44,8 @@ dopt_status dopt_channel_absmax(const float* w, size_t outer, size_t channels, s
     if (const dopt_status bad = dopt::check_shape(w, absmax, outer, channels, inner)) return bad;
     DOPT_REQUIRE(absmax != nullptr || channels == 0, "absmax is NULL with %zu channels", channels);
     for (size_t c = 0; c < channels; ++c) absmax[c] = 0.0f;
-    dopt::each_row(outer, channels, inner, [&](size_t c, size_t offset) {
-      absmax[c] = dopt::kernels().absmax(w + offset, inner, absmax[c]);
-    });
+    dopt::each_row(outer, channels, inner,
+                   [&](size_t c, size_t offset) { absmax[c] = dopt::kernels().absmax(w + offset, inner, absmax[c]); });
     return DOPT_OK;
   });
 }

@@ -2,6 +2,8 @@
 #ifndef DOPT_SRC_HISTOGRAM_H_
 #define DOPT_SRC_HISTOGRAM_H_
 
+#include <vector>
+
 #include "dopt.h"
 
 namespace dopt {
@@ -18,6 +20,10 @@ BinGrid fit_grid(double min, double max, int64_t bins) noexcept;
 
 // Whether a state came out of dopt_histogram_init and has not been damaged since; fails with the reason.
 dopt_status check_state(const dopt_histogram* state, const char* name) noexcept;
+
+// Gives a state and its counts the canonical grid of [min, max], which contains its own range. `moved` is working
+// memory. Throws std::bad_alloc.
+void widen(dopt_histogram* state, uint64_t* counts, float min, float max, std::vector<uint64_t>* moved);
 
 }  // namespace dopt
 

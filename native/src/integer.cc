@@ -18,9 +18,9 @@ dopt_status check_conv(const dopt_conv2d_shape* s) noexcept {
   DOPT_REQUIRE(s->struct_size == sizeof(dopt_conv2d_shape), "shape: struct_size is %zu, expected %zu", s->struct_size,
                sizeof(dopt_conv2d_shape));
   constexpr int64_t kMost = 1 << 24;  // of one dimension, so that offsets stay within 64 bits
-  const int64_t sizes[] = {s->batch,         s->in_channels,  s->in_height,       s->in_width,
-                           s->out_channels,  s->kernel_height, s->kernel_width,   s->groups,
-                           s->stride_height, s->stride_width, s->dilation_height, s->dilation_width};
+  const int64_t sizes[] = {s->batch,         s->in_channels,   s->in_height,       s->in_width,
+                           s->out_channels,  s->kernel_height, s->kernel_width,    s->groups,
+                           s->stride_height, s->stride_width,  s->dilation_height, s->dilation_width};
   for (const int64_t size : sizes) {
     DOPT_REQUIRE(size >= 1 && size <= kMost, "a size, stride, dilation or group count is %lld, expected 1 to %lld",
                  static_cast<long long>(size), static_cast<long long>(kMost));
@@ -70,10 +70,10 @@ dopt_status dopt_conv2d_u8s8_s32(const dopt_conv2d_shape* shape, const uint8_t* 
     DOPT_REQUIRE(x != nullptr && w != nullptr && out != nullptr, "x, w or out is NULL");
     DOPT_REQUIRE(x_zero_point >= 0 && x_zero_point <= 255, "zero point %d is outside 0..255", x_zero_point);
     const dopt_conv2d_shape& s = *shape;
-    const int64_t rows = dopt::output_size(s.in_height, s.pad_top, s.pad_bottom, s.kernel_height, s.stride_height,
-                                           s.dilation_height);
-    const int64_t columns = dopt::output_size(s.in_width, s.pad_left, s.pad_right, s.kernel_width, s.stride_width,
-                                              s.dilation_width);
+    const int64_t rows =
+        dopt::output_size(s.in_height, s.pad_top, s.pad_bottom, s.kernel_height, s.stride_height, s.dilation_height);
+    const int64_t columns =
+        dopt::output_size(s.in_width, s.pad_left, s.pad_right, s.kernel_width, s.stride_width, s.dilation_width);
     DOPT_REQUIRE(rows > 0 && columns > 0, "the kernel does not fit into the padded input");
     for (int64_t n = 0; n < s.batch; ++n) {
       for (int64_t o = 0; o < s.out_channels; ++o) {

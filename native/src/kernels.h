@@ -14,8 +14,8 @@ constexpr size_t kLanes = 16;    // of the fixed reduction tree
 constexpr size_t kBlock = 2048;  // elements between two additions into the running sum
 
 struct BlockStats {
-  float min, max;      // of all values; unspecified when `nonfinite`
-  bool nonfinite;      // at least one NaN or infinity; then sums are unspecified too
+  float min, max;  // of all values; unspecified when `nonfinite`
+  bool nonfinite;  // at least one NaN or infinity; then sums are unspecified too
   double sum, sum_squares;
 };
 

@@ -152,15 +152,16 @@ double quantile(const Distribution& d, double zeros, double target) {
 }  // namespace
 
 Range search_range(double min, double max, bool symmetric, const RangeCost& cost) {
-  return Search(min, max, symmetric, cost).run();
+  const Range best = Search(min, max, symmetric, cost).run();
+  return {best.low + 0.0, best.high + 0.0, best.cost};  // no -0
 }
 
 }  // namespace dopt
 
 extern "C" {
 
-dopt_status dopt_quant_params(double low, double high, int32_t bits, int32_t is_signed, int32_t symmetric,
-                              float* scale, int32_t* zero_point) {
+dopt_status dopt_quant_params(double low, double high, int32_t bits, int32_t is_signed, int32_t symmetric, float* scale,
+                              int32_t* zero_point) {
   return dopt::guarded([&]() -> dopt_status {
     const dopt::Format format{bits, is_signed, symmetric};
     if (const dopt_status bad = dopt::check_format(format)) return bad;
@@ -183,8 +184,8 @@ dopt_status dopt_range_percentile(const dopt_histogram* state, const uint64_t* c
     const dopt::Distribution d = dopt::distribution_of(*state, counts);
     const double zeros = static_cast<double>(state->zeros), cut = (1.0 - fraction) / 2.0 * d.total;
     const bool all = fraction == 1.0 || d.size() == 0;
-    *low = std::min(0.0, all ? d.min : dopt::quantile(d, zeros, cut));
-    *high = std::max(0.0, all ? d.max : dopt::quantile(d, zeros, d.total - cut));
+    *low = std::min(0.0, all ? d.min : dopt::quantile(d, zeros, cut)) + 0.0;  // no -0
+    *high = std::max(0.0, all ? d.max : dopt::quantile(d, zeros, d.total - cut)) + 0.0;
     return DOPT_OK;
   });
 }

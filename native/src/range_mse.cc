@@ -30,9 +30,9 @@ class SquaredError final : public RangeCost {
       const double next_k = level(edge, s, lowest, highest);
       const double next_r = edge - next_k * s;
       // Within one cell the mean of r^2; across cells the integral over the width of the bin.
-      const double mean = k == next_k ? (r * r + r * next_r + next_r * next_r) / 3.0
-                                      : ((next_k - k) * per_step + (next_r * next_r * next_r - r * r * r) / 3.0) /
-                                            (edge - d_.edges[i]);
+      const double mean =
+          k == next_k ? (r * r + r * next_r + next_r * next_r) / 3.0
+                      : ((next_k - k) * per_step + (next_r * next_r * next_r - r * r * r) / 3.0) / (edge - d_.edges[i]);
       sum += d_.counts[i] * mean;
       k = next_k;
       r = next_r;
@@ -56,8 +56,8 @@ class SquaredError final : public RangeCost {
 
 extern "C" {
 
-dopt_status dopt_range_error(const dopt_histogram* state, const uint64_t* counts, double low, double high,
-                             int32_t bits, int32_t is_signed, int32_t symmetric, double* error) {
+dopt_status dopt_range_error(const dopt_histogram* state, const uint64_t* counts, double low, double high, int32_t bits,
+                             int32_t is_signed, int32_t symmetric, double* error) {
   return dopt::guarded([&]() -> dopt_status {
     const dopt::Format format{bits, is_signed, symmetric};
     if (const dopt_status bad = dopt::check_format(format)) return bad;

@@ -44,8 +44,8 @@ dopt_status guarded(Body&& body) noexcept {
 }  // namespace dopt
 
 // Returns from the entry point with DOPT_ERROR_ARGUMENT unless `condition` holds; the rest is a printf format.
-#define DOPT_REQUIRE(condition, ...)                                  \
-  do {                                                                \
+#define DOPT_REQUIRE(condition, ...)                                         \
+  do {                                                                       \
     if (!(condition)) return ::dopt::fail(DOPT_ERROR_ARGUMENT, __VA_ARGS__); \
   } while (false)
 

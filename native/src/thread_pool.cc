@@ -78,8 +78,8 @@ class Pool {
 };
 
 std::atomic<int> g_threads{0};
-std::mutex g_region;      // one parallel region at a time
-Pool* g_pool = nullptr;   // guarded by g_region
+std::mutex g_region;     // one parallel region at a time
+Pool* g_pool = nullptr;  // guarded by g_region
 pid_t g_owner = 0;
 
 // The pool of this process. A forked child has none of its parent's threads, so it starts anew.

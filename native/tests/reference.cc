@@ -100,7 +100,9 @@ double divergence(const dopt_histogram& state, const std::vector<uint64_t>& coun
 
   std::vector<double> q(clipped.size(), 0.0);
   for (size_t i = 0; i < clipped.size();) {
-    const auto level = [&](size_t at) { return std::min(std::floor(centres[start + at] / scale + 0.5), double(highest)); };
+    const auto level = [&](size_t at) {
+      return std::min(std::floor(centres[start + at] / scale + 0.5), double(highest));
+    };
     size_t j = i;
     double mass = 0.0, filled = 0.0;
     for (; j < clipped.size() && level(j) == level(i); ++j) {
@@ -132,20 +134,36 @@ std::vector<float> values(Kind kind, size_t n, std::mt19937& random) {
   std::normal_distribution<float> normal;
   std::uniform_int_distribution<uint32_t> bits;
   std::uniform_int_distribution<int> pick(0, 15);
-  constexpr float kSpecials[] = {NAN,      INFINITY,       -INFINITY, 0.0f,     -0.0f, FLT_MAX,
+  constexpr float kSpecials[] = {NAN,      INFINITY,     -INFINITY,     0.0f,    -0.0f,   FLT_MAX,
                                  -FLT_MAX, FLT_TRUE_MIN, -FLT_TRUE_MIN, FLT_MIN, -FLT_MIN};
   std::vector<float> x(n);
   for (float& v : x) {
     const float g = normal(random);
     switch (kind) {
-      case Kind::kNormal: v = g; break;
-      case Kind::kRelu: v = g > 0.0f ? g : 0.0f; break;
-      case Kind::kWide: v = std::ldexp(g, static_cast<int>(bits(random) % 60) - 30); break;
-      case Kind::kSpecial: v = pick(random) < 11 ? kSpecials[pick(random) % 11] : g; break;
-      case Kind::kDenormal: v = std::ldexp(g, -140); break;
-      case Kind::kZeros: v = pick(random) < 8 ? 0.0f : -0.0f; break;
-      case Kind::kConstant: v = -3.7f; break;
-      case Kind::kNarrow: v = 1000.0f + 1e-3f * g; break;
+      case Kind::kNormal:
+        v = g;
+        break;
+      case Kind::kRelu:
+        v = g > 0.0f ? g : 0.0f;
+        break;
+      case Kind::kWide:
+        v = std::ldexp(g, static_cast<int>(bits(random) % 60) - 30);
+        break;
+      case Kind::kSpecial:
+        v = pick(random) < 11 ? kSpecials[pick(random) % 11] : g;
+        break;
+      case Kind::kDenormal:
+        v = std::ldexp(g, -140);
+        break;
+      case Kind::kZeros:
+        v = pick(random) < 8 ? 0.0f : -0.0f;
+        break;
+      case Kind::kConstant:
+        v = -3.7f;
+        break;
+      case Kind::kNarrow:
+        v = 1000.0f + 1e-3f * g;
+        break;
     }
   }
   return x;

@@ -23,11 +23,12 @@ std::vector<int32_t> scatter(const dopt_conv2d_shape& s, const std::vector<uint8
               if (top < 0 || left < 0 || top % s.stride_height != 0 || left % s.stride_width != 0) continue;
               const int64_t row = top / s.stride_height, column = left / s.stride_width;
               if (row >= rows || column >= columns) continue;
-              const int32_t value = x[static_cast<size_t>(((n * s.in_channels + c) * s.in_height + h) * s.in_width + v)];
+              const int32_t value =
+                  x[static_cast<size_t>(((n * s.in_channels + c) * s.in_height + h) * s.in_width + v)];
               for (int64_t g = 0; g < out_group; ++g) {
                 const int64_t o = c / in_group * out_group + g;
-                const size_t at = static_cast<size_t>(((o * in_group + c % in_group) * s.kernel_height + kh) *
-                                                          s.kernel_width + kw);
+                const size_t at =
+                    static_cast<size_t>(((o * in_group + c % in_group) * s.kernel_height + kh) * s.kernel_width + kw);
                 out[static_cast<size_t>(((n * s.out_channels + o) * rows + row) * columns + column)] +=
                     (value - zero_point) * w[at];
               }

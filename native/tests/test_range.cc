@@ -68,7 +68,8 @@ void mse_is_best_of_a_dense_grid() {
     if (h.state.max - h.state.min < 0.01 * h.state.max) continue;
     for (const Format& f : kFormats) {
       double low = 1.0, high = -1.0, error = -1.0;
-      CHECK(dopt_range_mse(&h.state, h.counts.data(), f.bits, f.is_signed, f.symmetric, &low, &high, &error) == DOPT_OK);
+      CHECK(dopt_range_mse(&h.state, h.counts.data(), f.bits, f.is_signed, f.symmetric, &low, &high, &error) ==
+            DOPT_OK);
       CHECK(low <= 0.0 && high >= 0.0 && (!f.symmetric || low == -high));
       CHECK(error == error_of(h, low, high, f));
       double best = error_of(h, h.state.min, h.state.max, f);
@@ -157,7 +158,8 @@ void empty_and_degenerate() {
       const reference::Histogram h = reference::histogram(reference::values(kind, n, random), 64);
       for (const Format& f : kFormats) {
         double low = 1.0, high = -1.0, error = -1.0;
-        CHECK(dopt_range_mse(&h.state, h.counts.data(), f.bits, f.is_signed, f.symmetric, &low, &high, &error) == DOPT_OK);
+        CHECK(dopt_range_mse(&h.state, h.counts.data(), f.bits, f.is_signed, f.symmetric, &low, &high, &error) ==
+              DOPT_OK);
         CHECK(low <= 0.0 && high >= 0.0 && std::isfinite(error) && error >= 0.0);
         CHECK(dopt_range_entropy(&h.state, h.counts.data(), f.bits, f.is_signed, f.symmetric, &low, &high, &error) ==
               DOPT_OK);

@@ -25,52 +25,15 @@ import sys
 from pathlib import Path
 from typing import Any, Iterable
 
-from .native_numpy import NumpyCore
+from .errors import DoptError
+from .native_abi import ABI_VERSION, SIGNATURES, HistogramState
+from .native_numpy import NumpyCore, check_saved
 
-ABI_VERSION = 1
 DEFAULT_BINS = 2048
 
 
-class HistogramState(ctypes.Structure):
-    """``dopt_histogram`` of native/include/dopt.h."""
-
-    _fields_ = [
-        ("struct_size", ctypes.c_size_t),
-        ("bins", ctypes.c_int64),
-        ("base", ctypes.c_int64),
-        ("width", ctypes.c_double),
-        ("count", ctypes.c_uint64),
-        ("zeros", ctypes.c_uint64),
-        ("nans", ctypes.c_uint64),
-        ("infinities", ctypes.c_uint64),
-        ("min", ctypes.c_float),
-        ("max", ctypes.c_float),
-        ("sum", ctypes.c_double),
-        ("sum_squares", ctypes.c_double),
-    ]
-
-
-_STATE = ctypes.POINTER(HistogramState)
-_PTR = ctypes.c_void_p
-_SIZE = ctypes.c_size_t
-_F64 = ctypes.POINTER(ctypes.c_double)
-
-# name -> (result, arguments); arrays are plain addresses.
-SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "dopt_abi_version": (ctypes.c_int32, []),
-    "dopt_build_info": (ctypes.c_char_p, []),
-    "dopt_last_error": (ctypes.c_char_p, []),
-    "dopt_set_threads": (ctypes.c_int32, [ctypes.c_int32]),
-    "dopt_histogram_init": (ctypes.c_int32, [_STATE, ctypes.c_int64]),
-    "dopt_histogram_update": (ctypes.c_int32, [_STATE, _PTR, _PTR, _SIZE]),
-    "dopt_histogram_update_many": (ctypes.c_int32, [_STATE, _PTR, _PTR, _PTR, _SIZE]),
-    "dopt_histogram_merge": (ctypes.c_int32, [_STATE, _PTR, _STATE, _PTR]),
-    "dopt_error_sums": (ctypes.c_int32, [_PTR, _PTR, _SIZE, _F64, _F64, _F64, _F64]),
-}
-
-
 class NativeLibraryError(RuntimeError):
-    """The library cannot be used, or refused a call; the text says why."""
+    """The library cannot be used; the text says why."""
 
 
 class NativeCore:
@@ -114,7 +77,12 @@ class NativeCore:
 
     def _call(self, name: str, *arguments: Any) -> None:
         if getattr(self._lib, name)(*arguments) != 0:
-            raise NativeLibraryError("%s: %s" % (name, self._lib.dopt_last_error().decode()))
+            raise DoptError(
+                "NATIVE_FAILED",
+                "%s: %s" % (name, self._lib.dopt_last_error().decode()),
+                kind="external",
+                place=self.detail,
+            )
 
 
 class HistogramSet:
@@ -203,14 +171,10 @@ class HistogramSet:
 
     def restore(self, states: list[dict[str, Any]], counts: Any) -> None:
         """Puts back what ``states()`` and ``counts()`` gave, for a run that goes on after an interruption."""
-        if len(states) != self._n or tuple(counts.shape) != self._counts.shape:
-            raise ValueError("states and counts belong to another set of histograms")
+        check_saved(states, counts, self._counts.shape)
         self._counts[:] = counts
         for s, saved in zip(self._states, states):
-            grid = saved["histogram"]
-            if grid["bins"] != s.bins:
-                raise ValueError("saved histogram has %d bins, this set %d" % (grid["bins"], s.bins))
-            s.base, s.width = grid["base"], grid["width"]
+            s.base, s.width = saved["histogram"]["base"], saved["histogram"]["width"]
             for name in ("count", "zeros", "nans", "infinities", "min", "max", "sum"):
                 setattr(s, name, saved[name])
             s.sum_squares = saved["sumSquares"]

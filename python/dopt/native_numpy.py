@@ -161,13 +161,25 @@ class NumpyHistogramSet:
 
     def restore(self, states: list[dict[str, Any]], counts: Any) -> None:
         """Puts back what ``states()`` and ``counts()`` gave, for a run that goes on after an interruption."""
-        if len(states) != len(self._states) or tuple(counts.shape) != self._counts.shape:
-            raise ValueError("states and counts belong to another set of histograms")
+        check_saved(states, counts, self._counts.shape)
         self._counts[:] = counts
         names = self._states[0].keys() if states else ()
         self._states = [
             {**{name: saved[name] for name in names}, "histogram": dict(saved["histogram"])} for saved in states
         ]
+
+
+def check_saved(states: list[dict[str, Any]], counts: Any, shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless saved states and counts fit one another and a set of this shape, [n, bins]."""
+    if len(states) != shape[0] or tuple(counts.shape) != tuple(shape):
+        raise ValueError("states and counts of another set of histograms: expected %s" % (shape,))
+    for index, (state, row) in enumerate(zip(states, counts)):
+        grid = state["histogram"]
+        width, base = fit_grid(state["min"], state["max"], shape[1])
+        if grid["bins"] != shape[1] or (width, base) != (grid["width"], grid["base"]):
+            raise ValueError("saved histogram %d: bins, width or base do not belong to its range" % index)
+        if int(row.sum()) != state["count"] - state["zeros"]:
+            raise ValueError("saved histogram %d: the counts do not add up" % index)
 
 
 def _empty_state(bins: int) -> dict[str, Any]:

@@ -82,7 +82,7 @@ export function searchRange(min: number, max: number, symmetric: boolean, cost: 
   const lowest = symmetric ? -reach : Math.min(min, 0);
   const highest = symmetric ? reach : Math.max(max, 0);
   let best: FittedClip = { low: lowest, high: highest, error: cost(lowest, highest) };
-  if (lowest === highest) return best;
+  if (lowest === highest) return { low: 0, high: 0, error: best.error };
 
   const attempt = (low: number, high: number): void => {
     const error = cost(low, high);
@@ -116,7 +116,8 @@ export function searchRange(min: number, max: number, symmetric: boolean, cost: 
       attempt(Math.max(low * (1 + i * fine), lowest), best.high);
     }
   }
-  return best;
+  // + 0 turns -0 into 0.
+  return { low: best.low + 0, high: best.high + 0, error: best.error };
 }
 
 /** The quantiles (1 − fraction) / 2 from both sides, extended to hold zero. */
@@ -126,8 +127,8 @@ export function percentileRange(h: Histogram, fraction: number): Clip {
   const cut = ((1 - fraction) / 2) * d.total;
   const all = fraction === 1 || d.counts.length === 0;
   return {
-    low: Math.min(0, all ? d.min : quantile(d, h.zeros, cut)),
-    high: Math.max(0, all ? d.max : quantile(d, h.zeros, d.total - cut)),
+    low: Math.min(0, all ? d.min : quantile(d, h.zeros, cut)) + 0,
+    high: Math.max(0, all ? d.max : quantile(d, h.zeros, d.total - cut)) + 0,
   };
 }
 
