@@ -33,7 +33,7 @@ def refuse(capture):
         (b"PK\x03\x04rest", "MODEL_NOT_ONNX", "zip"),
         (b"\x1c\0\0\0TFL3rest", "MODEL_NOT_ONNX", "TensorFlow Lite"),
         (b"<!DOCTYPE html>", "MODEL_NOT_ONNX", "web page"),
-        (b"hello, world\n" * 9, "MODEL_NOT_ONNX", "cut short or no ONNX"),
+        (b"hello, world\n" * 9, "MODEL_NOT_ONNX", "no ONNX"),
         (b"\x08\x07", "MODEL_EMPTY_GRAPH", "no graph"),
     ],
 )
@@ -129,7 +129,7 @@ def test_broken_graphs(tmp_path, refuse):
     refuse(write(made, tmp_path / "m.onnx"), "MODEL_INVALID")
 
 
-def test_integers_that_divide_by_zero_in_native_code(tmp_path, capture):
+def test_numbers_that_native_code_would_divide_by(tmp_path, capture):
     """Strides of 0 and groups of 0 must not reach native shape inference unchecked."""
     for attributes in ({"strides": [0, 0]}, {"group": 0}, {"dilations": [0, 0]}, {"kernel_shape": [0, 0]}):
         made = model(
@@ -161,3 +161,13 @@ def test_sparse_weights_become_dense(tmp_path, capture):
     made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, integers("at", 1, 4), [3, 2]))
     _, graph = capture(write(made, tmp_path / "m.onnx"))
     assert graph["initializers"][0]["value"] == [0, 5, 0, 0, 7, 0]
+
+
+def test_native_crashes_become_errors(tmp_path, refuse, monkeypatch):
+    import ctypes
+
+    from dopt.capture import opset
+
+    monkeypatch.setattr(opset, "check", lambda network: ctypes.string_at(0))
+    path = write(convolutional(), tmp_path / "m.onnx")
+    assert "SIGSEGV" in refuse(path, "MODEL_CRASHED", "external").message

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from difflib import get_close_matches
 from typing import Any, Dict, List, Tuple
 
@@ -119,8 +120,11 @@ def _parse(path: str, data: bytes) -> Any:
         )
     model = onnx.ModelProto()
     try:
-        model.ParseFromString(data)
-    except (DecodeError, RuntimeError, ValueError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            # protobuf only warns of bytes that belong to nothing.
+            warnings.simplefilter("error", RuntimeWarning)
+            model.ParseFromString(data)
+    except (DecodeError, RuntimeError, RuntimeWarning, ValueError) as error:
         raise DoptError(
             "MODEL_NOT_ONNX",
             f"{path} ({len(data)} bytes) is cut short or no ONNX file: {error}.",

@@ -108,8 +108,9 @@ class Network:
         return names
 
     def error(self, code: str, message: str, suggestions: Optional[List[str]] = None) -> DoptError:
-        """A user error about this file."""
-        return DoptError(code, f"{self.path}: {message}", place=self.path, suggestions=suggestions)
+        """A user error about this file; without ``suggestions`` it advises to export the model again."""
+        advice = suggestions or ["The file is damaged or was written wrongly: export the model again."]
+        return DoptError(code, f"{self.path}: {message}", place=self.path, suggestions=advice)
 
 
 def attribute(node: Any, name: str) -> Any:

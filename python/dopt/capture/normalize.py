@@ -65,7 +65,7 @@ def constants_to_weights(network: Network) -> None:
             kept.append(node)
             continue
         if node.output[0] in network.weights:
-            raise network.error("MODEL_INVALID", f"tensor {node.output[0]!r} is defined twice.", ["Export the model again."])
+            raise network.error("MODEL_INVALID", f"tensor {node.output[0]!r} is defined twice.")
         network.weights[node.output[0]] = weight
     if len(kept) < len(network.nodes):
         network.replace_nodes(kept)
@@ -109,7 +109,7 @@ def sort_nodes(network: Network) -> None:
             raise network.error("MODEL_INVALID", f"nothing produces the graph output {name!r}.")
     order = topological_order(network.nodes)
     if order is None:
-        raise network.error("MODEL_INVALID", "the graph has a loop.", ["Export the model again."])
+        raise network.error("MODEL_INVALID", "the graph has a loop.")
     if order != list(range(len(order))):
         network.replace_nodes([network.nodes[index] for index in order])
 

@@ -3,7 +3,7 @@
 from typing import Any, Dict
 
 from dopt.capture.lower import lower
-from dopt.capture.network import FLOAT, LOWEST_IR, Network, all_graphs, light_model, unique_name
+from dopt.capture.network import FLOAT, Network, all_graphs, light_model, unique_name
 from dopt.capture.shapes import typed_model
 from dopt.errors import DoptError
 
@@ -19,7 +19,6 @@ def convert(network: Network) -> None:
     elif before < LOWEST:
         _raise(network)
         network.notes.append(f"Converted from opset {before} to {LOWEST}.")
-    network.model.ir_version = max(network.model.ir_version, LOWEST_IR)
 
 
 def check(network: Network) -> None:

@@ -1,8 +1,6 @@
 """Does float.onnx compute what the original file computes? Both in onnxruntime, on the same random inputs."""
 
 import os
-import shutil
-import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from dopt.capture.network import LIGHT_ELEMENTS, Network, value_type
@@ -39,8 +37,12 @@ class Difference(NamedTuple):
         return self.mismatched > 0 or self.relative > tolerance
 
 
-def check_parity(network: Network, declared: Sequence[str], model_path: str, seed: int) -> Dict[str, Any]:
+def check_parity(
+    network: Network, declared: Sequence[str], model_path: str, scratch: str, seed: int
+) -> Dict[str, Any]:
     """Compares the captured file with the original, whose own graph outputs are ``declared``.
+
+    ``scratch`` is an empty folder for small files that the caller removes.
 
     Returns the ``parity`` entry of capture's result and adds to ``network.notes`` what could not be compared.
     The two models are never in memory at once. Raises DoptError CAPTURE_PARITY naming the first tensor that differs.
@@ -54,14 +56,10 @@ def check_parity(network: Network, declared: Sequence[str], model_path: str, see
         "maxRelativeDifference": 0.0,
         "worstTensor": None,
     }
-    scratch = tempfile.mkdtemp(prefix="parity-", dir=os.path.dirname(model_path))
-    try:
-        attempts = _run_original(network, declared, scratch, seed)
-        if attempts:
-            _run_captured(network, model_path, attempts, scratch, result)
-        return result
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    attempts = _run_original(network, declared, scratch, seed)
+    if attempts:
+        _run_captured(network, model_path, attempts, scratch, result)
+    return result
 
 
 def compare(left: Any, right: Any) -> Difference:
@@ -144,8 +142,8 @@ def _run_captured(
         network.notes.append(f"Random inputs give NaN or infinite values in {names}, in the original too.")
 
 
-def _with_outputs(network: Network, outputs: Sequence[str], scratch: str) -> str:
-    """A copy of the original that names other outputs and borrows its external data through links.
+def _with_outputs(network: Network, outputs: Sequence[str], scratch: str) -> Any:
+    """The original with other outputs: its bytes, or the path of a file that borrows its external data through links.
 
     Small external tensors move inside: onnxruntime's shape inference refuses to read axes and shapes from files.
     """
@@ -168,6 +166,8 @@ def _with_outputs(network: Network, outputs: Sequence[str], scratch: str) -> str
             del tensor.external_data[:]
         elif not os.path.lexists(link):
             os.symlink(os.path.join(folder, location), link)
+    if not external:
+        return model.SerializeToString()
     path = os.path.join(scratch, "original.onnx")
     onnx.save(model, path)
     return path

@@ -15,9 +15,9 @@ class Attempt(NamedTuple):
 
 
 class Session:
-    """An onnxruntime session without graph optimizations, so that it computes what the file says."""
+    """An onnxruntime session without graph optimizations, so that it computes what the file (or its bytes) says."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Any) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()

@@ -1,7 +1,8 @@
 """Numbers in a graph that would crash native code, checked in Python before any native code sees them.
 
-Shape inference of onnx divides by strides and groups without looking, multiplies sizes without a limit and reads inputs
-by position: a division by zero there ends the process, and no exception handler would see it.
+Shape inference of onnx divides by strides and groups without looking and multiplies sizes without a limit: a division by
+zero there ends the process, and no exception handler would see it. What slips through is caught by ``dopt.isolation``,
+but then nobody can say which node it was.
 """
 
 from typing import Any, Iterable, Optional
@@ -58,4 +59,4 @@ def _attribute_problem(item: Any) -> Optional[str]:
 
 
 def _error(network: Network, problem: str) -> Any:
-    return network.error("MODEL_INVALID", f"{problem}.", ["Export the model again; the file may be damaged."])
+    return network.error("MODEL_INVALID", f"{problem}.")

@@ -122,7 +122,7 @@ def take_weights(network: Network, files: ExternalFiles) -> None:
     graph = network.graph
     for tensor in graph.initializer:
         if tensor.name in network.weights or not tensor.name:
-            raise network.error("MODEL_INVALID", f"two initializers are called {tensor.name!r}.", ["Export the model again."])
+            raise network.error("MODEL_INVALID", f"two initializers are called {tensor.name!r}.")
         network.weights[tensor.name] = to_weight(tensor, files)
     del graph.initializer[:]
     for sparse in graph.sparse_initializer:
