@@ -7,8 +7,9 @@ histogram but its two floating sums is independent of grouping, and the sums are
 """
 
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Deque, Dict, List, Sequence, Tuple
 
 LANES = 2
 _NAMED_TENSORS = 20
@@ -81,32 +82,35 @@ class Observer:
         runners = [first] + [runner() if self._parallel else first for _ in range(LANES - 1)]
         self._lanes = [Lane(each, inner.inputs, core.histograms(len(self.tensors), bins)) for each in runners]
         self._pools = [ThreadPoolExecutor(1, "dopt-lane") for _ in self._lanes] if self._parallel else []
-        self._pending: List[Optional["Future[None]"]] = [None] * LANES
+        self._pending: List[Deque["Future[None]"]] = [deque() for _ in self._lanes]
         self.histograms = self._lanes[0].histograms
 
     def add(self, name: str, feeds: Dict[str, Any]) -> None:
         """Takes one sample (contiguous arrays by input name, not to be changed any more).
 
-        Returns once the lane is free; raises what an earlier sample of that lane raised.
+        Returns once fewer than two samples wait for the lane; raises what an earlier sample of that lane raised.
         """
         lane, number = self.samples % LANES, self.samples
         self.samples += 1
         if not self._parallel:
             self._lanes[lane].add(number, name, feeds)
             return
-        self._settle(lane)
-        self._pending[lane] = self._pools[lane].submit(self._lanes[lane].add, number, name, feeds)
+        # One sample runs and one waits, so that a lane never idles until the other is done.
+        self._settle(lane, 1)
+        self._pending[lane].append(self._pools[lane].submit(self._lanes[lane].add, number, name, feeds))
 
     def finish(self) -> None:
         """Waits for the samples under way and merges the lanes into ``histograms``. Nothing can be added afterwards."""
         for lane in range(LANES):
-            self._settle(lane)
+            self._settle(lane, 0)
         self.close()
         for lane in self._lanes[1:]:
             self.histograms.merge(lane.histograms)
 
     def close(self) -> None:
-        """Ends the threads after the samples they are working on."""
+        """Ends the threads after the samples they are working on; those that wait are dropped."""
+        for future in (future for pending in self._pending for future in pending):
+            future.cancel()
         for pool in self._pools:
             pool.shutdown(wait=True)
 
@@ -139,10 +143,9 @@ class Observer:
             found.append(f"{len(bad) - _NAMED_TENSORS} more tensors held NaN or infinite values")
         return found
 
-    def _settle(self, lane: int) -> None:
-        future, self._pending[lane] = self._pending[lane], None
-        if future is not None:
-            future.result()
+    def _settle(self, lane: int, left: int) -> None:
+        while len(self._pending[lane]) > left:
+            self._pending[lane].popleft().result()
 
     def _side_by_side(self) -> int:
         return max(1, min(LANES, self.samples)) if self._parallel else 1
