@@ -5,8 +5,17 @@
 // needed to use dopt: without one this warns and exits 0, and the TypeScript core takes over; --require makes that an
 // error. --test also builds and runs the C++ tests, --bench the benchmark. Needs nothing but Node.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const native = join(dirname(fileURLToPath(import.meta.url)), '..', 'native');
@@ -15,7 +24,8 @@ const args = process.argv.slice(2);
 const wants = { test: args.includes('--test'), bench: args.includes('--bench') };
 const jobs = '2';
 
-const [major, minor] = [3, 16];
+/** Oldest CMake that reads CMakeLists.txt. */
+const oldest = { major: 3, minor: 16 };
 
 /** Runs a command with its output shown; true when it succeeded. */
 function run(command, parameters, options = {}) {
@@ -30,7 +40,8 @@ function ask(command, parameters) {
 
 function findCmake() {
   const version = /version (\d+)\.(\d+)/.exec(ask('cmake', ['--version']) ?? '');
-  const fits = version && (Number(version[1]) > major || Number(version[2]) >= minor);
+  const [major, minor] = version?.slice(1).map(Number) ?? [0, 0];
+  const fits = major > oldest.major || (major === oldest.major && minor >= oldest.minor);
   // CMake needs a build tool beside it.
   return fits && ['make', 'ninja'].some((tool) => ask(tool, ['--version']));
 }
@@ -39,28 +50,33 @@ function findCompiler() {
   return [process.env.CXX, 'c++', 'g++', 'clang++'].find((name) => name && ask(name, ['--version']));
 }
 
-/** Files under a folder of native/, newest change in milliseconds. */
-function newest(folders) {
-  return Math.max(
-    ...folders.flatMap((folder) =>
-      readdirSync(join(native, folder)).map((file) => statSync(join(native, folder, file)).mtimeMs),
-    ),
-    ...['CMakeLists.txt', 'sources.txt', 'exports.map'].map((file) => statSync(join(native, file)).mtimeMs),
-    statSync(fileURLToPath(import.meta.url)).mtimeMs,
-  );
+const time = (file) => statSync(file).mtimeMs;
+
+/** Files of a folder of native/ whose name matches. */
+function files(folder, pattern = /./) {
+  const names = readdirSync(join(native, folder)).filter((name) => pattern.test(name));
+  return names.map((name) => join(native, folder, name));
+}
+
+/** True unless `target` is there and newer than all of `sources`. */
+function stale(target, sources) {
+  return !existsSync(target) || time(target) < Math.max(...sources.map(time));
 }
 
 function withCmake() {
   const cache = join(build, 'CMakeCache.txt');
-  const configured =
-    existsSync(cache) && statSync(cache).mtimeMs >= statSync(join(native, 'CMakeLists.txt')).mtimeMs;
+  // A copied checkout brings the cache of another folder along, which CMake refuses.
+  if (
+    existsSync(cache) &&
+    !readFileSync(cache, 'utf8').includes(`CMAKE_HOME_DIRECTORY:INTERNAL=${realpathSync(native)}\n`)
+  ) {
+    rmSync(cache);
+  }
   const on = (value) => (value ? 'ON' : 'OFF');
   const options = [`-DDOPT_TESTS=${on(wants.test)}`, `-DDOPT_BENCH=${on(wants.bench)}`];
   const configure = ['-S', native, '-B', build, '-DCMAKE_BUILD_TYPE=Release', ...options];
-  if (!configured || wants.test || wants.bench) {
-    if (!run('cmake', configure, { stdio: ['ignore', 'ignore', 'inherit'] })) return false;
-  }
-  return run('cmake', ['--build', build, '-j', jobs], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
+  return run('cmake', configure, quiet) && run('cmake', ['--build', build, '-j', jobs], quiet);
 }
 
 /** The lists and flags of CMakeLists.txt. */
@@ -80,9 +96,7 @@ function withCompiler(compiler) {
   const objects = join(build, 'objects');
   mkdirSync(objects, { recursive: true });
   mkdirSync(join(build, 'lib'), { recursive: true });
-  const changed = (file, sources) =>
-    !existsSync(file) || statSync(file).mtimeMs < Math.max(newest(['include', 'src']), newestOf(sources));
-  const newestOf = (sources) => Math.max(...sources.map((source) => statSync(source).mtimeMs));
+  const headers = [...files('include'), ...files('src', /\.(h|inc)$/), fileURLToPath(import.meta.url)];
 
   const compiled = [];
   for (const source of readFileSync(join(native, 'sources.txt'), 'utf8').split('\n')) {
@@ -90,7 +104,7 @@ function withCompiler(compiler) {
     const object = join(objects, `${source.slice(4)}.o`);
     const flags = [...common, '-Wno-psabi', '-fno-math-errno', '-fno-trapping-math'];
     if (x86) flags.push(...(sets[source] ?? []));
-    if (changed(object, [join(native, source)])) {
+    if (stale(object, [join(native, source), ...headers])) {
       if (!run(compiler, [...flags, '-c', join(native, source), '-o', object])) return false;
     }
     compiled.push(object);
@@ -101,38 +115,30 @@ function withCompiler(compiler) {
     const script = join(native, 'exports.map');
     link.push('-static-libstdc++', '-static-libgcc', `-Wl,--version-script=${script}`, '-Wl,-z,defs');
   }
-  if (changed(library, compiled) && !run(compiler, link)) return false;
+  if (stale(library, compiled) && !run(compiler, link)) return false;
 
   for (const [folder, wanted] of [
     ['tests', wants.test],
     ['bench', wants.bench],
   ]) {
     if (!wanted) continue;
-    const sources = readdirSync(join(native, folder)).filter((file) => file.endsWith('.cc'));
-    const shared = sources
-      .filter((file) => !/^(test_|bench)/.test(file))
-      .map((file) => join(native, folder, file));
-    for (const main of sources.filter((file) => /^(test_|bench)/.test(file))) {
-      const program = join(build, main.replace('.cc', ''));
-      const parts = [join(native, folder, main), ...shared];
-      if (!changed(program, [...parts, ...headers(folder), ...compiled])) continue;
-      if (!run(compiler, [...common, ...parts, ...compiled, '-o', program])) return false;
+    const programs = files(folder, /^(test_|bench).*\.cc$/);
+    const shared = files(folder, /\.cc$/).filter((file) => !programs.includes(file));
+    for (const source of programs) {
+      const program = join(build, basename(source, '.cc'));
+      if (!stale(program, [source, ...shared, ...files(folder, /\.h$/), ...compiled])) continue;
+      if (!run(compiler, [...common, source, ...shared, ...compiled, '-o', program])) return false;
     }
   }
   return true;
 }
 
-function headers(folder) {
-  const files = readdirSync(join(native, folder)).filter((file) => file.endsWith('.h'));
-  return files.map((file) => join(native, folder, file));
-}
-
 /** Every test program under every instruction set that can be asked for. */
 function runTests() {
-  const programs = readdirSync(join(native, 'tests')).filter((file) => /^test_.*\.cc$/.test(file));
+  const programs = files('tests', /^test_.*\.cc$/).map((file) => basename(file, '.cc'));
   let failed = 0;
   for (const DOPT_SIMD of ['baseline', 'avx2', 'avx512']) {
-    for (const program of programs.map((file) => file.replace('.cc', ''))) {
+    for (const program of programs) {
       const ok = run(join(build, program), [], { env: { ...process.env, DOPT_SIMD } });
       console.log(`${ok ? 'ok    ' : 'FAILED'} ${program} (${DOPT_SIMD})`);
       if (!ok) failed += 1;
@@ -144,12 +150,15 @@ function runTests() {
 
 /** A stamp lets a run that has nothing to do answer at once. */
 const stamp = join(build, 'stamp.json');
-const wanted = JSON.stringify({ ...wants, cxx: process.env.CXX ?? null });
+const compilerAsked = process.env.CXX ?? null;
 
 function upToDate() {
-  const library = ['libdopt.so', 'libdopt.dylib'].some((name) => existsSync(join(build, 'lib', name)));
-  if (!library || !existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) return false;
-  return statSync(stamp).mtimeMs >= newest(['include', 'src', 'tests', 'bench']);
+  const libraries = ['libdopt.so', 'libdopt.dylib'].map((name) => join(build, 'lib', name));
+  const sources = ['include', 'src', 'tests', 'bench'].flatMap((folder) => files(folder));
+  sources.push(...['CMakeLists.txt', 'sources.txt', 'exports.map'].map((name) => join(native, name)));
+  if (!libraries.some(existsSync) || stale(stamp, [...sources, fileURLToPath(import.meta.url)])) return false;
+  const built = JSON.parse(readFileSync(stamp, 'utf8'));
+  return built.cxx === compilerAsked && (built.test || !wants.test) && (built.bench || !wants.bench);
 }
 
 function main() {
@@ -171,7 +180,7 @@ function main() {
       console.error(`The native core could not be built with ${compiler}; its messages are above.`);
       return 1;
     }
-    writeFileSync(stamp, wanted);
+    writeFileSync(stamp, JSON.stringify({ ...wants, cxx: compilerAsked }));
   }
   console.log(`native core: ${join('native', 'build', 'lib')} is up to date`);
   if (wants.test && !runTests()) return 1;
