@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -27,10 +28,10 @@ def act(params, events):
     events.progress(1, 2, "half")
     if params.get("wait"):
         try:
+            open(params["wait"] + ".inside", "w").close()
             time.sleep(60)
         finally:
-            events_file = params["wait"]
-            open(events_file, "w").close()
+            open(params["wait"], "w").close()
     if params.get("fail"):
         raise RuntimeError("no")
     return {"done": True}
@@ -67,6 +68,13 @@ def _start(tmp_path):
         child.communicate()
 
 
+def wait_for(path, seconds=10):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.01)
+
+
 def events_of(stream):
     return [json.loads(line) for line in stream]
 
@@ -98,13 +106,23 @@ def test_a_broken_job_file_is_an_answer(start):
 def test_sigterm_unwinds_and_exits_75(start, tmp_path):
     proof = tmp_path / "proof"
     child, stream = start({"wait": str(proof)})
-    while json.loads(stream.readline())["type"] != "progress":
-        pass
+    wait_for(tmp_path / "proof.inside")  # the progress event is too early: reporting it is a point of cancellation
     child.send_signal(signal.SIGTERM)
     answer = events_of(stream)[-1]
     assert child.wait(timeout=5) == 75
     assert answer["envelope"]["error"]["code"] == "CANCELLED"
     assert proof.exists()
+
+
+def test_sigterm_at_any_moment_after_the_start_exits_75(start, tmp_path):
+    for number in range(8):
+        child, stream = start({"wait": str(tmp_path / f"proof{number}")})
+        while json.loads(stream.readline())["type"] != "progress":
+            pass
+        child.send_signal(signal.SIGTERM)  # within the report or behind it, as it comes
+        events = events_of(stream)
+        assert child.wait(timeout=5) == 75
+        assert events[-1]["envelope"]["error"]["code"] == "CANCELLED"
 
 
 def test_heartbeats_go_on_while_the_method_works(start, tmp_path):

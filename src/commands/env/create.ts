@@ -1,10 +1,11 @@
 import * as Args from '@oclif/core/args';
+import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import { type Environment, ensureEnvironment } from '../../bridge/environments.js';
 import { PROFILES } from '../../bridge/profiles.js';
-import { BaseCommand } from '../../cli/base-command.js';
 
-export default class EnvCreate extends BaseCommand<typeof EnvCreate> {
+export default class EnvCreate extends Command {
+  static override enableJsonFlag = true;
   static override summary = 'make a Python environment';
   static override description =
     'Finds a Python 3.10 (DOPT_PYTHON, PATH, pyenv; else 3.11) and installs the locked packages of a profile into an ' +

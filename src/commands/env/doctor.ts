@@ -1,10 +1,11 @@
+import { Command } from '@oclif/core/command';
 import { type Diagnosis, diagnose, type Finding } from '../../bridge/doctor.js';
-import { BaseCommand } from '../../cli/base-command.js';
 import { EXIT } from '../../errors.js';
 
 const MARKS: Record<Finding['status'], string> = { ok: 'ok     ', warning: 'warning', missing: 'MISSING' };
 
-export default class EnvDoctor extends BaseCommand<typeof EnvDoctor> {
+export default class EnvDoctor extends Command {
+  static override enableJsonFlag = true;
   static override summary = 'check Node, compiler, native core and Python environments';
   static override description =
     'Says for each what was found and where, or why not and what to do. Exits with 4 when a profile cannot be had.';

@@ -1,13 +1,14 @@
+import { Command } from '@oclif/core/command';
 import { environmentsFolder, listEnvironments } from '../../bridge/environments.js';
 import type { Environment } from '../../bridge/stamps.js';
-import { BaseCommand } from '../../cli/base-command.js';
 
 interface EnvListResult {
   folder: string;
   environments: (Environment & { current: boolean })[];
 }
 
-export default class EnvList extends BaseCommand<typeof EnvList> {
+export default class EnvList extends Command {
+  static override enableJsonFlag = true;
   static override summary = 'list the Python environments on this machine';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
