@@ -212,7 +212,7 @@ def test_only_inputs_need_no_model_run(tmp_path, run):
 
 
 def test_external_data_is_read_in_place(tmp_path, run):
-    made, (values, path) = small_net(), stack(tmp_path)
+    made, (_, path) = small_net(), stack(tmp_path)
     plain = run(made, ["r1", "y"], data_source(path))[2]
     (tmp_path / "big").mkdir()
     onnx.save(
