@@ -63,10 +63,12 @@ dopt_status check_sweep(const dopt_histogram* state, const uint64_t* counts, con
 namespace {
 
 // Candidates are multiplied up, not computed by exp2, so that every build and the TypeScript twin try the same ones.
-constexpr double kStep = 0.95760328069857365;  // 2^(-1/16)
-constexpr int kCandidates = 128;               // down to 2^-8 of the extreme, and zero
-constexpr int kRounds = 4;                     // of each end in turn; two are the rule
-constexpr int kFiner = 8;                      // subdivisions of a step, on both sides, in each of two refinements
+constexpr double kStep = 0.95760328069857365;        // 2^(-1/16)
+constexpr int kCandidates = 128;                     // down to 2^-8 of the extreme, and zero
+constexpr double kCoarseStep = 0.84089641525371454;  // 2^(-1/4)
+constexpr int kCoarse = 20;                          // down to 2^-5 of each extreme, and zero
+constexpr int kRounds = 4;                           // of each end in turn; two are the rule
+constexpr int kFiner = 8;  // subdivisions of a step, on both sides, in each of two refinements
 
 class Search {
  public:
@@ -85,6 +87,7 @@ class Search {
     double ratio = kStep;
     for (int j = 1; j < kCandidates; ++j, ratio *= kStep) attempt(min_ * ratio, max_ * ratio);
     if (!symmetric_ && min_ < 0.0 && max_ > 0.0) {
+      sweep_coarsely();
       for (int round = 0; round < kRounds; ++round) {
         const double before = best_.cost;
         sweep_ends();
@@ -100,6 +103,16 @@ class Search {
   void attempt(double low, double high) {
     const double cost = cost_(low, high);
     if (cost < best_.cost) best_ = {low, high, cost};
+  }
+
+  // Pairs of ends from all over: the cost has several valleys where the two sides want different clips.
+  void sweep_coarsely() {
+    double low = min_;
+    for (int i = 0; i <= kCoarse; ++i, low *= kCoarseStep) {
+      double high = max_;
+      for (int j = 0; j <= kCoarse; ++j, high *= kCoarseStep)
+        attempt(i < kCoarse ? low : 0.0, j < kCoarse ? high : 0.0);
+    }
   }
 
   void sweep_ends() {

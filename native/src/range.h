@@ -54,8 +54,8 @@ class RangeCost {
   ~RangeCost() = default;
 };
 
-// The cheapest range within [min(0, min), max(0, max)]: both ends shrunk together, then each in turn until neither
-// gains, then both in finer steps. Ties go to the wider range. `symmetric` keeps low = -high.
+// The cheapest range within [min(0, min), max(0, max)]: both ends shrunk together, coarse pairs of ends, then each end
+// in turn until neither gains, then both in finer steps. Ties go to the wider range. `symmetric` keeps low = -high.
 Range search_range(double min, double max, bool symmetric, const RangeCost& cost);
 
 }  // namespace dopt

@@ -82,7 +82,8 @@ void threads_do_not_change_results() {
     x.push_back(reference::values(reference::kKinds[i % 8], i == 5 ? 300000 : random() % 20000, random));
   }
   std::vector<std::vector<Histogram>> results;
-  for (const int32_t threads : {1, 2, 7}) {
+  // Fewer again at the end: workers beyond the number must sit still.
+  for (const int32_t threads : {1, 7, 2}) {
     CHECK(dopt_set_threads(threads) == DOPT_OK);
     std::vector<Histogram> set;
     std::vector<dopt_histogram> states;

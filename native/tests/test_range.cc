@@ -34,6 +34,10 @@ std::vector<reference::Histogram> histograms() {
   for (const reference::Kind kind : {reference::Kind::kNormal, reference::Kind::kRelu, reference::Kind::kNarrow}) {
     all.push_back(reference::histogram(reference::values(kind, 20000, random), 512));
   }
+  // Ends that want different clips: an even spread on one side, a few far values on the other.
+  std::vector<float> lopsided = reference::values(reference::Kind::kNormal, 20000, random);
+  for (float& v : lopsided) v = v < -3.5f ? 10.0f * v : std::fmod(std::fabs(v), 1.0f);
+  all.push_back(reference::histogram(lopsided, 1024));
   std::vector<float> silu = reference::values(reference::Kind::kNormal, 20000, random), heavy = silu;
   for (float& v : silu) v = 4.0f * v / (1.0f + std::exp(-4.0f * v));
   for (float& v : heavy) v = v * v * v;

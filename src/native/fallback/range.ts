@@ -73,6 +73,8 @@ export type RangeCost = (low: number, high: number) => number;
 /** The constants of native/src/range.cc: both backends try the same ranges. */
 const STEP = 0.9576032806985737; // 2^(-1/16)
 const CANDIDATES = 128;
+const COARSE_STEP = 0.8408964152537145; // 2^(-1/4)
+const COARSE = 20;
 const ROUNDS = 4;
 const FINER = 8;
 
@@ -88,20 +90,32 @@ export function searchRange(min: number, max: number, symmetric: boolean, cost: 
     const error = cost(low, high);
     if (error < best.error) best = { low, high, error };
   };
+  /** Each end in turn until neither gains. */
+  const sweepEnds = (): void => {
+    for (let round = 0; round < ROUNDS; round++) {
+      const before = best.error;
+      const { low } = best;
+      let ratio = 1;
+      for (let j = 0; j < CANDIDATES; j++, ratio *= STEP) attempt(low, highest * ratio);
+      attempt(low, 0);
+      const { high } = best;
+      ratio = 1;
+      for (let j = 0; j < CANDIDATES; j++, ratio *= STEP) attempt(lowest * ratio, high);
+      attempt(0, high);
+      if (!(best.error < before)) break;
+    }
+  };
   let ratio = STEP;
   for (let j = 1; j < CANDIDATES; j++, ratio *= STEP) attempt(lowest * ratio, highest * ratio);
 
-  for (let round = 0; round < ROUNDS && !symmetric && lowest < 0 && highest > 0; round++) {
-    const before = best.error;
-    const { low } = best;
-    ratio = 1;
-    for (let j = 0; j < CANDIDATES; j++, ratio *= STEP) attempt(low, highest * ratio);
-    attempt(low, 0);
-    const { high } = best;
-    ratio = 1;
-    for (let j = 0; j < CANDIDATES; j++, ratio *= STEP) attempt(lowest * ratio, high);
-    attempt(0, high);
-    if (!(best.error < before)) break;
+  if (!symmetric && lowest < 0 && highest > 0) {
+    let low = lowest;
+    for (let i = 0; i <= COARSE; i++, low *= COARSE_STEP) {
+      let high = highest;
+      for (let j = 0; j <= COARSE; j++, high *= COARSE_STEP)
+        attempt(i < COARSE ? low : 0, j < COARSE ? high : 0);
+    }
+    sweepEnds();
   }
 
   let step = 1 / STEP - 1;
