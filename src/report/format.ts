@@ -1,0 +1,54 @@
+/** Numbers as people read them; all functions are pure and give plain text. */
+
+const NONE = '–';
+
+/** 1.23 MB; decimal units, as file managers show them. */
+export function bytes(value: number | null): string {
+  if (value === null) return NONE;
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const power = value < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
+  const scaled = value / 1000 ** power;
+  return `${power === 0 ? scaled : scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${units[power]}`;
+}
+
+/** A share from 0 to 1 in per cent; small ones keep two digits. */
+export function percent(share: number, digits = 1): string {
+  const value = share * 100;
+  if (value !== 0 && Math.abs(value) < 0.1 && digits > 0) return `${significant(value, 2)} %`;
+  return `${minus(value.toFixed(digits))} %`;
+}
+
+/** A figure that is in per cent already. */
+export const points = (value: number): string => minus(value.toFixed(2));
+
+/** A difference with its sign. */
+export const signed = (value: number): string => `${value > 0 ? '+' : ''}${minus(value.toFixed(2))}`;
+
+export function decibels(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return 'no noise';
+  return Number.isFinite(value) ? `${minus(value.toFixed(1))} dB` : NONE;
+}
+
+/** A value of a tensor: three or four significant digits, no needless zeros. */
+export function significant(value: number, digits = 4): string {
+  if (!Number.isFinite(value)) return NONE;
+  if (value === 0) return '0';
+  const size = Math.abs(value);
+  const text =
+    size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(digits))) : value.toExponential(digits - 2);
+  return minus(text);
+}
+
+export function seconds(value: number): string {
+  if (value < 100) return `${value.toFixed(value < 10 ? 1 : 0)} s`;
+  return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+}
+
+export const count = (value: number): string => value.toLocaleString('en-US').replaceAll(',', '\u202f');
+
+/** "1 sample", "3 samples". */
+export const plural = (value: number, word: string): string =>
+  `${count(value)} ${word}${value === 1 ? '' : 's'}`;
+
+/** The typographic minus, as wide as a plus. */
+const minus = (text: string): string => text.replace('-', '\u2212');

@@ -1,0 +1,84 @@
+import { toNumber } from '../config/common.js';
+import type { Plan } from '../config/plan.js';
+import type { QuantParam, QuantParams } from '../config/quant-params.js';
+import type { RunResult } from '../config/result.js';
+import type { Statistics } from '../config/statistics.js';
+import { blame, noiseRatios } from './blame.js';
+import { distribution } from './distribution.js';
+import type { ReportInput, TensorReport, WeightReport } from './types.js';
+
+/** The files of a run that a report is made from. */
+export interface RunFiles {
+  result: RunResult;
+  plan: Plan;
+  params: QuantParams;
+  statistics: Statistics;
+  /** Histogram counts of an observed tensor; undefined for others. */
+  counts: (tensor: string) => ArrayLike<number | bigint> | undefined;
+}
+
+/** Channels below this share of the layer's largest scale are called dead. */
+const DEAD_CHANNEL = 2 ** -16;
+
+/** Gathers and derives what the report shows. */
+export function reportInput({ result, plan, params, statistics, counts }: RunFiles): ReportInput {
+  const comparisons = result.verification?.tensors ?? [];
+  const measured = new Map(comparisons.map((comparison) => [comparison.name, comparison]));
+  const ratios = noiseRatios(comparisons);
+  const blames = blame(plan, ratios);
+  const observed = new Map(statistics.tensors.map((tensor) => [tensor.tensor, tensor]));
+  const groups = new Map(plan.groups.map((group) => [group.name, group]));
+  const owners = new Set(plan.weights.map(({ node }) => node));
+
+  const tensors = params.tensors
+    .filter(({ kind }) => kind === 'activation')
+    .map((param): TensorReport => {
+      const { name, node, bits, rule } = param;
+      const [scale, zeroPoint] = [param.scale[0]!, param.zero_point[0]!];
+      const clip = representable(param);
+      const seen = observed.get(name);
+      const bins = counts(name);
+      const comparison = measured.get(name);
+      return {
+        name,
+        producer: node,
+        kind: node === null ? 'input' : (groups.get(node)?.kind ?? 'operator'),
+        weighted: groups.get(node ?? '')?.nodes.some((member) => owners.has(member)) ?? false,
+        bits,
+        scale,
+        zeroPoint,
+        clip,
+        rule,
+        seen: seen && bins ? distribution(seen, bins, scale, clip) : null,
+        measured: comparison
+          ? {
+              sqnr: toNumber(comparison.sqnr),
+              cosine: toNumber(comparison.cosine),
+              ratio: ratios.get(name)!,
+              blame: blames.get(name)!,
+            }
+          : null,
+      };
+    });
+  const weights = params.tensors.filter(({ kind }) => kind === 'weight').map(weightReport);
+  return { result, tensors, weights };
+}
+
+/** Smallest and largest value of a quantizer for a whole tensor. */
+export function representable({ bits, signed, scale, zero_point }: QuantParam): [number, number] {
+  const lowest = signed ? -(2 ** (bits - 1)) : 0;
+  const [step, zero] = [scale[0]!, zero_point[0]!];
+  return [step * (lowest - zero), step * (lowest + 2 ** bits - 1 - zero)];
+}
+
+function weightReport({ name, node, scale }: QuantParam): WeightReport {
+  const largest = scale.reduce((a, b) => Math.max(a, b));
+  return {
+    name,
+    node: node ?? '',
+    channels: scale.length,
+    smallestScale: scale.reduce((a, b) => Math.min(a, b)),
+    largestScale: largest,
+    deadChannels: scale.filter((s) => s < largest * DEAD_CHANNEL).length,
+  };
+}

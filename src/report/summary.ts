@@ -1,0 +1,171 @@
+import { toNumber } from '../config/common.js';
+import type { RunResult } from '../config/result.js';
+import type { Score, Verification } from '../config/verification.js';
+import { bytes, count, decibels, percent, plural, points, seconds, signed } from './format.js';
+import { type Html, html } from './html.js';
+import { verdict } from './verdict.js';
+
+/** Headline, verdict and the figures that matter most. */
+export function header({ result }: { result: RunResult }): Html {
+  const { level, sentence, rule } = verdict(result);
+  const label = { good: 'Good', caution: 'Check', bad: 'Poor', unknown: 'Not measured' }[level];
+  return html`<header>
+<p class="eyebrow">dopt ${result.dopt} · quantization report</p>
+<h1>${result.model.name}</h1>
+<p class="verdict ${level}"><strong class="badge">${label}</strong><span>${sentence}</span></p>
+<p class="rule">${rule}</p>
+</header>`;
+}
+
+/** Cards: accuracy, size, SQNR, agreement, time. */
+export function cards({ result }: { result: RunResult }): Html {
+  const { verification, sizes } = result;
+  const list: [string, string | Html, string][] = [];
+  const main = verification?.task?.scores[0];
+  if (main) {
+    const value =
+      main.float === null
+        ? `${points(main.quantized)} %`
+        : change(points(main.float), points(main.quantized), '%');
+    const detail =
+      main.float === null ? 'against the float model' : `${signed(main.quantized - main.float)} points`;
+    list.push([`Accuracy, ${main.name}`, value, detail]);
+  }
+  list.push([
+    'Size',
+    change(bytes(sizes.float), bytes(sizes.quantized), ''),
+    `${(sizes.float / sizes.quantized).toFixed(2)} × smaller`,
+  ]);
+  const worst = worstOutput(verification);
+  if (worst) {
+    const outputs = verification!.outputs.length;
+    list.push([
+      'Signal over noise',
+      decibels(toNumber(worst.similarity.sqnr)),
+      outputs > 1 ? `worst output, ${worst.name}` : 'at the output',
+    ]);
+  }
+  const agreement = verification?.outputs.find((output) => output.agreement)?.agreement;
+  if (agreement) {
+    list.push([
+      'Agreement',
+      percent(agreement.share, 2),
+      `of ${plural(agreement.count, agreement.over.slice(0, -1))} decided alike`,
+    ]);
+  }
+  list.push([
+    'Time',
+    seconds(result.seconds),
+    result.peakBytes === null ? 'all stages' : `${bytes(result.peakBytes)} peak memory`,
+  ]);
+  return html`<section class="cards" aria-label="Key figures">${list.map(
+    ([title, value, detail]) =>
+      html`<div class="card"><p class="title">${title}</p><p class="value">${value}</p><p class="detail">${detail}</p></div>`,
+  )}</section>`;
+}
+
+function change(before: string, after: string, unit: string): Html {
+  return html`<span class="before">${before}</span> <span class="arrow" aria-label="to">→</span> ${after}${unit && ` ${unit}`}`;
+}
+
+function worstOutput(verification: Verification | null): Verification['outputs'][number] | undefined {
+  return verification?.outputs.reduce((a, b) =>
+    toNumber(b.similarity.sqnr) < toNumber(a.similarity.sqnr) ? b : a,
+  );
+}
+
+/** Accuracy before and after, then each output. */
+export function accuracy({ result }: { result: RunResult }): Html | null {
+  const { verification } = result;
+  if (!verification) return null;
+  const { task, outputs } = verification;
+  return html`<section id="accuracy"><h2>Accuracy</h2>
+${task && scoreTable(task.scores, task.against, task.samples)}
+<div class="scroll" tabindex="0" role="region" aria-label="Distance at the outputs"><table>
+<caption>Distance of the quantized outputs to the float ones, ${plural(verification.samples, 'sample')}</caption>
+<thead><tr><th scope="col">Output</th><th scope="col" class="n">SQNR</th><th scope="col" class="n">Cosine</th><th scope="col" class="n">Largest error</th><th scope="col" class="n">Agreement</th></tr></thead>
+<tbody>${outputs.map(
+    ({ name, similarity, agreement, differentShapes }) => html`<tr><th scope="row" class="name">${name}</th>
+<td class="n">${decibels(toNumber(similarity.sqnr))}</td><td class="n">${toNumber(similarity.cosine).toFixed(5)}</td>
+<td class="n">${similarity.maxAbsoluteError.toPrecision(3)}</td>
+<td class="n">${agreement ? `${percent(agreement.share, 2)} of ${agreement.over}` : '–'}${
+      differentShapes > 0 && ` (${plural(differentShapes, 'sample')} of other shape left out)`
+    }</td></tr>`,
+  )}</tbody></table></div></section>`;
+}
+
+function scoreTable(scores: readonly Score[], against: string, samples: number): Html {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Task metric"><table>
+<caption>Task metric against ${against === 'labels' ? 'labels' : "the float model's confident boxes"}, ${plural(samples, 'sample')}</caption>
+<thead><tr><th scope="col">Metric</th><th scope="col" class="n">Float</th><th scope="col" class="n">Quantized</th><th scope="col" class="n">Difference</th><th scope="col" class="n">95 % interval</th></tr></thead>
+<tbody>${scores.map(({ name, float, quantized, interval }) => {
+    const difference = float === null ? '–' : signed(quantized - float);
+    return html`<tr><th scope="row">${name}</th><td class="n">${float === null ? '–' : `${points(float)} %`}</td><td class="n">${points(
+      quantized,
+    )} %</td><td class="n">${difference}</td><td class="n">${interval ? `${signed(interval[0])} to ${signed(interval[1])}` : '–'}</td></tr>`;
+  })}</tbody></table></div>`;
+}
+
+/** What was done to which model with which data. */
+export function facts({ result }: { result: RunResult }): Html {
+  const { model, settings, data, quantization, verification, sizes } = result;
+  const samples = ({ samples: n, path, skipped }: typeof data.calibration): string =>
+    `${plural(n, 'sample')} from ${path}${skipped.length > 0 ? `, ${count(skipped.length)} unreadable left out` : ''}`;
+  const rows: [string, string | Html][] = [
+    [
+      'Model',
+      `${model.source.path}, ${plural(model.nodes, 'operator')}, opset ${model.opset.from}${model.opset.to === model.opset.from ? '' : ` → ${model.opset.to}`}`,
+    ],
+    ['Target', `${settings.target}, strategy ${settings.strategy}`],
+    [
+      'Calibration',
+      `${settings.calibration}, effort ${settings.effort}${settings.recipe ? `, recipe ${settings.recipe}` : ''}`,
+    ],
+    ['Excluded', settings.exclude.length > 0 ? settings.exclude.join(', ') : 'nothing'],
+    [
+      'Size',
+      `${bytes(sizes.float)} → ${bytes(sizes.quantized)} (${percent(sizes.quantized / sizes.float, 0)})`,
+    ],
+    [
+      'Quantized',
+      `${plural(quantization.activations, 'activation')}, ${plural(quantization.weights, 'weight')}; ${plural(quantization.floatNodes.length, 'operator')} left in float`,
+    ],
+    ['Calibrated with', samples(data.calibration)],
+    [
+      'Scored on',
+      data.verification ? samples(data.verification) : 'nothing: too few samples to keep any back',
+    ],
+    [
+      'Overlap',
+      data.verification
+        ? data.disjoint
+          ? 'none: no scored sample was calibrated with'
+          : 'the two sets share samples, so the accuracy is flattered'
+        : '–',
+    ],
+    [
+      'Evaluator',
+      verification
+        ? `${verification.evaluator.name} ${verification.evaluator.version}, graph optimizations ${verification.evaluator.optimization}, ${plural(verification.evaluator.threads, 'thread')}`
+        : 'not run',
+    ],
+    [
+      'Capture',
+      `differs from the original file by at most ${model.parity.maxRelativeDifference.toExponential(1)} of the largest value (${model.parity.executor}, ${plural(model.parity.samples, 'random input')})`,
+    ],
+  ];
+  return html`<section id="summary"><h2>Summary</h2><dl class="facts">${rows.map(
+    ([term, value]) => html`<div><dt>${term}</dt><dd>${value}</dd></div>`,
+  )}</dl>
+${model.notes.length > 0 && html`<details><summary>What capture changed (${model.notes.length})</summary><ul>${model.notes.map((note) => html`<li>${note}</li>`)}</ul></details>`}
+</section>`;
+}
+
+export function warnings({ result }: { result: RunResult }): Html | null {
+  const all = [...result.warnings, ...(result.verification?.warnings ?? [])];
+  if (result.data.verification && !result.data.disjoint) {
+    all.unshift('Scored and calibration samples overlap: the accuracy below is flattered.');
+  }
+  if (all.length === 0) return null;
+  return html`<section id="warnings" class="warnings"><h2>Warnings</h2><ul>${all.map((text) => html`<li>${text}</li>`)}</ul></section>`;
+}

@@ -1,0 +1,68 @@
+import type { RunResult } from '../config/result.js';
+
+/** Everything that report.html shows; `reportInput` derives it from the files of a run. */
+export interface ReportInput {
+  result: RunResult;
+  /** Quantized activations in graph order. */
+  tensors: TensorReport[];
+  weights: WeightReport[];
+}
+
+export interface TensorReport {
+  name: string;
+  /** Fused operator that produces it, and its kind; null for a graph input. */
+  producer: string | null;
+  kind: string;
+  /** The producer has quantized weights. */
+  weighted: boolean;
+  bits: number;
+  scale: number;
+  zeroPoint: number;
+  /** What the integers can represent, after rounding the zero point. */
+  clip: [number, number];
+  /** What chose the clip. */
+  rule: string;
+  /** What calibration saw; null where the tensor itself was not observed (shared parameters). */
+  seen: Distribution | null;
+  /** What verification measured; null where the tensor was not compared. */
+  measured: TensorNoise | null;
+}
+
+export interface Distribution {
+  low: number;
+  high: number;
+  /** Shares of all values, 0 to 1. */
+  zeros: number;
+  saturated: number;
+  histogram: HistogramView;
+  /** Noise that this quantizer alone is expected to make, over the power of the values: rounding, and clipping. */
+  rounding: number;
+  clipping: number;
+}
+
+/** Counts of equal bins from `low` to `high`; exact zeros are left out. */
+export interface HistogramView {
+  low: number;
+  high: number;
+  counts: number[];
+}
+
+export interface TensorNoise {
+  /** dB; may be infinite. */
+  sqnr: number;
+  cosine: number;
+  /** Noise over signal. */
+  ratio: number;
+  /** What of `ratio` arises here rather than in the tensors that lead here. */
+  blame: number;
+}
+
+export interface WeightReport {
+  name: string;
+  node: string;
+  channels: number;
+  smallestScale: number;
+  largestScale: number;
+  /** Channels whose weights are all (nearly) zero beside the layer's largest. */
+  deadChannels: number;
+}

@@ -1,0 +1,295 @@
+import type { Plan } from '../src/config/plan.js';
+import type { QuantParam, QuantParams } from '../src/config/quant-params.js';
+import type { RunResult } from '../src/config/result.js';
+import type { Statistics, TensorStatistics } from '../src/config/statistics.js';
+import type { RunFiles } from '../src/report/report.js';
+import { sqnr } from '../src/verify/similarity.js';
+
+/** Names that a model file may hold and a page must survive. */
+export const HOSTILE = [
+  '</script><script>document.title="owned"</script>',
+  `"><img src="http://example.invalid/x.png" onerror='document.title="owned"'>`,
+  "a&b<c>'d'\u0007",
+  'StatefulPartitionedCall/model/block_12_expand_relu/Relu6/with/a/very/long/name/that/never/ends/'.repeat(3),
+];
+
+const BINS = 2048;
+
+/**
+ * The files of a made-up run: a chain of convolutions with bell-shaped activations, some clipped, noise that grows and
+ * jumps at every tenth layer. Deterministic.
+ */
+export function madeUpRun(
+  layers: number,
+  change: (result: RunResult) => RunResult = (result) => result,
+): RunFiles {
+  const nameOf = (i: number): string =>
+    HOSTILE[i - 3] ?? `backbone/stage${1 + Math.floor(i / 8)}/conv${i % 8}/Relu_output_0`;
+  const names = ['images', ...Array.from({ length: layers }, (_, i) => nameOf(i))];
+  const node = (i: number): string => (i === 6 ? HOSTILE[0]! : `backbone/conv_${i}`);
+
+  const statistics = names.map((name, i) => bell(name, i));
+  const params = names.flatMap((name, i) =>
+    quantParams(name, i, i === 0 ? null : node(i), statistics[i]!.statistics),
+  );
+  let ratio = 2e-5;
+  const tensors = names.map((name, i) => {
+    ratio = i % 10 === 7 ? ratio + 0.0004 * (1 + (i % 4)) : ratio * 1.01 + 1e-5;
+    const signal = 1e5 * (1 + (i % 5));
+    const noise = signal * ratio;
+    return {
+      name,
+      sqnr: sqnr(signal, noise),
+      cosine: 1 - ratio / 2,
+      signal,
+      noise,
+      maxAbsoluteError: 0.5,
+      elements: 1e6,
+      nonFinite: 0,
+    };
+  });
+  const groups: Plan['groups'] = names.slice(1).map((name, i) => ({
+    name: node(i + 1),
+    kind: i % 3 === 2 ? 'add' : 'conv',
+    nodes: [node(i + 1)],
+    inputs: [names[i]!],
+    output: name,
+    quantized: true,
+    activation: 'Relu',
+  }));
+  const plan: Plan = {
+    version: 1,
+    strategy: 'int8-8',
+    target: 'generic',
+    folds: [],
+    groups,
+    activations: names.map((tensor, i) => ({
+      tensor,
+      format: { bits: 8, signed: false, symmetric: false },
+      range: { kind: 'observed' },
+      producer: i === 0 ? null : node(i),
+    })),
+    weights: groups
+      .filter(({ kind }) => kind === 'conv')
+      .map(({ name }) => ({
+        tensor: `${name}.weight`,
+        node: name,
+        format: { bits: 8, signed: true, symmetric: true },
+        axis: 0,
+        groups: 1,
+      })),
+    concats: [],
+    floatNodes: [],
+  };
+  const quantParamsFile: QuantParams = {
+    version: 1,
+    model: 'detector.onnx',
+    strategy: 'int8-8',
+    target: 'generic',
+    tensors: params,
+    float_nodes: [],
+  };
+  const file: Statistics = {
+    version: 1,
+    samples: 200,
+    skipped: [],
+    warnings: [],
+    tensors: statistics.map((entry) => entry.statistics),
+  };
+  const counts = new Map(statistics.map((entry) => [entry.statistics.tensor, entry.counts]));
+  return {
+    result: change(madeUpResult(tensors, names.length)),
+    plan,
+    params: quantParamsFile,
+    statistics: file,
+    counts: (tensor) => counts.get(tensor),
+  };
+}
+
+/** A one-sided or two-sided bell with a tail, as activations have it. */
+function bell(tensor: string, i: number): { statistics: TensorStatistics; counts: BigUint64Array } {
+  const width = 2 ** (-7 - (i % 3));
+  const oneSided = i % 2 === 1;
+  const spread = 1.2 + (i % 7) * 0.3;
+  const base = oneSided ? 0 : -BINS / 2;
+  const counts = new BigUint64Array(BINS);
+  let [count, sum, sumSquares, min, max] = [0, 0, 0, 0, 0];
+  for (let k = 0; k < BINS; k++) {
+    const value = (base + k + 0.5) * width;
+    const body = 40_000 * Math.exp(-0.5 * (value / spread) ** 2);
+    const tail = 300 * Math.exp(-Math.abs(value) / spread);
+    const mass = Math.floor(body + tail);
+    counts[k] = BigInt(mass);
+    if (mass === 0) continue;
+    count += mass;
+    sum += mass * value;
+    sumSquares += mass * value * value;
+    min = Math.min(min, value);
+    max = Math.max(max, value);
+  }
+  const zeros = oneSided ? count : 0;
+  const statistics: TensorStatistics = {
+    tensor,
+    count: count + zeros,
+    zeros,
+    nans: 0,
+    infinities: 0,
+    min,
+    max,
+    sum,
+    sumSquares,
+    histogram: { base, width, bins: BINS },
+  };
+  return { statistics, counts };
+}
+
+function quantParams(name: string, i: number, node: string | null, seen: TensorStatistics): QuantParam[] {
+  const keep = i % 4 === 1 ? 0.35 : 0.8;
+  const [low, high] = [seen.min * keep, seen.max * keep];
+  const scale = (high - low) / 255;
+  const shared = { node, bits: 8 as const, symmetric: false };
+  const activation: QuantParam = {
+    ...shared,
+    name,
+    kind: 'activation',
+    signed: false,
+    granularity: 'tensor',
+    axis: null,
+    scale: [scale],
+    zero_point: [Math.round(-low / scale)],
+    range_seen: [seen.min, seen.max],
+    rule: i % 4 === 1 ? 'percentile' : 'mse',
+  };
+  if (node === null || (i - 1) % 3 === 2) return [activation];
+  const scales = Array.from({ length: 16 }, (_, c) => (c === 3 && i === 1 ? 1e-12 : 0.002 * (1 + c)));
+  const weight: QuantParam = {
+    ...shared,
+    name: `${node}.weight`,
+    kind: 'weight',
+    signed: true,
+    symmetric: true,
+    granularity: 'channel',
+    axis: 0,
+    scale: scales,
+    zero_point: scales.map(() => 0),
+    range_seen: [-1, 1],
+    rule: 'absmax',
+  };
+  return [activation, weight];
+}
+
+const digest = (path: string, bytes: number) => ({ path, bytes, sha256: '0f'.repeat(32) });
+
+function madeUpResult(
+  tensors: NonNullable<RunResult['verification']>['tensors'],
+  activations: number,
+): RunResult {
+  return {
+    version: 1,
+    dopt: '0.1.0',
+    model: {
+      name: 'detector-nano',
+      source: digest('/data/models/detector-nano.onnx', 3_659_407),
+      opset: { from: 11, to: 13 },
+      nodes: 412,
+      notes: ['Converted from opset 11 to 13.', 'Folded 96 constants.'],
+      parity: {
+        executor: 'onnxruntime 1.15.1',
+        samples: 2,
+        maxAbsoluteDifference: 2e-6,
+        maxRelativeDifference: 3.1e-7,
+      },
+    },
+    settings: {
+      strategy: 'int8-8',
+      target: 'generic',
+      calibration: 'auto',
+      effort: 'balanced',
+      recipe: 'yolox',
+      exclude: [],
+      seed: 0,
+    },
+    data: {
+      calibration: { path: '/data/pictures', sha256: 'ab'.repeat(32), samples: 200, skipped: [] },
+      verification: {
+        path: '/data/held-out',
+        sha256: 'cd'.repeat(32),
+        samples: 50,
+        skipped: [{ file: 'broken.jpg', reason: 'truncated' }],
+      },
+      disjoint: true,
+    },
+    quantization: {
+      activations,
+      weights: 64,
+      floatNodes: [
+        { node: 'head/Exp', op: 'Exp', reason: 'detector decoding', cause: 'postprocessing' },
+        { node: 'head/Concat_2', op: 'Concat', reason: 'leads only to outputs', cause: 'postprocessing' },
+        { node: 'head/Concat_3', op: 'Concat', reason: 'leads only to outputs', cause: 'postprocessing' },
+        { node: HOSTILE[0]!, op: 'My<Op>', reason: 'not known', cause: 'unsupported' },
+      ],
+    },
+    sizes: { float: 3_659_407, quantized: 1_152_476 },
+    verification: {
+      evaluator: { name: 'onnxruntime-node', version: '1.30.0', optimization: 'disabled', threads: 2 },
+      samples: 50,
+      outputs: [
+        {
+          name: 'output',
+          similarity: {
+            sqnr: 24.31,
+            cosine: 0.99813,
+            signal: 1.35e6,
+            noise: 5004,
+            maxAbsoluteError: 1.204,
+            elements: 15_083_250,
+            nonFinite: 0,
+          },
+          agreement: null,
+          differentShapes: 0,
+        },
+      ],
+      task: {
+        kind: 'detection',
+        against: 'labels',
+        samples: 50,
+        scores: [
+          { name: 'AP', float: 35.63, quantized: 35.12, interval: [-1.31, 0.42] },
+          { name: 'AP50', float: 51.94, quantized: 51.2, interval: [-2.4, 0.9] },
+          { name: 'AP75', float: 37.35, quantized: 37.02, interval: [-2.0, 1.4] },
+        ],
+      },
+      tensors,
+      tensorSamples: 8,
+      seconds: 6.2,
+      floatSecondsPerSample: 0.03,
+      quantizedSecondsPerSample: 0.04,
+      warnings: [],
+    },
+    stages: [
+      { name: 'capture', seconds: 1.9, reused: true },
+      { name: 'observe', seconds: 8.4, reused: false },
+      { name: 'refine', seconds: 21.7, reused: false },
+      { name: 'verify', seconds: 6.2, reused: false },
+    ],
+    seconds: 41.3,
+    peakBytes: 612_000_000,
+    warnings: ['1 file of /data/held-out could not be read and was left out: broken.jpg (truncated).'],
+    command: [
+      'dopt',
+      'quantize',
+      'detector nano.onnx',
+      '--data',
+      '/data/pictures',
+      '--recipe',
+      'yolox',
+      '--out',
+      'run',
+    ],
+    versions: { dopt: '0.1.0', node: '20.20.2', python: '3.10.14', onnx: '1.14.1', onnxruntime: '1.15.1' },
+    files: {
+      model: digest('detector-nano.int8.onnx', 1_152_476),
+      parameters: digest('quant_params.json', 88_123),
+    },
+  };
+}
