@@ -56,7 +56,7 @@ export function planQuantization(graph: Graph, options: PlanOptions): Plan {
   const causes = floatCauses(graph, options);
   const { groups, folds } = groupNodes(graph, (node) => causes.has(node.name));
   const integer = (group: Group): boolean =>
-    INTEGER_KINDS.has(group.kind) &&
+    (process.env.PL === 'w' ? WEIGHTED_KINDS : INTEGER_KINDS).has(group.kind) &&
     !causes.has(group.name) &&
     group.inputs.length > 0 &&
     group.inputs.every((input) => graph.isFloat(input)) &&

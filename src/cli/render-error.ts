@@ -1,0 +1,34 @@
+import { Bug, DoptError, EXIT, UserError } from '../errors.js';
+
+/** Any thrown value as one of our four kinds; what oclif's parser reports is the user's, anything unknown is a bug. */
+export function asDoptError(error: unknown): DoptError {
+  if (error instanceof DoptError) return error;
+  const { message, oclif, code } = error as Error & { oclif?: { exit?: number }; code?: string };
+  if (oclif?.exit !== undefined || (error as Error).constructor?.name.endsWith('ParserError')) {
+    const text = stripAnsi(message ?? String(error));
+    return new UserError('USAGE', text.replace(/\nSee more help with --help$/, ''), {
+      exitCode: EXIT.usage,
+      suggestions: ['See all flags with --help.'],
+      cause: error,
+    });
+  }
+  return new Bug(`${code ? `${code}: ` : ''}${message ?? String(error)}`, { cause: error });
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
+const stripAnsi = (text: string): string => text.replace(/\u001b\[[0-9;]*m/g, '');
+
+/** The error as lines for a terminal: what, where, expected and found, what to do next. */
+export function renderError(error: DoptError, debug: boolean): string {
+  const lines = [`Error: ${error.message}`];
+  if (error.place && !error.message.includes(error.place)) lines.push(`  where:    ${error.place}`);
+  if (error.expected) lines.push(`  expected: ${error.expected}`);
+  if (error.found) lines.push(`  found:    ${error.found}`);
+  error.suggestions.forEach((suggestion, index) => {
+    lines.push(`${index === 0 ? '  try:      ' : '            '}${suggestion}`);
+  });
+  lines.push(`  code:     ${error.code} (exit ${error.exitCode})`);
+  const cause = error.cause instanceof Error ? error.cause : null;
+  if (debug || error.kind === 'bug') lines.push('', ((debug && cause) || (cause ?? error)).stack ?? '');
+  return lines.join('\n').trimEnd();
+}

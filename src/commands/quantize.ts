@@ -1,0 +1,117 @@
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
+import { BaseCommand } from '../cli/base-command.js';
+import { pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
+import { parseInputShapes, parseList } from '../cli/parse.js';
+import type { RunResult } from '../config/result.js';
+
+export default class Quantize extends BaseCommand {
+  static override summary = 'quantize an ONNX model to INT8, without training';
+  static override description =
+    'Calibrates on sample data, refines the result layer by layer, checks it on samples that were kept apart, and ' +
+    'writes a QDQ ONNX model, its parameters (quant_params.json) and report.html into a run folder.';
+  static override examples = [
+    '<%= config.bin %> quantize net.onnx --data pictures/ --resize 256 --crop 224 --mean 123.7,116.3,103.5 --std 58.4,57.1,57.4 --out runs/net',
+    '<%= config.bin %> quantize net.onnx --recipe mobilenet --data train/ --verify-data val/ --labels val.txt --out runs/net',
+  ];
+  static override args = { model: Args.string({ required: true, description: 'ONNX file' }) };
+  static override flags = {
+    data: Flags.string({
+      required: true,
+      description: 'calibration data: folder of pictures, .npy, .npz or .bin',
+      helpGroup: 'DATA',
+    }),
+    'verify-data': Flags.string({
+      description: 'data to score on (default: a part of --data that is kept back)',
+      helpGroup: 'DATA',
+    }),
+    labels: Flags.string({ description: 'labels of the scored samples', helpGroup: 'DATA' }),
+    samples: Flags.integer({
+      min: 1,
+      default: 200,
+      description: 'calibration samples used at most',
+      helpGroup: 'DATA',
+    }),
+    'verify-samples': Flags.integer({ min: 1, description: 'scored samples at most', helpGroup: 'DATA' }),
+    'skip-bad': Flags.boolean({
+      description: 'leave unreadable samples out instead of failing',
+      helpGroup: 'DATA',
+    }),
+    ...pictureFlags,
+    out: Flags.string({ required: true, description: 'run folder', helpGroup: 'RUN' }),
+    resume: Flags.boolean({ description: 'continue an interrupted run', helpGroup: 'RUN' }),
+    seed: Flags.integer({
+      min: 0,
+      default: 0,
+      description: 'decides which samples are taken',
+      helpGroup: 'RUN',
+    }),
+    ...runtimeFlags,
+    recipe: Flags.string({ description: 'settings of a model family (dopt recipe list) or a YAML file' }),
+    strategy: Flags.string({
+      options: ['int8-8'],
+      default: 'int8-8',
+      description: 'width of activations and weights',
+    }),
+    calibration: Flags.string({
+      options: ['auto', 'minmax', 'percentile', 'entropy', 'mse'],
+      description: 'how ranges are chosen (default: auto, per tensor by the error at the next layer)',
+    }),
+    effort: Flags.string({
+      options: ['fast', 'balanced'],
+      default: 'balanced',
+      description: 'fast leaves refinement out',
+    }),
+    exclude: Flags.string({
+      multiple: true,
+      description: 'node, weight, tensor, pattern* or op:Type to keep in float',
+    }),
+    strict: Flags.boolean({ description: 'unknown operators are an error' }),
+    'input-shape': Flags.string({ description: 'fixed input shapes, "x:1,3,224,224"' }),
+    outputs: Flags.string({ multiple: true, description: 'cut the model at these tensors' }),
+    'float16-to-float32': Flags.boolean({ description: 'convert a float16 model first' }),
+  };
+
+  async run(): Promise<RunResult> {
+    const { args, flags } = await this.parse(Quantize);
+    const { quantize } = await import('../quantize/quantize.js');
+    const { summarize } = await import('../quantize/summary.js');
+    const { DEFAULT_METRIC } = await import('../config/metric.js');
+    const recipe = flags.recipe ? await (await import('../config/recipe.js')).loadRecipe(flags.recipe) : null;
+    const outputs = parseList(flags.outputs);
+    const path = (value: string | undefined): string | null => (value === undefined ? null : resolve(value));
+    const result = await quantize(
+      {
+        model: resolve(args.model),
+        out: resolve(flags.out),
+        data: resolve(flags.data),
+        verifyData: path(flags['verify-data']),
+        labels: path(flags.labels),
+        preprocess: preprocessFrom(flags, recipe?.preprocess),
+        metric: recipe?.metric ?? (flags.labels ? DEFAULT_METRIC : null),
+        inputShapes: parseInputShapes(flags['input-shape']),
+        outputs: outputs.length > 0 ? outputs : null,
+        strategy: 'int8-8',
+        target: 'generic-npu',
+        calibration: (flags.calibration ?? recipe?.calibration?.method ?? 'auto') as 'auto',
+        effort: flags.effort as 'balanced',
+        samples: flags.samples,
+        verifySamples: flags['verify-samples'] ?? null,
+        exclude: [...(recipe?.exclude ?? []), ...parseList(flags.exclude)],
+        strict: flags.strict,
+        skipBad: flags['skip-bad'],
+        float16ToFloat32: flags['float16-to-float32'],
+        seed: flags.seed,
+        threads: flags.threads ?? availableParallelism(),
+        environment: flags.env as 'venv',
+        resume: flags.resume,
+        recipe: recipe?.name ?? null,
+      },
+      { progress: this.progressFor(flags), signal: this.signal, command: ['dopt', 'quantize', ...this.argv] },
+    );
+    this.log(summarize(result, flags.out));
+    return result;
+  }
+}

@@ -1,0 +1,44 @@
+import type { Environment } from '../bridge/environments.js';
+import { runJob } from '../bridge/jobs.js';
+import type { MethodName, Params, Result } from '../bridge/protocol.js';
+import type { Progress } from '../cli/progress.js';
+import type { Run } from '../run/run.js';
+
+/** What every stage of a run works with. */
+export interface StageContext {
+  run: Run;
+  environment: Environment;
+  threads: number;
+  progress: Progress;
+  signal: AbortSignal | undefined;
+  /** Collects sentences for the report. */
+  warnings: string[];
+}
+
+/** Runs a Python job for a stage: progress on the screen, output in the run's python.log, warnings collected. */
+export async function stageJob<M extends MethodName>(
+  context: StageContext,
+  title: string,
+  method: M,
+  params: Params<M>,
+  summary?: (result: Result<M>) => string,
+): Promise<Result<M>> {
+  const shown = context.progress.stage(title);
+  const result = await runJob(context.environment, method, params, {
+    threads: context.threads,
+    logFile: `${context.run.folder}/python.log`,
+    ...(context.signal ? { signal: context.signal } : {}),
+    onEvent: (event) => {
+      if (event.type === 'progress') shown.update(event.done, event.total, event.message);
+      else if (event.level === 'warning') warn(context, event.message);
+    },
+  });
+  shown.done(summary?.(result));
+  return result;
+}
+
+/** Says a warning now and keeps it for the report. */
+export function warn(context: StageContext, message: string): void {
+  context.warnings.push(message);
+  context.progress.warn(message);
+}

@@ -1,0 +1,62 @@
+import type { Environment } from '../bridge/environments.js';
+import type { Result } from '../bridge/protocol.js';
+import { PythonRuntime } from '../bridge/runtime.js';
+import type { DataSource } from '../config/data.js';
+import type { GraphValue } from '../config/graph.js';
+import type { QuantizeOptions } from './options.js';
+import { pickSamples, splitSamples } from './samples.js';
+
+/** A data source with the samples chosen from it. */
+export interface ChosenSamples {
+  source: DataSource;
+  listing: Result<'listSamples'>;
+}
+
+export interface SampleSets {
+  calibration: ChosenSamples;
+  /** null when nothing can be kept back. */
+  verification: ChosenSamples | null;
+}
+
+/**
+ * Lists the data and decides which samples calibrate and which ones score. They are disjoint: by index in one source, by
+ * name between two.
+ */
+export async function chooseSamples(
+  options: QuantizeOptions,
+  environment: Environment,
+  inputs: readonly GraphValue[],
+  signal: AbortSignal | undefined,
+): Promise<SampleSets> {
+  await using runtime = new PythonRuntime(environment);
+  const list = (path: string, indices: number[] | null): Promise<ChosenSamples> => {
+    const { preprocess, skipBad } = options;
+    const source: DataSource = { path, preprocess, inputs: [...inputs], indices, skipBad };
+    return runtime
+      .invoke('listSamples', { source }, { timeoutMs: 600_000, ...(signal ? { signal } : {}) })
+      .then((listing) => ({ source, listing }));
+  };
+  const choose = ({ source, listing }: ChosenSamples, indices: number[]): ChosenSamples => ({
+    source: { ...source, indices },
+    listing,
+  });
+
+  const calibration = await list(options.data, null);
+  const total = calibration.listing.names.length;
+  if (options.verifyData === null || options.verifyData === options.data) {
+    const split = splitSamples(total, options.samples, options.seed);
+    const scored = split.verification.slice(0, options.verifySamples ?? undefined);
+    return {
+      calibration: choose(calibration, split.calibration),
+      verification: scored.length > 0 ? choose(calibration, scored) : null,
+    };
+  }
+  const chosen = choose(calibration, pickSamples(total, options.samples, options.seed));
+  const scored = await list(options.verifyData, null);
+  // The same file under both folders must not score: names tell files of one data set apart, digests are of whole sources.
+  const used = new Set(chosen.source.indices!.map((index) => calibration.listing.names[index]!));
+  const free = scored.listing.names.flatMap((name, index) => (used.has(name) ? [] : [index]));
+  const count = options.verifySamples ?? free.length;
+  const indices = pickSamples(free.length, count, options.seed).map((index) => free[index]!);
+  return { calibration: chosen, verification: indices.length > 0 ? choose(scored, indices) : null };
+}

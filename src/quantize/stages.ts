@@ -1,0 +1,264 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Params, Result } from '../bridge/protocol.js';
+import type { DataSource } from '../config/data.js';
+import type { Plan } from '../config/plan.js';
+import type { QuantParams } from '../config/quant-params.js';
+import type { Verification } from '../config/verification.js';
+import type { Graph } from '../graph/graph.js';
+import { SafetensorsFile, writeSafetensors } from '../graph/safetensors.js';
+import type { NativeCore } from '../native/index.js';
+import { readLabels } from '../verify/labels.js';
+import { verifyModels } from '../verify/verify.js';
+import { dequantized, type QdqRewrite, qdqRewrite } from './apply.js';
+import { type StageContext, stageJob } from './context.js';
+import type { Layer } from './layers.js';
+import { tensorsToObserve } from './observe.js';
+import type { QuantizeOptions } from './options.js';
+import { quantParamsFile } from './params.js';
+import { applyRefinement, type Refinement, refinementLayers } from './refine.js';
+import { type ActivationSolution, solveLayers } from './solve.js';
+
+/** Bins of a calibration histogram: four to eight of them make one step of an 8-bit grid over the whole range. */
+const BINS = 2048;
+
+/** Most samples that refinement walks the layers with; their activations are held in memory. */
+const REFINE_SAMPLES = 64;
+
+/** Samples for which every tensor is compared; the ends are compared for all. */
+const TENSOR_SAMPLES = 8;
+
+/** What the stages after planning share. */
+export interface Prepared {
+  options: QuantizeOptions;
+  graph: Graph;
+  plan: Plan;
+  /** Path of float.onnx and the digest of what capture left. */
+  float: string;
+  captured: string;
+}
+
+interface Keyed<T> {
+  value: T;
+  digest: string;
+}
+
+/** Runs the float model once over the calibration samples. */
+export function observeStage(
+  context: StageContext,
+  prepared: Prepared,
+  source: DataSource,
+  dataDigest: string,
+) {
+  const tensors = tensorsToObserve(prepared.plan);
+  const key = {
+    captured: prepared.captured,
+    tensors,
+    dataDigest,
+    source: { ...source, path: '' },
+    bins: BINS,
+  };
+  return context.run.stage('observe', key, (out) =>
+    stageJob(
+      context,
+      'calibrate',
+      'observe',
+      { model: prepared.float, tensors, source, out, bins: BINS, threads: context.threads },
+      ({ samples }) => `${samples} samples, ${tensors.length} tensors`,
+    ),
+  );
+}
+
+/** Chooses ranges at layer outputs and measures bias shifts; returns the solution with both in it. */
+export async function refineStage(
+  context: StageContext,
+  core: NativeCore,
+  prepared: Prepared,
+  layers: readonly Layer[],
+  solution: ActivationSolution,
+  source: DataSource,
+  statisticsDigest: string,
+): Promise<Keyed<Refinement>> {
+  const { options, float } = prepared;
+  const asked = refinementLayers(core, layers, solution);
+  if (options.effort === 'fast' || asked.length === 0) {
+    return { value: { activations: solution.activations, shifts: new Map() }, digest: 'none' };
+  }
+  const indices = source.indices?.slice(0, REFINE_SAMPLES) ?? null;
+  const key = { captured: prepared.captured, statisticsDigest, asked, indices, plan: prepared.plan };
+  const { value, digest } = await context.run.stage('refine', key, async (folder) => {
+    const quantized = join(folder, 'quantized.onnx');
+    const edits = rewriteFor(
+      core,
+      prepared,
+      layers,
+      { activations: solution.activations, shifts: new Map() },
+      'float32',
+    );
+    await writeModel(context, folder, float, edits, quantized);
+    const out = join(folder, 'shifts.safetensors');
+    const params: Params<'refine'> = {
+      float,
+      quantized,
+      source: { ...source, indices },
+      layers: asked,
+      out,
+      threads: context.threads,
+    };
+    const answer = await stageJob(context, 'refine', 'refine', params, refineSummary);
+    rmSync(quantized);
+    return { ...answer, shifts: 'shifts.safetensors', seconds: 0 };
+  });
+  const shifts = SafetensorsFile.open(join(context.run.stageFolder('refine'), value.shifts));
+  return { value: applyRefinement(core, solution, asked, value, shifts), digest };
+}
+
+function refineSummary({ layers, samples }: Result<'refine'>): string {
+  const ratio = layers.reduce(
+    (sum, layer) => sum + Math.log(layer.errorAfter / (layer.errorBefore || 1) || 1),
+    0,
+  );
+  const change = 10 * Math.log10(Math.exp(-ratio / Math.max(1, layers.length)));
+  return `${layers.length} layers on ${samples} samples, bias correction ${change >= 0 ? '+' : ''}${change.toFixed(1)} dB a layer`;
+}
+
+function rewriteFor(
+  core: NativeCore,
+  { graph, plan }: Prepared,
+  layers: readonly Layer[],
+  { activations, shifts }: Refinement,
+  biases: 'int32' | 'float32',
+): QdqRewrite {
+  return qdqRewrite(
+    graph.file,
+    plan,
+    layers,
+    solveLayers(core, layers, activations, shifts),
+    activations,
+    biases,
+  );
+}
+
+async function writeModel(
+  context: StageContext,
+  folder: string,
+  model: string,
+  { rewrite, parameters }: QdqRewrite,
+  out: string,
+): Promise<void> {
+  const edits = join(folder, 'rewrite.json');
+  const tensors = join(folder, 'parameters.safetensors');
+  writeFileSync(edits, JSON.stringify(rewrite));
+  writeSafetensors(tensors, parameters);
+  await stageJob(context, 'write model', 'rewrite', {
+    model,
+    rewrite: edits,
+    parameters: tensors,
+    out,
+    externalDataAbove: null,
+    check: true,
+  });
+}
+
+/** Writes the quantized model and its parameter file. */
+export function applyStage(
+  context: StageContext,
+  core: NativeCore,
+  prepared: Prepared,
+  layers: readonly Layer[],
+  refinement: Refinement,
+  refined: string,
+  modelName: string,
+): Promise<Keyed<{ model: string; params: QuantParams }>> {
+  const { activations, shifts } = refinement;
+  const key = {
+    captured: prepared.captured,
+    refined,
+    plan: prepared.plan,
+    activations: [...activations.values()],
+  };
+  return context.run.stage('apply', key, async (folder) => {
+    await writeModel(
+      context,
+      folder,
+      prepared.float,
+      rewriteFor(core, prepared, layers, refinement, 'int32'),
+      join(folder, 'quantized.onnx'),
+    );
+    const solved = solveLayers(core, layers, activations, shifts);
+    return {
+      model: 'quantized.onnx',
+      params: quantParamsFile(modelName, prepared.plan, layers, solved, activations),
+    };
+  });
+}
+
+/**
+ * Compares both models on samples that never calibrated.
+ * @param names all samples of the source, as listed
+ */
+export function verifyStage(
+  context: StageContext,
+  prepared: Prepared,
+  quantized: string,
+  source: DataSource,
+  names: readonly string[],
+  key: unknown,
+): Promise<Keyed<{ verification: Verification; skipped: { file: string; reason: string }[] }>> {
+  const { options, float, plan, graph } = prepared;
+  return context.run.stage('verify', key, async (folder) => {
+    const out = join(folder, 'samples');
+    const { samples, skipped } = await stageJob(context, 'read scored samples', 'materialize', {
+      source,
+      out,
+    });
+    const inner = plan.activations.map(({ tensor }) => tensor).filter((tensor) => graph.producer(tensor));
+    const models = { float: join(folder, 'float.onnx'), quantized: join(folder, 'quantized.onnx') };
+    await addOutputs(context, folder, float, inner, models.float);
+    await addOutputs(context, folder, quantized, inner.map(dequantized), models.quantized);
+    const labels =
+      options.labels && options.metric
+        ? await readLabels(
+            options.labels,
+            options.metric,
+            samples.map(({ name }) => ({ name, index: names.indexOf(name) })),
+          )
+        : null;
+    const shown = context.progress.stage('verify');
+    const verification = await verifyModels({
+      float,
+      quantized,
+      samples,
+      tensors: {
+        ...models,
+        pairs: inner.map((name) => ({ name, float: name, quantized: dequantized(name) })),
+        samples: TENSOR_SAMPLES,
+      },
+      metric: options.metric,
+      labels,
+      preprocess: options.preprocess,
+      optimization: 'disabled',
+      threads: context.threads,
+      ...(context.signal ? { signal: context.signal } : {}),
+      onProgress: (done, total, message) => shown.update(done, total, message),
+    });
+    shown.done(`${samples.length} samples`);
+    rmSync(out, { recursive: true });
+    for (const path of Object.values(models)) rmSync(path);
+    return { verification, skipped };
+  });
+}
+
+async function addOutputs(
+  context: StageContext,
+  folder: string,
+  model: string,
+  extraOutputs: string[],
+  out: string,
+): Promise<void> {
+  const rewrite = join(folder, 'outputs.json');
+  const none = { removeNodes: [], initializers: [], inputs: [], outputs: [], attributes: [], addNodes: [] };
+  writeFileSync(rewrite, JSON.stringify({ version: 1, ...none, extraOutputs }));
+  const params = { model, rewrite, parameters: null, out, externalDataAbove: null, check: false };
+  await stageJob(context, 'prepare verification', 'rewrite', params);
+}

@@ -1,0 +1,58 @@
+import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { isRunning } from '../bridge/file-lock.js';
+import { UserError } from '../errors.js';
+
+/** Who holds a run folder: the process and when it started, so that a reused process id is not taken for it. */
+interface Owner {
+  pid: number;
+  started: string;
+}
+
+/**
+ * Takes the lock file of a run folder.
+ * @returns a function that gives it back
+ * @throws UserError RUN_LOCKED when another living process has it; a lock left by a killed one is taken over
+ */
+export function lockRun(path: string, folder: string): () => void {
+  for (let attempt = 0; attempt < 3; attempt++) {
+    try {
+      const file = openSync(path, 'wx');
+      writeSync(file, JSON.stringify({ pid: process.pid, started: startTime(process.pid) } satisfies Owner));
+      closeSync(file);
+      return () => rmSync(path, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      const owner = readOwner(path);
+      if (owner && isRunning(owner.pid) && startTime(owner.pid) === owner.started)
+        throw locked(folder, owner.pid);
+      rmSync(path, { force: true });
+    }
+  }
+  throw locked(folder, null);
+}
+
+function locked(folder: string, pid: number | null): UserError {
+  const who = pid === null ? 'Another process' : `Process ${pid}`;
+  return new UserError('RUN_LOCKED', `${who} is working in ${folder}.`, {
+    place: folder,
+    suggestions: ['Wait until it has finished, or give another folder: --out FOLDER'],
+  });
+}
+
+function readOwner(path: string): Owner | null {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Owner;
+  } catch {
+    return null;
+  }
+}
+
+/** When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); '' where there is no /proc. */
+function startTime(pid: number): string {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}

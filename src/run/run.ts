@@ -1,0 +1,245 @@
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join, relative, resolve, sep } from 'node:path';
+import { type Manifest, manifestSchema } from '../config/manifest.js';
+import { UserError } from '../errors.js';
+import { copyFileAtomic, diskError, writeFileAtomic } from './atomic.js';
+import { digestOf, fileDigest } from './digest.js';
+import { lockRun } from './lock.js';
+
+export interface RunOptions {
+  /** Continue a run that was interrupted; without it a folder that holds a run is refused. */
+  resume: boolean;
+  /** Files and folders that the run reads: the run folder may neither be one of them nor lie inside one. */
+  inputs: readonly string[];
+  /** Command line, program name first. */
+  command: readonly string[];
+  version: string;
+}
+
+export interface StageRecord {
+  name: string;
+  seconds: number;
+  reused: boolean;
+}
+
+/** What a finished stage leaves in its stage.json. */
+interface StageFile {
+  key: string;
+  result: unknown;
+  seconds: number;
+  outputs: { path: string; bytes: number; sha256: string }[];
+}
+
+/**
+ * The folder of one run. Stages work in `stages/NAME`; a finished stage has a stage.json with the digest of everything
+ * that decided it, written last, so that a run that was killed anywhere continues where it was.
+ */
+export class Run {
+  readonly stages: StageRecord[] = [];
+
+  private constructor(
+    readonly folder: string,
+    private readonly resume: boolean,
+    private readonly release: () => void,
+    private readonly manifest: Manifest,
+  ) {}
+
+  /**
+   * Opens a new folder, or with `resume` an interrupted or finished run.
+   * @throws UserError OUT_INSIDE_INPUT, OUT_NOT_A_RUN, OUT_EXISTS, RUN_LOCKED; EnvironmentError DISK_WRITE
+   */
+  static async open(out: string, options: RunOptions): Promise<Run> {
+    const folder = resolve(out);
+    refuseInputs(folder, options.inputs);
+    refuseForeign(folder, options.resume);
+    try {
+      mkdirSync(join(folder, 'stages'), { recursive: true });
+      const release = lockRun(join(folder, '.lock'), folder);
+      const manifest: Manifest = {
+        version: 1,
+        dopt: options.version,
+        state: 'running',
+        command: [...options.command],
+        started: new Date().toISOString(),
+        finished: null,
+        details: {},
+        files: {},
+      };
+      const run = new Run(folder, options.resume, release, manifest);
+      await run.writeManifest();
+      run.event('start', { command: options.command });
+      return run;
+    } catch (error) {
+      throw diskError(error, folder);
+    }
+  }
+
+  /** Where a stage's files are. */
+  stageFolder(name: string): string {
+    return join(this.folder, 'stages', name);
+  }
+
+  /**
+   * Runs a stage, or with `resume` takes over what it left when its key and its files are the same.
+   * @param key everything that decides the result: settings, and digests of what earlier stages left
+   * @param work gets the stage's folder, empty, and returns a JSON value
+   */
+  async stage<T>(
+    name: string,
+    key: unknown,
+    work: (folder: string) => Promise<T>,
+  ): Promise<{ value: T; digest: string }> {
+    const folder = this.stageFolder(name);
+    const digest = digestOf({ name, key });
+    const found = this.resume ? await finishedStage(folder, digest) : null;
+    if (found) {
+      this.stages.push({ name, seconds: found.seconds, reused: true });
+      this.event('stage-reused', { stage: name });
+      return { value: found.result as T, digest: digestOf(found.outputs) };
+    }
+    const started = performance.now();
+    try {
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder);
+      this.event('stage-start', { stage: name });
+      const value = await work(folder);
+      const seconds = (performance.now() - started) / 1000;
+      const outputs = await digests(folder);
+      const file: StageFile = { key: digest, result: value, seconds, outputs };
+      await writeFileAtomic(join(folder, 'stage.json'), `${JSON.stringify(file, null, 1)}\n`);
+      this.stages.push({ name, seconds, reused: false });
+      this.event('stage-done', { stage: name, seconds });
+      return { value, digest: digestOf(outputs) };
+    } catch (error) {
+      throw diskError(error, folder);
+    }
+  }
+
+  /** Gives a file its final name in the run folder, whole. */
+  async publish(from: string, name: string): Promise<void> {
+    await copyFileAtomic(from, join(this.folder, name));
+  }
+
+  /** Writes a result under its final name, whole. */
+  async write(name: string, content: string | Uint8Array): Promise<void> {
+    await writeFileAtomic(join(this.folder, name), content);
+  }
+
+  /** Sizes and digests of results, by the names they have in the run folder. */
+  async digests(
+    names: readonly string[],
+  ): Promise<Record<string, { path: string; bytes: number; sha256: string }>> {
+    const list = await Promise.all(
+      names.map(async (name) => ({ ...(await fileDigest(join(this.folder, name))), path: name })),
+    );
+    return Object.fromEntries(list.map((file) => [file.path, file]));
+  }
+
+  /** One line in events.ndjson. */
+  event(type: string, fields: Record<string, unknown> = {}): void {
+    appendFileSync(
+      join(this.folder, 'events.ndjson'),
+      `${JSON.stringify({ time: new Date().toISOString(), type, ...fields })}\n`,
+    );
+  }
+
+  /** Marks the run as finished and gives the folder free. */
+  async finish(details: Record<string, unknown>, files: Manifest['files']): Promise<void> {
+    Object.assign(this.manifest, { state: 'finished', finished: new Date().toISOString(), details, files });
+    await this.writeManifest();
+    this.event('finish');
+    this.release();
+  }
+
+  /** Gives the folder free after an error; what stages left stays for `--resume`. */
+  async abandon(error: unknown): Promise<void> {
+    Object.assign(this.manifest, { state: 'interrupted', finished: new Date().toISOString() });
+    try {
+      await this.writeManifest();
+      this.event('error', { message: error instanceof Error ? error.message : String(error) });
+    } catch {
+      // The disk may be why we are here; the first error is the one to report.
+    }
+    this.release();
+  }
+
+  private async writeManifest(): Promise<void> {
+    await writeFileAtomic(join(this.folder, 'manifest.json'), `${JSON.stringify(this.manifest, null, 1)}\n`);
+  }
+}
+
+/** A folder's manifest, or null when it holds no run of ours. */
+export function readManifest(folder: string): Manifest | null {
+  try {
+    return manifestSchema.parse(JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')));
+  } catch {
+    return null;
+  }
+}
+
+function refuseInputs(folder: string, inputs: readonly string[]): void {
+  const inside = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(outer + sep);
+  for (const input of inputs.map((path) => resolve(path))) {
+    if (!inside(folder, input) && !inside(input, join(folder, 'stages'))) continue;
+    throw new UserError('OUT_INSIDE_INPUT', `The run folder ${folder} lies inside the input ${input}.`, {
+      place: folder,
+      suggestions: ['Give a folder outside of what is read: --out FOLDER'],
+    });
+  }
+}
+
+function refuseForeign(folder: string, resume: boolean): void {
+  if (!existsSync(folder)) return;
+  if (!statSync(folder).isDirectory()) {
+    throw new UserError('OUT_NOT_A_RUN', `${folder} is a file; a run needs a folder.`, {
+      place: folder,
+      suggestions: ['Give another place: --out FOLDER'],
+    });
+  }
+  const entries = readdirSync(folder).filter((name) => name !== '.lock');
+  if (entries.length === 0) return;
+  const manifest = readManifest(folder);
+  if (!manifest) {
+    throw new UserError(
+      'OUT_NOT_A_RUN',
+      `${folder} is not empty and holds no dopt run; nothing was written.`,
+      {
+        place: folder,
+        found: entries.slice(0, 5).join(', '),
+        suggestions: ['Give a new or empty folder: --out FOLDER'],
+      },
+    );
+  }
+  if (!resume) {
+    const state = manifest.state === 'finished' ? 'a finished run' : 'an interrupted run';
+    throw new UserError('OUT_EXISTS', `${folder} already holds ${state}; it is never overwritten silently.`, {
+      place: folder,
+      suggestions: ['Continue it: add --resume', 'Or give another folder: --out FOLDER'],
+    });
+  }
+}
+
+/** What a stage left, when its key is the same and every file is as it was. */
+async function finishedStage(folder: string, key: string): Promise<StageFile | null> {
+  let file: StageFile;
+  try {
+    file = JSON.parse(readFileSync(join(folder, 'stage.json'), 'utf8')) as StageFile;
+  } catch {
+    return null;
+  }
+  if (file.key !== key) return null;
+  for (const output of file.outputs) {
+    const path = join(folder, output.path);
+    if (!existsSync(path) || (await fileDigest(path)).sha256 !== output.sha256) return null;
+  }
+  return file;
+}
+
+/** All files below a folder with their digests, sorted by path; logs say when something ran and do not count. */
+async function digests(folder: string): Promise<StageFile['outputs']> {
+  const paths = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.log'))
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
+    .sort();
+  return Promise.all(paths.map(async (path) => ({ ...(await fileDigest(join(folder, path))), path })));
+}
