@@ -36,12 +36,13 @@ export default class Quantize extends BaseCommand {
     }),
     'verify-samples': Flags.integer({ min: 1, description: 'scored samples at most', helpGroup: 'DATA' }),
     'skip-bad': Flags.boolean({
+      default: false,
       description: 'leave unreadable samples out instead of failing',
       helpGroup: 'DATA',
     }),
     ...pictureFlags,
     out: Flags.string({ required: true, description: 'run folder', helpGroup: 'RUN' }),
-    resume: Flags.boolean({ description: 'continue an interrupted run', helpGroup: 'RUN' }),
+    resume: Flags.boolean({ default: false, description: 'continue an interrupted run', helpGroup: 'RUN' }),
     seed: Flags.integer({
       min: 0,
       default: 0,
@@ -68,10 +69,10 @@ export default class Quantize extends BaseCommand {
       multiple: true,
       description: 'node, weight, tensor, pattern* or op:Type to keep in float',
     }),
-    strict: Flags.boolean({ description: 'unknown operators are an error' }),
+    strict: Flags.boolean({ default: false, description: 'unknown operators are an error' }),
     'input-shape': Flags.string({ description: 'fixed input shapes, "x:1,3,224,224"' }),
     outputs: Flags.string({ multiple: true, description: 'cut the model at these tensors' }),
-    'float16-to-float32': Flags.boolean({ description: 'convert a float16 model first' }),
+    'float16-to-float32': Flags.boolean({ default: false, description: 'convert a float16 model first' }),
   };
 
   async run(): Promise<RunResult> {
