@@ -67,7 +67,7 @@ export function madeUpRun(
       tensor,
       format: { bits: 8, signed: false, symmetric: false },
       range: { kind: 'observed' },
-      producer: i === 0 ? null : node(i),
+      producer: i === 0 ? null : node(i), channelAxis: null,
     })),
     weights: groups
       .filter(({ kind }) => kind === 'conv')

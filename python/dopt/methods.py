@@ -20,6 +20,7 @@ METHODS = {
     "listSamples": "dopt.data.source:list_samples",
     "materialize": "dopt.data.materialize:materialize",
     "observe": "dopt.execute.observe:observe",
+    "observeChannels": "dopt.execute.channels:observe_channels",
     "refine": "dopt.execute.refine:refine",
 }
 

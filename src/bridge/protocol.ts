@@ -143,6 +143,19 @@ export const METHODS = {
     }),
   ),
 
+  /** Extremes and mean squares of tensors per channel, over the samples: `channels.safetensors` in `out`. */
+  observeChannels: method(
+    z.strictObject({
+      model: z.string(),
+      tensors: z.array(z.strictObject({ tensor: z.string(), axis: z.number().int() })),
+      source: dataSourceSchema,
+      out: z.string(),
+      threads: z.number().int().positive(),
+    }),
+    /** float64 [3, channels] under each tensor's name: min, max, mean square. */
+    z.strictObject({ channels: z.string(), samples: z.number().int() }),
+  ),
+
   /** Carries out a rewrite.json (src/config/rewrite.ts) on an ONNX file. */
   rewrite: method(
     z.strictObject({

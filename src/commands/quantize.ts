@@ -6,6 +6,7 @@ import { BaseCommand } from '../cli/base-command.js';
 import { pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
 import { parseInputShapes, parseList } from '../cli/parse.js';
 import type { RunResult } from '../config/result.js';
+import { DEFAULT_TARGET, TARGETS } from '../target/profiles.js';
 
 export default class Quantize extends BaseCommand {
   static override summary = 'quantize an ONNX model to INT8, without training';
@@ -56,6 +57,11 @@ export default class Quantize extends BaseCommand {
       default: 'int8-8',
       description: 'width of activations and weights',
     }),
+    target: Flags.string({
+      options: [...TARGETS],
+      default: DEFAULT_TARGET,
+      description: 'device: what computes in integers',
+    }),
     calibration: Flags.string({
       options: ['auto', 'minmax', 'percentile', 'entropy', 'mse'],
       description: 'how ranges are chosen (default: auto, per tensor by the error at the next layer)',
@@ -95,7 +101,7 @@ export default class Quantize extends BaseCommand {
         inputShapes: parseInputShapes(flags['input-shape']),
         outputs: outputs.length > 0 ? outputs : null,
         strategy: 'int8-8',
-        target: 'generic-npu',
+        target: flags.target,
         calibration: (flags.calibration ?? recipe?.calibration?.method ?? 'auto') as 'auto',
         effort: flags.effort as 'balanced',
         samples: flags.samples,

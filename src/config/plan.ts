@@ -27,6 +27,8 @@ export const activationPlanSchema = z.strictObject({
   range: rangeRuleSchema,
   /** Group (below) that produces it; null for a graph input. */
   producer: z.string().nullable(),
+  /** Axis along which every reader can take one scale a channel (depthwise convolutions only read it); null otherwise. */
+  channelAxis: z.number().int().nullable(),
 });
 
 export const weightPlanSchema = z.strictObject({

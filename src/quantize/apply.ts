@@ -148,13 +148,19 @@ function writeBias(edits: Edits, layer: Layer, solved: SolvedLayer, form: 'int32
   edits.inputs.push({ node, index, tensor });
 }
 
-function writeActivation(edits: Edits, tensor: string, solved: SolvedActivation): void {
-  const { scale, zeroPoint, format } = solved;
-  const zero =
+function writeActivation(
+  edits: Edits,
+  tensor: string,
+  { scale, zeroPoint, format, channels }: SolvedActivation,
+): void {
+  const Integers =
     format.bits === 8 ? (format.signed ? Int8Array : Uint8Array) : format.signed ? Int16Array : Uint16Array;
-  edits.parameters.set(`${tensor}/scale`, { data: Float32Array.of(scale), shape: [] });
-  edits.parameters.set(`${tensor}/zero_point`, { data: zero.of(zeroPoint), shape: [] });
+  const list = channels?.parameters ?? [{ scale, zeroPoint }];
+  const shape = channels ? [list.length] : [];
+  edits.parameters.set(`${tensor}/scale`, { data: Float32Array.from(list, (p) => p.scale), shape });
+  edits.parameters.set(`${tensor}/zero_point`, { data: Integers.from(list.map((p) => p.zeroPoint)), shape });
   const parameters = [`${tensor}/scale`, `${tensor}/zero_point`];
+  const attributes = channels ? { axis: channels.axis } : {};
   edits.redirect(tensor, dequantized(tensor));
   edits.addNodes.push(
     {
@@ -163,7 +169,7 @@ function writeActivation(edits: Edits, tensor: string, solved: SolvedActivation)
       domain: '',
       inputs: [tensor, ...parameters],
       outputs: [`${tensor}/quantized`],
-      attributes: {},
+      attributes,
     },
     {
       name: `${tensor}/DequantizeLinear`,
@@ -171,7 +177,7 @@ function writeActivation(edits: Edits, tensor: string, solved: SolvedActivation)
       domain: '',
       inputs: [`${tensor}/quantized`, ...parameters],
       outputs: [dequantized(tensor)],
-      attributes: {},
+      attributes,
     },
   );
 }

@@ -2,6 +2,7 @@ import type { Plan } from '../config/plan.js';
 import { type Statistics, statisticsSchema } from '../config/statistics.js';
 import { Bug } from '../errors.js';
 import { readJson, SafetensorsFile } from '../graph/safetensors.js';
+import type { ChannelStatistics } from './algorithms/channel-scales.js';
 import type { Observed } from './solve.js';
 
 /** Tensors whose values calibration must see: all that take their range from data, and what concats compare. */
@@ -26,4 +27,25 @@ export function loadObserved(
     return [tensor.tensor, { statistics: tensor, histogram: { ...tensor, ...tensor.histogram, counts } }];
   });
   return { statistics, observed: new Map(observed) };
+}
+
+/** Tensors that may take a scale a channel, with the axis of their channels. */
+export function tensorsWithChannels(plan: Plan): { tensor: string; axis: number }[] {
+  return plan.activations.flatMap(({ tensor, channelAxis }) =>
+    channelAxis === null ? [] : [{ tensor, axis: channelAxis }],
+  );
+}
+
+/** What observeChannels wrote. */
+export function loadChannels(path: string): Map<string, ChannelStatistics> {
+  const file = SafetensorsFile.open(path);
+  return new Map(
+    file.names.map((name) => {
+      const { data, shape } = file.get(name)!;
+      if (!(data instanceof Float64Array))
+        throw new Bug(`${path}: ${name} is no table of channel statistics`);
+      const row = (index: number): Float64Array => data.slice(index * shape[1]!, (index + 1) * shape[1]!);
+      return [name, { min: row(0), max: row(1), meanSquare: row(2) }];
+    }),
+  );
 }

@@ -12,34 +12,21 @@ import { UserError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { FIXED_RANGES, operatorRole } from '../graph/operators.js';
 import { postprocessingNodes } from '../graph/postprocessing.js';
+import { type TargetProfile, targetProfile } from '../target/profiles.js';
 import { excludedNodes } from './plan/exclude.js';
 import { groupNodes } from './plan/groups.js';
 import { isPassThrough } from './plan/pass-through.js';
 
 export interface PlanOptions {
   strategy: 'int8-8' | 'int16-8';
+  /** Name of a target profile (src/target): it says what computes in integers. */
   target: string;
   /** Patterns of what stays float; see plan/exclude.ts. */
   exclude: readonly string[];
   /** Make an operator that dopt does not know an error instead of leaving it in float. */
   strict: boolean;
-  /** One scale for each output channel of a weight (the default) or one for all. */
-  perChannel?: boolean;
 }
 
-/** Kinds of group that compute in integers and therefore read quantized tensors. */
-const INTEGER_KINDS = new Set([
-  'conv',
-  'convtranspose',
-  'gemm',
-  'matmul',
-  'add',
-  'sub',
-  'mul',
-  'pool',
-  'concat',
-  'resample',
-]);
 const WEIGHTED_KINDS = new Set(['conv', 'convtranspose', 'gemm', 'matmul']);
 
 /**
@@ -53,10 +40,11 @@ const WEIGHTED_KINDS = new Set(['conv', 'convtranspose', 'gemm', 'matmul']);
  * @throws UserError EXCLUDE_UNKNOWN, OPERATOR_UNKNOWN (with `strict`)
  */
 export function planQuantization(graph: Graph, options: PlanOptions): Plan {
+  const profile = targetProfile(options.target);
   const causes = floatCauses(graph, options);
   const { groups, folds } = groupNodes(graph, (node) => causes.has(node.name));
   const integer = (group: Group): boolean =>
-    (process.env.PL === 'w' ? WEIGHTED_KINDS : INTEGER_KINDS).has(group.kind) &&
+    profile.integerKinds.has(group.kind) &&
     !causes.has(group.name) &&
     group.inputs.length > 0 &&
     group.inputs.every((input) => graph.isFloat(input)) &&
@@ -76,7 +64,7 @@ export function planQuantization(graph: Graph, options: PlanOptions): Plan {
     folds,
     groups: decided,
     activations,
-    weights: quantized.flatMap((group) => weightPlan(graph, group, options.perChannel ?? true)),
+    weights: quantized.flatMap((group) => weightPlan(graph, group, profile)),
     concats: quantized
       .filter((group) => group.kind === 'concat' && quantizedTensors.has(group.output))
       .map((group) => ({ node: group.name, inputs: group.inputs, output: group.output })),
@@ -154,14 +142,19 @@ function placeQuantizers(graph: Graph, groups: readonly Group[], format: Quantiz
   for (const group of groups) {
     if (!group.quantized) continue;
     group.inputs.forEach(demand);
-    // A concat whose result no integer group reads still joins quantized tensors, but needs no grid of its own.
   }
   const position = (tensor: string): number => {
     const producer = graph.producer(tensor);
     return producer ? graph.position(producer) : -1;
   };
   return [...wanted]
-    .map(([tensor, range]) => ({ tensor, format, range, producer: producerOf.get(tensor)?.name ?? null }))
+    .map(([tensor, range]) => ({
+      tensor,
+      format,
+      range,
+      producer: producerOf.get(tensor)?.name ?? null,
+      channelAxis: range.kind === 'observed' && depthwiseOnly(graph, tensor, groups) ? 1 : null,
+    }))
     .sort((a, b) => position(a.tensor) - position(b.tensor));
 }
 
@@ -176,13 +169,39 @@ function rangeRule(graph: Graph, tensor: string, group: Group | undefined): Rang
   return { kind: 'observed' };
 }
 
+/**
+ * Whether every reader of a tensor is a depthwise convolution. Its channels never meet in a sum, so each may have a scale
+ * of its own: it becomes part of the output scale s_x·s_w, which is per channel anyway.
+ */
+function depthwiseOnly(graph: Graph, tensor: string, groups: readonly Group[]): boolean {
+  const quantized = new Map(groups.map((group) => [group.name, group.quantized]));
+  const readers = graph.readers(tensor);
+  return (
+    !graph.isOutput(tensor) &&
+    !graph.captured.has(tensor) &&
+    readers.every(({ node, index }) => {
+      const shape = graph.constant(node.inputs[1] ?? '')?.shape;
+      const count = Number(node.attributes.group ?? 1);
+      return (
+        index === 0 &&
+        node.op === 'Conv' &&
+        quantized.get(node.name) &&
+        count > 1 &&
+        shape?.[0] === count &&
+        shape[1] === 1
+      );
+    })
+  );
+}
+
 /** The weight of a layer: one scale an output channel, along the axis that holds them. */
-function weightPlan(graph: Graph, group: Group, perChannel: boolean): WeightPlan[] {
+function weightPlan(graph: Graph, group: Group, profile: TargetProfile): WeightPlan[] {
   if (!WEIGHTED_KINDS.has(group.kind)) return [];
   const node = graph.node(group.name)!;
   const tensor = node.inputs.slice(0, 2).find((input) => graph.constant(input)?.dtype === 'float32');
   if (tensor === undefined) return [];
   const rank = graph.constant(tensor)!.shape.length;
+  const perChannel = profile.perChannelLinear || group.kind === 'conv' || group.kind === 'convtranspose';
   return [
     {
       tensor,

@@ -20,7 +20,7 @@ import { loadObserved } from './observe.js';
 import type { QuantizeOptions } from './options.js';
 import { planQuantization } from './plan.js';
 import { solveActivations } from './solve.js';
-import { applyStage, observeStage, type Prepared, refineStage, verifyStage } from './stages.js';
+import { applyStage, channelStage, observeStage, type Prepared, refineStage, verifyStage } from './stages.js';
 
 export interface QuantizeContext {
   progress?: Progress;
@@ -85,7 +85,8 @@ async function quantizeIn(
 
   const weights = SafetensorsFile.open(captured.weights);
   const layers = collectLayers(graph.file, plan, weights);
-  const solution = solveActivations(core, plan, observed, options.calibration);
+  const channels = await channelStage(context, prepared, calibration.source, calibration.listing.sha256);
+  const solution = solveActivations(core, plan, observed, channels, options.calibration);
   const refinement = await refineStage(
     context,
     core,

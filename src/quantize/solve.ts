@@ -1,7 +1,8 @@
 import type { Plan, QuantizerFormat } from '../config/plan.js';
 import type { TensorStatistics } from '../config/statistics.js';
 import { Bug } from '../errors.js';
-import type { Histogram, NativeCore } from '../native/index.js';
+import type { Histogram, NativeCore, ScaleZeroPoint } from '../native/index.js';
+import { type ChannelStatistics, channelScales } from './algorithms/channel-scales.js';
 import { channelView } from './algorithms/channel-view.js';
 import { type ConcatInput, tyingPays } from './algorithms/concat.js';
 import { type Calibration, candidateRanges, methodRange, type Range } from './algorithms/ranges.js';
@@ -23,6 +24,8 @@ export interface SolvedActivation {
   seen: [number, number] | null;
   /** The tensor whose parameters these are; itself unless shared or tied. */
   root: string;
+  /** One scale a channel instead of the common one above; see algorithms/channel-scales.ts. */
+  channels: { axis: number; parameters: ScaleZeroPoint[] } | null;
 }
 
 /** Integers of one layer with weights. */
@@ -52,12 +55,16 @@ export interface ActivationSolution {
 /**
  * Scales and zero points of all activations.
  *
- * Order: fixed and observed ranges, ties of concats, then the tensors that share another's parameters.
+ * Order: fixed and observed ranges, ties of concats, then the tensors that share another's parameters, then scales a
+ * channel where one for all would drown some.
+ *
+ * @param channels statistics a channel, for tensors that may take a scale a channel
  */
 export function solveActivations(
   core: NativeCore,
   plan: Plan,
   observed: ReadonlyMap<string, Observed>,
+  channels: ReadonlyMap<string, ChannelStatistics>,
   calibration: Calibration,
 ): ActivationSolution {
   const roots = shareRoots(plan);
@@ -65,14 +72,15 @@ export function solveActivations(
   const candidates = new Map<string, Range[]>();
   const formats = new Map(plan.activations.map((activation) => [activation.tensor, activation.format]));
 
-  for (const { tensor, format, range } of plan.activations) {
+  for (const { tensor, format, range, producer } of plan.activations) {
     if (range.kind === 'fixed') {
       ranges.set(tensor, { low: range.low, high: range.high, rule: 'fixed', error: 0 });
     } else if (range.kind === 'observed') {
       const histogram = histogramOf(observed, tensor);
-      const all = calibration === 'auto' ? candidateRanges(core, histogram, format) : [];
-      const first =
-        all[0] ?? methodRange(core, histogram, format, calibration as Exclude<Calibration, 'auto'>);
+      // A graph input has the range that its preprocessing gives it; nothing in it is an outlier.
+      const method = calibration === 'auto' && producer === null ? 'minmax' : calibration;
+      const all = method === 'auto' ? candidateRanges(core, histogram, format) : [];
+      const first = method === 'auto' ? all[0]! : methodRange(core, histogram, format, method);
       ranges.set(tensor, first);
       if (all.length > 1) candidates.set(tensor, all);
     }
@@ -91,7 +99,7 @@ export function solveActivations(
   });
 
   const activations = new Map(
-    plan.activations.map(({ tensor, format, range }) => {
+    plan.activations.map(({ tensor, format, range, channelAxis }) => {
       const root = roots.get(tensor)!;
       const chosen = ranges.get(root);
       if (!chosen) throw new Bug(`no range for ${tensor}, which takes its parameters from ${root}`);
@@ -106,7 +114,17 @@ export function solveActivations(
         error: seen && root === tensor ? chosen.error : null,
         seen: seen ? [seen.min, seen.max] : null,
         root,
+        channels: null,
       };
+      const perChannel = channels.get(tensor);
+      if (perChannel && channelAxis !== null && root === tensor) {
+        const parameters = channelScales(core, perChannel, format, solved.scale);
+        if (parameters) {
+          solved.channels = { axis: channelAxis, parameters };
+          solved.rule = 'minmax per channel';
+          candidates.delete(tensor);
+        }
+      }
       return [tensor, solved] as const;
     }),
   );
@@ -197,18 +215,29 @@ export function solveLayers(
     layers.map((layer) => {
       const shift = shifts.get(layer.name);
       const bias = layer.bias?.values.map((b, c) => b + (shift?.[c] ?? 0)) ?? null;
-      const inputScale = activations.get(layer.input)?.scale;
+      const inputScales = layerInputScales(activations.get(layer.input));
       const view = channelView(layer.shape, layer.plan.axis);
       const absmax = core.channelAbsmax(layer.weight, view);
-      const scales = weightScales(absmax, layer.plan.format.bits, inputScale ? bias : null, inputScale ?? 1);
+      const scales = weightScales(
+        absmax,
+        layer.plan.format.bits,
+        inputScales ? bias : null,
+        inputScales ?? [1],
+      );
       const solved: SolvedLayer = {
         name: layer.name,
         integers: core.quantizeI8Channels(layer.weight, view, scales),
         scales,
         bias,
-        quantizedBias: bias && inputScale ? quantizeBias(bias, scales, inputScale) : null,
+        quantizedBias: bias && inputScales ? quantizeBias(bias, scales, inputScales) : null,
       };
       return [layer.name, solved];
     }),
   );
+}
+
+/** s_x of a layer's input: one value, or one a channel; null when the input is not quantized. */
+function layerInputScales(input: SolvedActivation | undefined): number[] | null {
+  if (!input) return null;
+  return input.channels ? input.channels.parameters.map(({ scale }) => scale) : [input.scale];
 }

@@ -10,10 +10,11 @@ import { SafetensorsFile, writeSafetensors } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
 import { readLabels } from '../verify/labels.js';
 import { verifyModels } from '../verify/verify.js';
+import type { ChannelStatistics } from './algorithms/channel-scales.js';
 import { dequantized, type QdqRewrite, qdqRewrite } from './apply.js';
 import { type StageContext, stageJob } from './context.js';
 import type { Layer } from './layers.js';
-import { tensorsToObserve } from './observe.js';
+import { loadChannels, tensorsToObserve, tensorsWithChannels } from './observe.js';
 import type { QuantizeOptions } from './options.js';
 import { quantParamsFile } from './params.js';
 import { applyRefinement, type Refinement, refinementLayers } from './refine.js';
@@ -67,6 +68,25 @@ export function observeStage(
       ({ samples }) => `${samples} samples, ${tensors.length} tensors`,
     ),
   );
+}
+
+/** Statistics a channel of the tensors that may take a scale a channel. */
+export async function channelStage(
+  context: StageContext,
+  { plan, float, captured }: Prepared,
+  source: DataSource,
+  dataDigest: string,
+): Promise<Map<string, ChannelStatistics>> {
+  const tensors = tensorsWithChannels(plan);
+  if (tensors.length === 0) return new Map();
+  const chosen = { ...source, indices: source.indices?.slice(0, REFINE_SAMPLES) ?? null };
+  const key = { captured, tensors, dataDigest, source: { ...chosen, path: '' } };
+  await context.run.stage('channels', key, async (out) => {
+    const { threads } = context;
+    const params = { model: float, tensors, source: chosen, out, threads };
+    await stageJob(context, 'compare channels', 'observeChannels', params, () => `${tensors.length} tensors`);
+  });
+  return loadChannels(join(context.run.stageFolder('channels'), 'channels.safetensors'));
 }
 
 /** Chooses ranges at layer outputs and measures bias shifts; returns the solution with both in it. */

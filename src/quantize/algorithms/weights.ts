@@ -19,24 +19,24 @@ const BIAS_LIMIT = 2 ** 30;
  *
  * @param absmax largest |w| per channel
  * @param bias float bias per channel, or null; `biasChannel(c)` lists the bias entries that weight channel c serves
- * @param inputScale s_x, scale of the layer's input
+ * @param inputScales s_x, scale of the layer's input: one, or one a channel of a depthwise convolution
  * @returns float32 scales, one a channel
  */
 export function weightScales(
   absmax: Float32Array,
   bits: number,
   bias: Float32Array | null,
-  inputScale: number,
+  inputScales: readonly number[],
 ): Float32Array {
   const limit = weightLimit(bits);
   const largest = absmax.reduce((a, b) => Math.max(a, b), 0);
-  const usable = Math.max(SMALLEST, SMALLEST / inputScale);
+  const usable = Math.max(SMALLEST, SMALLEST / Math.min(...inputScales));
   const floor = largest > 0 ? Math.max(largest / limit / 2 ** 30, usable) : Math.max(1, usable);
   const scales = absmax.map((a) => Math.max(a / limit, floor));
   bias?.forEach((b, index) => {
     // Grouped ConvTranspose: one weight channel serves the same channel of every group.
     const c = index % scales.length;
-    scales[c] = Math.max(scales[c]!, Math.abs(b) / inputScale / BIAS_LIMIT);
+    scales[c] = Math.max(scales[c]!, Math.abs(b) / inputScales[index % inputScales.length]! / BIAS_LIMIT);
   });
   return scales;
 }
@@ -49,9 +49,9 @@ export function weightScales(
 export function quantizeBias(
   bias: Float32Array,
   scales: Float32Array,
-  inputScale: number,
+  inputScales: readonly number[],
 ): { integers: Int32Array; scales: Float32Array } {
-  const biasScales = bias.map((_, i) => inputScale * scales[i % scales.length]!);
+  const biasScales = bias.map((_, i) => inputScales[i % inputScales.length]! * scales[i % scales.length]!);
   return { integers: Int32Array.from(bias, (b, i) => roundHalfEven(b / biasScales[i]!)), scales: biasScales };
 }
 
