@@ -67,7 +67,8 @@ export function madeUpRun(
       tensor,
       format: { bits: 8, signed: false, symmetric: false },
       range: { kind: 'observed' },
-      producer: i === 0 ? null : node(i), channelAxis: null,
+      producer: i === 0 ? null : node(i),
+      channelAxis: null,
     })),
     weights: groups
       .filter(({ kind }) => kind === 'conv')
@@ -110,14 +111,14 @@ export function madeUpRun(
 function bell(tensor: string, i: number): { statistics: TensorStatistics; counts: BigUint64Array } {
   const width = 2 ** (-7 - (i % 3));
   const oneSided = i % 2 === 1;
-  const spread = 1.2 + (i % 7) * 0.3;
+  const spread = BINS * width * (0.03 + (i % 7) * 0.012);
   const base = oneSided ? 0 : -BINS / 2;
   const counts = new BigUint64Array(BINS);
   let [count, sum, sumSquares, min, max] = [0, 0, 0, 0, 0];
   for (let k = 0; k < BINS; k++) {
     const value = (base + k + 0.5) * width;
-    const body = 40_000 * Math.exp(-0.5 * (value / spread) ** 2);
-    const tail = 300 * Math.exp(-Math.abs(value) / spread);
+    const body = 400_000 * Math.exp(-0.5 * (value / spread) ** 2);
+    const tail = 20_000 * Math.exp(-Math.abs(value) / spread);
     const mass = Math.floor(body + tail);
     counts[k] = BigInt(mass);
     if (mass === 0) continue;
@@ -144,19 +145,21 @@ function bell(tensor: string, i: number): { statistics: TensorStatistics; counts
 }
 
 function quantParams(name: string, i: number, node: string | null, seen: TensorStatistics): QuantParam[] {
-  const keep = i % 4 === 1 ? 0.35 : 0.8;
+  const keep = [1, 0.45, 0.8, 0.97][i % 4]!;
   const [low, high] = [seen.min * keep, seen.max * keep];
   const scale = (high - low) / 255;
   const shared = { node, bits: 8 as const, symmetric: false };
+  // Every ninth has a scale a channel, as inputs of depthwise convolutions may.
+  const channels = i % 9 === 4 ? [0.25, 0.5, 1] : [1];
   const activation: QuantParam = {
     ...shared,
     name,
     kind: 'activation',
     signed: false,
-    granularity: 'tensor',
-    axis: null,
-    scale: [scale],
-    zero_point: [Math.round(-low / scale)],
+    granularity: channels.length > 1 ? 'channel' : 'tensor',
+    axis: channels.length > 1 ? 1 : null,
+    scale: channels.map((share) => scale * share),
+    zero_point: channels.map(() => Math.round(-low / scale)),
     range_seen: [seen.min, seen.max],
     rule: i % 4 === 1 ? 'percentile' : 'mse',
   };

@@ -42,7 +42,7 @@ export function advice(tensor: TensorReport, settings: RunResult['settings']): O
   const clipping = seen?.clipping ?? 0;
   if (seen && clipping > rounding && clipping > own / 4) {
     const flag = settings.calibration === 'minmax' ? exclude(name) : '--calibration minmax';
-    return { reason: `its clip cuts ${percent(seen.saturated)} of the values off`, flag };
+    return { reason: `its clip cuts ${percent(seen.saturated ?? 0)} of the values off`, flag };
   }
   if (producer === null || rounding > own / 2) {
     const wide = settings.calibration === 'minmax' && tensor.rule === 'minmax' && seen;
@@ -61,4 +61,4 @@ export function advice(tensor: TensorReport, settings: RunResult['settings']): O
 
 const exclude = (name: string): string => `--exclude ${shellQuote(name)}`;
 
-const step = ({ scale }: TensorReport): string => scale.toPrecision(3);
+const step = ({ scale }: TensorReport): string => scale.largest.toPrecision(3);

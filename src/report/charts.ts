@@ -33,7 +33,7 @@ export function histogramChart({ name, clip, seen, rule }: TensorReport): Html |
       : null;
   const text = `Values of ${name} from ${significant(seen.low)} to ${significant(seen.high)}; clip from ${significant(
     clip[0],
-  )} to ${significant(clip[1])} (${rule}), ${percent(seen.saturated)} of the values outside.`;
+  )} to ${significant(clip[1])} (${rule})${seen.saturated === null ? '' : `, ${percent(seen.saturated)} of the values outside`}.`;
   return html`<svg class="histogram" viewBox="-1 0 ${width + 2} ${height}" preserveAspectRatio="none" role="img" aria-label="${text}">
 <path class="bins" d="${outline(seen.histogram, x, height)}"/>${shade(0, from)}${shade(to, width)}${line(from)}${line(to)}${
     low < 0 && high > 0

@@ -1,5 +1,5 @@
 import type { TensorStatistics } from '../config/statistics.js';
-import type { Distribution, HistogramView } from './types.js';
+import type { Distribution, HistogramView, Scale } from './types.js';
 
 /** Bins of the histograms that a report draws. */
 export const VIEW_BINS = 64;
@@ -8,18 +8,20 @@ export const VIEW_BINS = 64;
  * What the report says about the values that calibration saw of one tensor.
  *
  * @param counts of the bins of `statistics.histogram`, exact zeros not among them
- * @param scale step of the quantizer
+ * @param scale steps of the quantizer
  * @param clip smallest and largest value that it represents
  */
 export function distribution(
   statistics: TensorStatistics,
   counts: ArrayLike<number | bigint>,
-  scale: number,
+  { channels, smallest, largest }: Scale,
   clip: readonly [number, number],
 ): Distribution {
   const { count, zeros, min, max, sumSquares } = statistics;
   const outside = { mass: 0, error: 0 };
-  const reach = [clip[0] - scale / 2, clip[1] + scale / 2] as const;
+  // With a step a channel, the mean of the squares of the extreme ones stands for all.
+  const step = Math.sqrt((smallest ** 2 + largest ** 2) / 2);
+  const reach = [clip[0] - step / 2, clip[1] + step / 2] as const;
   forEachBin(statistics, counts, (low, high, mass) => {
     // Values beyond the last half step: the part of the bin that lies there, at its middle.
     for (const [from, to, end] of [
@@ -37,10 +39,10 @@ export function distribution(
     low: min,
     high: max,
     zeros: count > 0 ? zeros / count : 0,
-    saturated: count > 0 ? outside.mass / count : 0,
+    saturated: channels > 1 ? null : count > 0 ? outside.mass / count : 0,
     histogram: histogramView(statistics, counts),
     // Rounding is uniform over a step: variance step²/12. Exact zeros stay exact.
-    rounding: (((count - zeros - outside.mass) * scale ** 2) / 12 || 0) / power,
+    rounding: (((count - zeros - outside.mass) * step ** 2) / 12 || 0) / power,
     clipping: outside.error / power,
   };
 }

@@ -14,7 +14,7 @@ export function bytes(value: number | null): string {
 /** A share from 0 to 1 in per cent; small ones keep two digits. */
 export function percent(share: number, digits = 1): string {
   const value = share * 100;
-  if (value !== 0 && Math.abs(value) < 0.1 && digits > 0) return `${significant(value, 2)} %`;
+  if (value !== 0 && Math.abs(value) < 1 && digits > 0) return `${significant(value, 2)} %`;
   return `${minus(value.toFixed(digits))} %`;
 }
 
@@ -49,6 +49,13 @@ export const count = (value: number): string => value.toLocaleString('en-US').re
 /** "1 sample", "3 samples". */
 export const plural = (value: number, word: string): string =>
   `${count(value)} ${word}${value === 1 ? '' : 's'}`;
+
+/** A long name with its middle left out; its end, which tells it from others, keeps most of the room. */
+export function shortened(name: string, most: number): string {
+  if (name.length <= most) return name;
+  const head = Math.floor((most - 1) / 4);
+  return `${name.slice(0, head)}…${name.slice(name.length - (most - 1 - head))}`;
+}
 
 /** The typographic minus, as wide as a plus. */
 const minus = (text: string): string => text.replace('-', '\u2212');

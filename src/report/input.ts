@@ -5,7 +5,7 @@ import type { RunResult } from '../config/result.js';
 import type { Statistics } from '../config/statistics.js';
 import { blame, noiseRatios } from './blame.js';
 import { distribution } from './distribution.js';
-import type { ReportInput, TensorReport, WeightReport } from './types.js';
+import type { ReportInput, Scale, TensorReport, WeightReport } from './types.js';
 
 /** The files of a run that a report is made from. */
 export interface RunFiles {
@@ -34,7 +34,7 @@ export function reportInput({ result, plan, params, statistics, counts }: RunFil
     .filter(({ kind }) => kind === 'activation')
     .map((param): TensorReport => {
       const { name, node, bits, rule } = param;
-      const [scale, zeroPoint] = [param.scale[0]!, param.zero_point[0]!];
+      const scale = scaleOf(param);
       const clip = representable(param);
       const seen = observed.get(name);
       const bins = counts(name);
@@ -46,7 +46,7 @@ export function reportInput({ result, plan, params, statistics, counts }: RunFil
         weighted: groups.get(node ?? '')?.nodes.some((member) => owners.has(member)) ?? false,
         bits,
         scale,
-        zeroPoint,
+        zeroPoint: scale.channels === 1 ? param.zero_point[0]! : null,
         clip,
         rule,
         seen: seen && bins ? distribution(seen, bins, scale, clip) : null,
@@ -64,21 +64,26 @@ export function reportInput({ result, plan, params, statistics, counts }: RunFil
   return { result, tensors, weights };
 }
 
-/** Smallest and largest value of a quantizer for a whole tensor. */
+/** Smallest and largest value that a quantizer represents, over all of its channels. */
 export function representable({ bits, signed, scale, zero_point }: QuantParam): [number, number] {
   const lowest = signed ? -(2 ** (bits - 1)) : 0;
-  const [step, zero] = [scale[0]!, zero_point[0]!];
-  return [step * (lowest - zero), step * (lowest + 2 ** bits - 1 - zero)];
+  const end = (integer: number): number[] => scale.map((step, c) => step * (integer - zero_point[c]!));
+  return [smallest(end(lowest)), largest(end(lowest + 2 ** bits - 1))];
 }
 
-function weightReport({ name, node, scale }: QuantParam): WeightReport {
-  const largest = scale.reduce((a, b) => Math.max(a, b));
+function scaleOf({ scale }: QuantParam): Scale {
+  return { channels: scale.length, smallest: smallest(scale), largest: largest(scale) };
+}
+
+function weightReport(param: QuantParam): WeightReport {
+  const scale = scaleOf(param);
   return {
-    name,
-    node: node ?? '',
-    channels: scale.length,
-    smallestScale: scale.reduce((a, b) => Math.min(a, b)),
-    largestScale: largest,
-    deadChannels: scale.filter((s) => s < largest * DEAD_CHANNEL).length,
+    name: param.name,
+    node: param.node ?? '',
+    scale,
+    deadChannels: param.scale.filter((step) => step < scale.largest * DEAD_CHANNEL).length,
   };
 }
+
+const smallest = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
+const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b));

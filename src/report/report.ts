@@ -4,14 +4,8 @@ import { reproduceSection } from './run-sections.js';
 import { SCRIPT } from './script.js';
 import { STYLE } from './style.js';
 import { accuracy, cards, facts, header, warnings } from './summary.js';
-import {
-  distributionSection,
-  floatSection,
-  noiseSection,
-  suspectSection,
-  tensorTable,
-  weightTable,
-} from './tensor-sections.js';
+import { floatSection, tensorTable, weightTable } from './tables.js';
+import { distributionSection, noiseSection, suspectSection } from './tensor-sections.js';
 import type { ReportInput } from './types.js';
 
 export { type RunFiles, reportInput } from './input.js';

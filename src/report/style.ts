@@ -52,7 +52,8 @@ th, td { padding: 6px 10px; border-top: 1px solid var(--edge); text-align: left;
 thead th { border-top: 0; border-bottom: 2px solid var(--edge); color: var(--quiet); font-size: 13px; white-space: nowrap; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .name, code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 13px; }
-td.name, th.name { max-width: 320px; overflow-wrap: anywhere; min-width: 160px; }
+td.name, th.name { max-width: 340px; overflow-wrap: anywhere; min-width: 250px; }
+.tall th, .tall td { padding: 6px 8px; font-size: 13px; }
 td.rule { max-width: 200px; min-width: 90px; overflow-wrap: anywhere; margin: 0; }
 th button { all: unset; cursor: pointer; display: inline-block; }
 th button:hover, th button:focus-visible { color: var(--accent); text-decoration: underline; }
@@ -69,7 +70,8 @@ code { padding: 1px 6px; background: var(--code); border-radius: 5px; overflow-w
 pre { margin: 0 0 12px; padding: 12px 14px; background: var(--code); border-radius: 8px; white-space: pre-wrap; overflow-wrap: anywhere; }
 pre code { padding: 0; background: none; }
 .bars { margin: 0; padding: 0; list-style: none; }
-.bars li { display: grid; grid-template-columns: minmax(0, 300px) minmax(60px, 1fr) 76px 76px; gap: 12px; align-items: center;
+.bars-head { margin: 0; color: var(--quiet); font-size: 13px; }
+.bars li, .bars-head { display: grid; grid-template-columns: minmax(0, 300px) minmax(60px, 1fr) 76px 76px; gap: 12px; align-items: center;
   padding: 3px 0; }
 .bars .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .bars .sqnr { color: var(--quiet); }
@@ -109,6 +111,8 @@ footer { font-size: 13px; }
   section { padding: 16px 14px; }
   .verdict { flex-direction: column; gap: 2px; font-size: 16px; }
   .facts div { grid-template-columns: 1fr; gap: 0; }
+  th, td { padding: 6px; }
+  .bars-head { display: none; }
   .bars li { grid-template-columns: 1fr 68px 68px; gap: 0 8px; padding: 6px 0; }
   .bars .name { grid-column: 1 / -1; }
 }

@@ -34,7 +34,7 @@ export function cards({ result }: { result: RunResult }): Html {
   list.push([
     'Size',
     change(bytes(sizes.float), bytes(sizes.quantized), ''),
-    `${(sizes.float / sizes.quantized).toFixed(2)} × smaller`,
+    `${(sizes.float / sizes.quantized).toFixed(2)} times smaller`,
   ]);
   const worst = worstOutput(verification);
   if (worst) {
@@ -162,7 +162,7 @@ ${model.notes.length > 0 && html`<details><summary>What capture changed (${model
 }
 
 export function warnings({ result }: { result: RunResult }): Html | null {
-  const all = [...result.warnings, ...(result.verification?.warnings ?? [])];
+  const all = [...new Set([...result.warnings, ...(result.verification?.warnings ?? [])])];
   if (result.data.verification && !result.data.disjoint) {
     all.unshift('Scored and calibration samples overlap: the accuracy below is flattered.');
   }

@@ -16,9 +16,10 @@ export interface TensorReport {
   /** The producer has quantized weights. */
   weighted: boolean;
   bits: number;
-  scale: number;
-  zeroPoint: number;
-  /** What the integers can represent, after rounding the zero point. */
+  scale: Scale;
+  /** null where every channel has its own. */
+  zeroPoint: number | null;
+  /** What the integers can represent, after rounding the zero point; of all channels together. */
   clip: [number, number];
   /** What chose the clip. */
   rule: string;
@@ -28,12 +29,19 @@ export interface TensorReport {
   measured: TensorNoise | null;
 }
 
+/** Steps of a quantizer: one for the tensor, or one a channel. */
+export interface Scale {
+  channels: number;
+  smallest: number;
+  largest: number;
+}
+
 export interface Distribution {
   low: number;
   high: number;
-  /** Shares of all values, 0 to 1. */
+  /** Shares of all values, 0 to 1. Saturation is not known where channels have clips of their own. */
   zeros: number;
-  saturated: number;
+  saturated: number | null;
   histogram: HistogramView;
   /** Noise that this quantizer alone is expected to make, over the power of the values: rounding, and clipping. */
   rounding: number;
@@ -60,9 +68,7 @@ export interface TensorNoise {
 export interface WeightReport {
   name: string;
   node: string;
-  channels: number;
-  smallestScale: number;
-  largestScale: number;
+  scale: Scale;
   /** Channels whose weights are all (nearly) zero beside the layer's largest. */
   deadChannels: number;
 }
