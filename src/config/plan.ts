@@ -80,6 +80,8 @@ export const planSchema = z.strictObject({
   version: z.literal(1),
   strategy: z.enum(['int8-8', 'int16-8']),
   target: z.string(),
+  /** What lies in memory between operators; see TargetProfile in src/target/profiles.ts. */
+  storage: z.enum(['float16', 'integer']),
   folds: z.array(batchNormFoldSchema),
   groups: z.array(groupSchema),
   activations: z.array(activationPlanSchema),

@@ -38,8 +38,18 @@ export function qdqRewrite(
     writeWeight(edits, layer, solvedLayers.get(layer.name)!);
     if (layer.bias) writeBias(edits, layer, solvedLayers.get(layer.name)!, biases);
   }
-  for (const { tensor } of plan.activations) writeActivation(edits, tensor, activations.get(tensor)!);
+  const readers = integerReaders(plan, edits.removeNodes);
+  for (const { tensor } of plan.activations)
+    writeActivation(edits, tensor, activations.get(tensor)!, readers);
   return edits.done();
+}
+
+/** Nodes that read the rounded value of a quantized tensor: all of them where tensors are stored as integers. */
+function integerReaders(plan: Plan, removed: readonly string[]): Set<string> {
+  const groups = plan.storage === 'integer' ? plan.groups : plan.groups.filter((group) => group.quantized);
+  const nodes = new Set(groups.flatMap((group) => group.nodes));
+  for (const name of removed) nodes.delete(name);
+  return nodes;
 }
 
 /** Collects edits; remembers which tensor each node input reads by now. */
@@ -61,11 +71,10 @@ class Edits {
     }
   }
 
-  /** Lets every node that reads `tensor` read `instead`; graph outputs keep the tensor itself. */
-  redirect(tensor: string, instead: string): void {
-    const removed = new Set(this.removeNodes);
+  /** Lets the readers of `tensor` that are among `nodes` read `instead`; graph outputs keep the tensor itself. */
+  redirect(tensor: string, instead: string, nodes: ReadonlySet<string>): void {
     for (const { node, index } of this.readers.get(tensor) ?? []) {
-      if (!removed.has(node)) this.inputs.push({ node, index, tensor: instead });
+      if (nodes.has(node)) this.inputs.push({ node, index, tensor: instead });
     }
   }
 
@@ -152,6 +161,7 @@ function writeActivation(
   edits: Edits,
   tensor: string,
   { scale, zeroPoint, format, channels }: SolvedActivation,
+  readers: ReadonlySet<string>,
 ): void {
   const Integers =
     format.bits === 8 ? (format.signed ? Int8Array : Uint8Array) : format.signed ? Int16Array : Uint16Array;
@@ -161,7 +171,7 @@ function writeActivation(
   edits.parameters.set(`${tensor}/zero_point`, { data: Integers.from(list.map((p) => p.zeroPoint)), shape });
   const parameters = [`${tensor}/scale`, `${tensor}/zero_point`];
   const attributes = channels ? { axis: channels.axis } : {};
-  edits.redirect(tensor, dequantized(tensor));
+  edits.redirect(tensor, dequantized(tensor), readers);
   edits.addNodes.push(
     {
       name: `${tensor}/QuantizeLinear`,

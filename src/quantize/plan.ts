@@ -61,6 +61,7 @@ export function planQuantization(graph: Graph, options: PlanOptions): Plan {
     version: 1,
     strategy: options.strategy,
     target: options.target,
+    storage: profile.storage,
     folds,
     groups: decided,
     activations,

@@ -7,6 +7,11 @@ export interface TargetProfile {
   description: string;
   /** Kinds of group (plan.json) with integer kernels: their inputs carry quantizers. */
   integerKinds: ReadonlySet<string>;
+  /**
+   * What lies in memory between operators. 'float16': every integer layer quantizes its own inputs, and an operator that
+   * computes in float reads the value before rounding. 'integer': a tensor with a quantizer exists as integers only.
+   */
+  storage: 'float16' | 'integer';
   /** Weights of Gemm and MatMul may have one scale an output channel. */
   perChannelLinear: boolean;
 }
@@ -23,17 +28,20 @@ const PROFILES: readonly TargetProfile[] = [
     name: 'kirin9020',
     description: 'Kirin 9020 and later: integer layers, float16 between them, weight scales per channel',
     integerKinds: new Set(LAYERS),
+    storage: 'float16',
     perChannelLinear: true,
   },
   {
     name: 'kirin9000',
     description: 'Kirin before 9020: as kirin9020, but one weight scale for a fully connected layer',
     integerKinds: new Set(LAYERS),
+    storage: 'float16',
     perChannelLinear: false,
   },
   {
     name: 'generic-npu',
     description: 'integers throughout: sums, products, pooling, resizing and concatenation are quantized too',
+    storage: 'integer',
     integerKinds: new Set([...LAYERS, 'add', 'sub', 'mul', 'pool', 'concat', 'resample']),
     perChannelLinear: true,
   },
