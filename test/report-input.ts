@@ -61,6 +61,7 @@ export function madeUpRun(
     version: 1,
     strategy: 'int8-8',
     target: 'generic',
+    storage: 'integer',
     folds: [],
     groups,
     activations: names.map((tensor, i) => ({

@@ -77,6 +77,17 @@ export const resultSchema = z.strictObject({
   files: z.record(z.string(), fileDigestSchema),
 });
 
+/** What `dopt verify --json` prints: two files compared, whoever made them. */
+export const comparisonSchema = z.strictObject({
+  version: z.literal(1),
+  dopt: z.string(),
+  float: fileDigestSchema,
+  quantized: fileDigestSchema,
+  data: sampleSetSchema,
+  verification: verificationSchema,
+});
+
 export type FileDigest = z.infer<typeof fileDigestSchema>;
 export type SampleSet = z.infer<typeof sampleSetSchema>;
 export type RunResult = z.infer<typeof resultSchema>;
+export type Comparison = z.infer<typeof comparisonSchema>;

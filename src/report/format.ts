@@ -11,10 +11,12 @@ export function bytes(value: number | null): string {
   return `${power === 0 ? scaled : scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${units[power]}`;
 }
 
-/** A share from 0 to 1 in per cent; small ones keep two digits. */
+/** A share from 0 to 1 in per cent; what is below 1 % keeps two digits. */
 export function percent(share: number, digits = 1): string {
   const value = share * 100;
-  if (value !== 0 && Math.abs(value) < 1 && digits > 0) return `${significant(value, 2)} %`;
+  if (value === 0) return '0 %';
+  if (Math.abs(value) < 1e-3) return '< 0.001 %';
+  if (Math.abs(value) < 1 && digits > 0) return `${significant(value, 2)} %`;
   return `${minus(value.toFixed(digits))} %`;
 }
 

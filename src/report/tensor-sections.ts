@@ -53,7 +53,7 @@ export function distributionSection({ tensors }: ReportInput): Html | null {
 <div class="gallery">${shown.map(
     (
       tensor,
-    ) => html`<figure><figcaption class="name" title="${tensor.name}">${shortened(tensor.name, 31)}</figcaption>${histogramChart(tensor)}
+    ) => html`<figure><figcaption class="name" title="${tensor.name}">${shortened(tensor.name, 28)}</figcaption>${histogramChart(tensor)}
 <p class="ends"><span>${significant(tensor.seen!.low)}</span><span>${significant(tensor.seen!.high)}</span></p>
 <p class="note">clip ${significant(tensor.clip[0])} to ${significant(tensor.clip[1])}, ${tensor.rule}${tensor.scale.channels > 1 && ' (widest channel)'}${tensor.seen!.saturated !== null && ` · ${percent(tensor.seen!.saturated)} saturated`}${
       tensor.seen!.zeros >= 0.005 && html` · ${percent(tensor.seen!.zeros, 0)} zeros`

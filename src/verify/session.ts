@@ -1,4 +1,6 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { dtypeSchema } from '../config/common.js';
+import type { GraphValue } from '../config/graph.js';
 import type { Verification } from '../config/verification.js';
 import { EXIT, ExternalError, UserError } from '../errors.js';
 import type { RawTensor } from './tensors.js';
@@ -9,6 +11,8 @@ export type Optimization = Verification['evaluator']['optimization'];
 export interface Model {
   readonly path: string;
   readonly inputs: readonly string[];
+  /** Types of the inputs; symbolic and unknown dimensions are names. */
+  readonly inputTypes: GraphValue[];
   readonly outputs: readonly string[];
   /** Seconds spent in `run` so far. */
   readonly seconds: number;
@@ -54,6 +58,7 @@ export async function loadModel(path: string, optimization: Optimization, thread
   return {
     path,
     inputs: session.inputNames,
+    inputTypes: session.inputMetadata.map(graphValue),
     outputs: session.outputNames,
     get seconds() {
       return seconds;
@@ -77,6 +82,17 @@ export async function loadModel(path: string, optimization: Optimization, thread
       }
     },
     release: () => session.release(),
+  };
+}
+
+function graphValue(metadata: InferenceSession.ValueMetadata): GraphValue {
+  const { name } = metadata;
+  if (!metadata.isTensor) return { name, dtype: 'unknown', shape: null };
+  const dtype = dtypeSchema.safeParse(metadata.type);
+  return {
+    name,
+    dtype: dtype.data ?? 'unknown',
+    shape: metadata.shape.map((dim) => (dim === -1 ? null : dim)),
   };
 }
 
