@@ -1,128 +1,136 @@
 import type { GraphNode } from '../config/graph.js';
+import { isInferenceBatchNorm } from './batch-norm.js';
+import { functionName, normalizationName } from './function-name.js';
 import type { Graph } from './graph.js';
-import { isElementwise, operatorRole } from './operators.js';
+import { isElementwise, isReduction } from './operators.js';
 
 /**
- * A function of one tensor that an NPU evaluates in one kernel: an activation in any spelling, a GELU, a layer
- * normalization written out.
+ * Nodes that together compute a function of one tensor: an activation in any spelling (x·σ(x), x·clip(x+3, 0, 6)/6,
+ * ½x(1+erf(x/√2)), …), with the gains and offsets by constants before it, or a normalization written out.
  */
-export interface UnaryRegion {
+export interface FunctionRegion {
+  /** In graph order; the last one yields the result. */
   nodes: GraphNode[];
   output: string;
-  /** Usual name of the function ('Relu', 'SiLU', 'HardSwish', 'GELU', 'LayerNormalization', …). */
-  name: string;
+  /** Usual name of the function ('Relu', 'SiLU', 'LayerNormalization', …); null for gains and offsets alone. */
+  name: string | null;
+  /** Whether it normalizes over an axis and so is no function of each element. */
+  normalizes: boolean;
 }
 
-/** Longest spelling in use: GELU by tanh takes 9 nodes, LayerNormalization written out 9. */
-const MOST_NODES = 12;
+/** Longest spelling in use: a layer normalization with gain and offset takes 11 nodes, a GELU by tanh 9. */
+const MOST_NODES = 16;
 
 /**
- * The smallest set of element-wise nodes behind `tensor` that together compute one function of it.
- *
- * Nodes are taken in graph order as long as all they read is `tensor`, constants and each other; the set is complete
- * when everything outside reads a single one of its results. So x·σ(x), x·clip(x+3,0,6)/6, ½x(1+erf(x/√2)) and every
- * other spelling are found by what they are, not by a list of patterns.
- *
- * @param closed also ask that nothing outside reads `tensor` itself, which is what fusing behind a layer needs: a
- *   second reader would want the value that the kernel no longer writes
+ * The function that an NPU evaluates in the same kernel as the layer or sum that computes `tensor`, or null. Whatever
+ * else reads the tensor, or a step inside, would want a value that the kernel does not write: then nothing is fused.
  */
-export function unaryRegion(
+export function fuseBehind(
   graph: Graph,
   tensor: string,
-  closed: boolean,
-  accepts: (node: GraphNode) => boolean = acceptsElementwise,
-): UnaryRegion | null {
-  const nodes: GraphNode[] = [];
-  const inside = new Set<string>();
-  const values = new Set([tensor]);
-  for (let grown = true; grown && nodes.length < MOST_NODES; ) {
-    grown = false;
-    for (const node of readersOf(graph, values)) {
-      if (inside.has(node.name) || !accepts(node)) continue;
-      if (!graph.dataInputs(node).every((input) => values.has(input))) continue;
-      nodes.push(node);
-      inside.add(node.name);
-      values.add(node.outputs[0]!);
-      grown = true;
-      const output = onlyResult(graph, tensor, nodes, inside, closed);
-      if (output !== null) return { nodes, output, name: functionName(graph, nodes) };
-      break;
-    }
+  accepts: (node: GraphNode) => boolean = () => true,
+): FunctionRegion | null {
+  const nodes = closure(graph, tensor, (node) => isFunctionNode(graph, node) && accepts(node));
+  const region = regions(graph, tensor, nodes).find(
+    (candidate) => !graph.isReadOutside(tensor, namesOf(candidate)),
+  );
+  return region ? named(graph, region, tensor) : null;
+}
+
+/** The function that stands alone and starts with `node`, whoever else reads its input; null when it starts none. */
+export function functionFrom(
+  graph: Graph,
+  node: GraphNode,
+  accepts: (node: GraphNode) => boolean = () => true,
+): FunctionRegion | null {
+  const inputs = new Set(graph.dataInputs(node));
+  const [root] = inputs;
+  if (root === undefined || inputs.size > 1) return null;
+  const wide = closure(
+    graph,
+    root,
+    (other) => (isFunctionNode(graph, other) || isReduction(other.op, other.domain)) && accepts(other),
+  );
+  for (const region of regions(graph, root, wide)) {
+    if (!region.includes(node)) continue;
+    if (!region.some((other) => isReduction(other.op, other.domain))) return named(graph, region, root);
+    const name = normalizationName(graph, region, root);
+    if (name !== null) return { nodes: region, output: region.at(-1)!.outputs[0]!, name, normalizes: true };
   }
   return null;
 }
 
-/** The one result that the outside reads, or null while there are none or several. */
-function onlyResult(
-  graph: Graph,
-  tensor: string,
-  nodes: readonly GraphNode[],
-  inside: ReadonlySet<string>,
-  closed: boolean,
-): string | null {
-  const readOutside = (value: string): boolean =>
-    graph.isOutput(value) ||
-    graph.captured.has(value) ||
-    graph.readers(value).some(({ node }) => !inside.has(node.name));
-  if (closed && readOutside(tensor)) return null;
-  const results = nodes.map((node) => node.outputs[0]!).filter(readOutside);
-  return results.length === 1 ? results[0]! : null;
-}
+const named = (graph: Graph, nodes: GraphNode[], root: string): FunctionRegion => ({
+  nodes,
+  output: nodes.at(-1)!.outputs[0]!,
+  name: functionName(graph, nodes, root),
+  normalizes: false,
+});
 
-/** Nodes that read any of the tensors, in graph order. */
-function readersOf(graph: Graph, tensors: ReadonlySet<string>): GraphNode[] {
-  const found = new Set([...tensors].flatMap((tensor) => graph.readers(tensor).map(({ node }) => node)));
-  return [...found].sort((a, b) => graph.position(a) - graph.position(b));
-}
-
-/** Element-wise nodes with one float result. */
-export const acceptsElementwise = (node: GraphNode): boolean =>
-  isElementwise(node.op, node.domain) && node.outputs.length === 1;
-
-/** Element-wise nodes and the averages that a normalization written out is made of. */
-export const acceptsNormalization = (node: GraphNode): boolean =>
-  acceptsElementwise(node) || (operatorRole(node.op, node.domain) === 'pool' && node.op === 'ReduceMean');
-
-/** What the nodes of a region compute, by the operators in it. */
-function functionName(graph: Graph, nodes: readonly GraphNode[]): string {
-  const ops = new Set(nodes.map((node) => node.op));
-  if (nodes.length === 1)
-    return nodes[0]!.op === 'Clip' && isRelu6(graph, nodes[0]!) ? 'Relu6' : nodes[0]!.op;
-  if (ops.has('ReduceMean')) return ops.has('Sqrt') || ops.has('Pow') ? 'LayerNormalization' : 'ReduceMean';
-  if (ops.has('Erf')) return 'GELU';
-  if (ops.has('Softplus') && ops.has('Tanh')) return 'Mish';
-  if (ops.has('Tanh') && ops.has('Mul')) return 'GELU';
-  if (ops.has('HardSigmoid') && ops.has('Mul')) return 'HardSwish';
-  if ((ops.has('Clip') || ops.has('Relu') || ops.has('Min')) && ops.has('Add') && ops.has('Mul'))
-    return 'HardSwish';
-  if (ops.has('Sigmoid') && ops.has('Mul')) return 'SiLU';
-  return nodes.map((node) => node.op).join('+');
-}
-
-function isRelu6(graph: Graph, clip: GraphNode): boolean {
-  const low = graph.value(clip.inputs[1])?.[0] ?? clip.attributes.min;
-  const high = graph.value(clip.inputs[2])?.[0] ?? clip.attributes.max;
-  return low === 0 && high === 6;
+/** All nodes, up to a limit, that compute from a tensor and constants alone, in graph order. */
+function closure(graph: Graph, root: string, accepts: (node: GraphNode) => boolean): GraphNode[] {
+  const nodes: GraphNode[] = [];
+  const values = new Set([root]);
+  const pending = new Set(graph.readers(root).map(({ node }) => node));
+  while (pending.size > 0 && nodes.length < MOST_NODES) {
+    // In graph order whatever a node of the closure reads has been looked at before it.
+    const next = [...pending].reduce((a, b) => (graph.position(a) < graph.position(b) ? a : b));
+    pending.delete(next);
+    if (!accepts(next) || !graph.dataInputs(next).every((input) => values.has(input))) continue;
+    nodes.push(next);
+    values.add(next.outputs[0]!);
+    for (const { node } of graph.readers(next.outputs[0]!)) pending.add(node);
+  }
+  return nodes;
 }
 
 /**
- * Behind a layer: constants that a device folds into scale and bias (Mul, Add, … with a constant), then one activation.
- * @returns the nodes taken, the tensor they end in and the activation's name, or null when nothing can be fused
+ * The parts of a closure that have one result: a node with everything before it, when nothing outside reads a step in
+ * between. Largest first.
  */
-export function fuseBehind(graph: Graph, tensor: string): UnaryRegion | null {
-  const nodes: GraphNode[] = [];
-  let output = tensor;
-  let name: string | null = null;
-  for (;;) {
-    const region = unaryRegion(graph, output, true);
-    if (!region) break;
-    nodes.push(...region.nodes);
-    output = region.output;
-    const affine = region.nodes.length === 1 && operatorRole(region.nodes[0]!.op, '') === 'arithmetic';
-    if (!affine && region.nodes[0]!.op !== 'Div') {
-      name = region.name;
-      break;
+function regions(graph: Graph, root: string, nodes: readonly GraphNode[]): GraphNode[][] {
+  return nodes
+    .map((last) => withAncestors(graph, nodes, last))
+    .filter((region) => {
+      const names = namesOf(region);
+      const inner = region.slice(0, -1);
+      return (
+        inner.every((node) => !graph.isReadOutside(node.outputs[0]!, names)) &&
+        sameShape(graph, root, region.at(-1)!.outputs[0]!)
+      );
+    })
+    .sort((a, b) => b.length - a.length);
+}
+
+function withAncestors(graph: Graph, nodes: readonly GraphNode[], last: GraphNode): GraphNode[] {
+  const needed = new Set([last]);
+  for (const node of [...nodes].reverse()) {
+    if (!needed.has(node)) continue;
+    for (const input of graph.dataInputs(node)) {
+      const producer = graph.producer(input);
+      if (producer && nodes.includes(producer)) needed.add(producer);
     }
   }
-  return nodes.length > 0 ? { nodes, output, name: name ?? nodes.map((node) => node.op).join('+') } : null;
+  return nodes.filter((node) => needed.has(node));
+}
+
+const namesOf = (nodes: readonly GraphNode[]): Set<string> => new Set(nodes.map((node) => node.name));
+
+/** A constant that is larger than the tensor spreads it out: no function of each element then. */
+function sameShape(graph: Graph, a: string, b: string): boolean {
+  const [first, second] = [graph.shape(a), graph.shape(b)];
+  if (!first || !second) return true;
+  return (
+    first.length === second.length &&
+    first.every((size, i) => size === null || second[i] === null || size === second[i])
+  );
+}
+
+/** Element-wise nodes, and normalization by constants, with one float result. */
+function isFunctionNode(graph: Graph, node: GraphNode): boolean {
+  return (
+    node.outputs.filter((output) => output !== '').length === 1 &&
+    graph.isFloat(node.outputs[0]!) &&
+    (isElementwise(node.op, node.domain) || isInferenceBatchNorm(graph, node))
+  );
 }

@@ -1,3 +1,5 @@
+import type { GraphNode } from '../config/graph.js';
+
 /**
  * What dopt knows of ONNX operators, in one table. An operator that is not here stays float and is reported.
  */
@@ -15,16 +17,20 @@ export type OperatorRole =
   | 'pass-through'
   /** A function of each element alone; with one input and constants it can be fused behind another operator. */
   | 'elementwise'
-  /** Normalizes over an axis; computed in float between quantized tensors. */
+  /** Normalizes or reduces over an axis; computed in float between quantized tensors. */
   | 'normalization'
-  /** Known, but computed in float: results of a search, sort or selection. */
+  /** Keeps a state over a sequence; its weights stay float. */
+  | 'recurrent'
+  /** Compares, searches, sorts, picks or scatters; computed in float. */
   | 'selection'
+  /** Yields the shape of a tensor. */
+  | 'shape'
   /** Runs subgraphs. */
   | 'control';
 
 const ROLES: Record<OperatorRole, readonly string[]> = {
   weighted: ['Conv', 'ConvTranspose', 'Gemm', 'MatMul'],
-  arithmetic: ['Add', 'Mul', 'Sub'],
+  arithmetic: ['Add', 'Mul', 'Sub', 'Sum'],
   pool: ['AveragePool', 'GlobalAveragePool', 'ReduceMean'],
   resample: ['Resize', 'Upsample'],
   concat: ['Concat'],
@@ -119,8 +125,6 @@ const ROLES: Record<OperatorRole, readonly string[]> = {
     'OneHot',
     'Cast',
     'CastLike',
-    'Shape',
-    'Size',
     'Range',
     'ConstantOfShape',
     'Equal',
@@ -139,12 +143,10 @@ const ROLES: Record<OperatorRole, readonly string[]> = {
     'Compress',
     'ReverseSequence',
     'EyeLike',
-    'Sum',
     'Mean',
-    'LSTM',
-    'GRU',
-    'RNN',
   ],
+  recurrent: ['LSTM', 'GRU', 'RNN'],
+  shape: ['Shape', 'Size'],
   control: ['If', 'Loop', 'Scan'],
 };
 
@@ -157,7 +159,7 @@ export function operatorRole(op: string, domain: string): OperatorRole | undefin
   return domain === '' || domain === 'ai.onnx' ? TABLE.get(op) : undefined;
 }
 
-/** Results with a range that the function itself bounds. */
+/** Bounds that a function itself sets to its results, by the name that function-name.ts gives it. */
 export const FIXED_RANGES: ReadonlyMap<string, { low: number; high: number }> = new Map([
   ['Sigmoid', { low: 0, high: 1 }],
   ['HardSigmoid', { low: 0, high: 1 }],
@@ -166,8 +168,48 @@ export const FIXED_RANGES: ReadonlyMap<string, { low: number; high: number }> = 
   ['Softsign', { low: -1, high: 1 }],
 ]);
 
-/** Operators that may be part of a function of one tensor (see fusion.ts), element by element. */
+/**
+ * Indices of the inputs that carry the values an operator computes with: what an integer kernel reads quantized. Biases
+ * are added in the accumulator; indices, sizes, bounds and scales of a Resize are no values.
+ */
+export function valueInputs(node: GraphNode): number[] {
+  switch (operatorRole(node.op, node.domain)) {
+    case 'weighted':
+      return [0, 1];
+    case 'arithmetic':
+    case 'concat':
+    case 'elementwise':
+      return node.inputs.map((_, index) => index);
+    default:
+      return [0];
+  }
+}
+
+/** Reductions that normalizations written out are made of. */
+const REDUCTIONS: ReadonlySet<string> = new Set(['ReduceMean', 'ReduceSum', 'ReduceMax']);
+
+/** Whether an operator may be part of a function of each element (see fusion.ts). */
 export function isElementwise(op: string, domain: string): boolean {
   const role = operatorRole(op, domain);
   return role === 'elementwise' || role === 'arithmetic';
+}
+
+/** Whether an operator may be part of a normalization written out, beside element-wise ones. */
+export function isReduction(op: string, domain: string): boolean {
+  return operatorRole(op, domain) !== undefined && REDUCTIONS.has(op);
+}
+
+/** Operators whose first result is of integers or truth values, for graphs whose shape inference stopped. */
+const INTEGER_RESULTS: ReadonlySet<string> = new Set([
+  ...['Shape', 'Size', 'NonZero', 'ArgMax', 'ArgMin', 'NonMaxSuppression'],
+  ...['Equal', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual', 'Not', 'And', 'Or', 'Xor', 'IsNaN'],
+]);
+
+/** TensorProto.DataType of float32, the target of a Cast. */
+const FLOAT32 = 1;
+
+/** Whether a node that reads float32 yields float32, when nothing else is known. */
+export function keepsFloat(node: GraphNode): boolean {
+  if (node.op === 'Cast') return Number(node.attributes.to) === FLOAT32;
+  return !INTEGER_RESULTS.has(node.op);
 }

@@ -1,106 +1,104 @@
 import type { GraphNode } from '../../config/graph.js';
 import type { Group } from '../../config/plan.js';
 import { foldableBatchNorm } from '../../graph/batch-norm.js';
-import { acceptsNormalization, fuseBehind, unaryRegion } from '../../graph/fusion.js';
+import { functionFrom, fuseBehind } from '../../graph/fusion.js';
 import type { Graph } from '../../graph/graph.js';
-import { isElementwise, operatorRole } from '../../graph/operators.js';
-import { isPassThrough } from './pass-through.js';
+import { isElementwise, isReduction, operatorRole } from '../../graph/operators.js';
+import { isPassThrough, maxPoolBehindPad } from './pass-through.js';
 
-export interface Grouping {
-  /** Every node is in exactly one group, in graph order of their first nodes. */
-  groups: Group[];
-  folds: { into: string; batchNorm: string }[];
+/** Nodes of a group to be, before it is written down. */
+interface Draft {
+  kind: string;
+  nodes: GraphNode[];
+  activation: string | null;
 }
 
 /**
  * Gathers nodes into what an NPU runs as one kernel: a layer with its batch normalization, bias and activation; a sum
- * with its activation; a function of one tensor, however it is spelled; everything else alone.
+ * with its activation; a function of one tensor, however it is spelled; everything else alone. Every node is in exactly
+ * one group; groups are in graph order of their first nodes, which have the names of the groups.
  *
- * @param isFloat names of nodes that stay float whatever happens (postprocessing, excluded, shapes): nothing is fused
- *   with them and no batch normalization folded into them
+ * @param isApart nodes that nothing is fused with (postprocessing, shapes, unknown operators)
  */
-export function groupNodes(graph: Graph, isFloat: (node: GraphNode) => boolean): Grouping {
+export function groupNodes(graph: Graph, isApart: (node: GraphNode) => boolean): Group[] {
   const taken = new Set<string>();
+  const isFree = (node: GraphNode): boolean => !taken.has(node.name) && !isApart(node);
   const groups: Group[] = [];
-  const folds: Grouping['folds'] = [];
-
-  const add = (kind: string, nodes: GraphNode[], output: string, activation: string | null): void => {
-    for (const node of nodes) taken.add(node.name);
-    const names = new Set(nodes.map((node) => node.name));
-    const inputs = nodes
-      .flatMap((node) => graph.dataInputs(node))
-      .filter((input) => !names.has(graph.producer(input)?.name ?? ''));
-    const name = nodes[0]!.name;
-    groups.push({
-      name,
-      kind,
-      nodes: nodes.map((node) => node.name),
-      inputs: [...new Set(inputs)],
-      output,
-      quantized: false,
-      activation,
-    });
-  };
-
   for (const node of graph.nodes) {
     if (taken.has(node.name)) continue;
-    const role = operatorRole(node.op, node.domain);
-    const output = node.outputs.find((name) => name !== '') ?? '';
-    if (isFloat(node)) {
-      add(role ?? 'unknown', [node], output, null);
-    } else if (role === 'weighted') {
-      const nodes = [node];
-      const batchNorm = foldableBatchNorm(graph, node);
-      if (batchNorm && !isFloat(batchNorm)) {
-        nodes.push(batchNorm);
-        folds.push({ into: node.name, batchNorm: batchNorm.name });
-      }
-      const end = fuse(graph, nodes, isFloat);
-      add(node.op.toLowerCase(), nodes, end.output, end.activation);
-    } else if (role === 'arithmetic' && graph.dataInputs(node).length === 2) {
-      const nodes = [node];
-      const end = fuse(graph, nodes, isFloat);
-      add(node.op.toLowerCase(), nodes, end.output, end.activation);
-    } else if (isElementwise(node.op, node.domain) || node.op === 'ReduceMean') {
-      const region = standaloneRegion(graph, node, isFloat, taken);
-      if (region) add('activation', region.nodes, region.output, region.name);
-      else add(role === 'pool' ? 'pool' : 'elementwise', [node], output, null);
-    } else {
-      add(isPassThrough(graph, node) ? 'pass-through' : (role ?? 'unknown'), [node], output, null);
-    }
+    const draft = isApart(node) ? alone(graph, node) : draftFrom(graph, node, isFree);
+    for (const member of draft.nodes) taken.add(member.name);
+    groups.push(asGroup(graph, draft));
   }
-  return { groups, folds };
+  return groups;
 }
 
-/** Appends what can be fused behind the last of `nodes`. */
-function fuse(
-  graph: Graph,
-  nodes: GraphNode[],
-  isFloat: (node: GraphNode) => boolean,
-): { output: string; activation: string | null } {
-  const output = nodes.at(-1)!.outputs[0]!;
-  const region = fuseBehind(graph, output);
-  if (!region || region.nodes.some(isFloat)) return { output, activation: null };
-  nodes.push(...region.nodes);
-  return { output: region.output, activation: region.name };
+function draftFrom(graph: Graph, node: GraphNode, isFree: (node: GraphNode) => boolean): Draft {
+  const role = operatorRole(node.op, node.domain);
+  if (role === 'weighted') {
+    const batchNorm = foldableBatchNorm(graph, node);
+    return withFunction(graph, batchNorm ? [node, batchNorm] : [node], isFree);
+  }
+  if (role === 'arithmetic' && joinsTensors(graph, node)) return withFunction(graph, [node], isFree);
+  const region =
+    isElementwise(node.op, node.domain) ||
+    isReduction(node.op, node.domain) ||
+    node.op === 'BatchNormalization'
+      ? functionFrom(graph, node, isFree)
+      : null;
+  if (region) {
+    const kind = region.normalizes ? 'normalization' : 'activation';
+    return { kind, nodes: region.nodes, activation: region.name };
+  }
+  const pool = maxPoolBehindPad(graph, node);
+  return pool && isFree(pool)
+    ? { kind: 'pass-through', nodes: [node, pool], activation: null }
+    : alone(graph, node);
 }
 
-/** A function of one tensor that stands alone, starting at `node`. */
-function standaloneRegion(
-  graph: Graph,
-  node: GraphNode,
-  isFloat: (node: GraphNode) => boolean,
-  taken: ReadonlySet<string>,
-): { nodes: GraphNode[]; output: string; name: string } | null {
-  const inputs = graph.dataInputs(node);
-  if (inputs.length !== 1) return null;
-  const region = unaryRegion(
-    graph,
-    inputs[0]!,
-    false,
-    (other) => acceptsNormalization(other) && !taken.has(other.name) && !isFloat(other),
-  );
-  if (!region?.nodes.some((other) => other.name === node.name)) return null;
-  // An average alone is a pooling operator; only inside a normalization is it part of a function.
-  return region.nodes.length === 1 && node.op === 'ReduceMean' ? null : region;
+/** A layer or sum with what can be fused behind it. */
+function withFunction(graph: Graph, nodes: GraphNode[], isFree: (node: GraphNode) => boolean): Draft {
+  const region = fuseBehind(graph, nodes.at(-1)!.outputs[0]!, isFree);
+  return {
+    kind: kindOf(graph, nodes[0]!),
+    nodes: [...nodes, ...(region?.nodes ?? [])],
+    activation: region?.name ?? null,
+  };
+}
+
+const alone = (graph: Graph, node: GraphNode): Draft => ({
+  kind: kindOf(graph, node),
+  nodes: [node],
+  activation: null,
+});
+
+function kindOf(graph: Graph, node: GraphNode): string {
+  const role = operatorRole(node.op, node.domain);
+  if (role === undefined) return 'unknown';
+  if (role === 'weighted') return node.op.toLowerCase();
+  if (role === 'arithmetic') {
+    if (!joinsTensors(graph, node)) return 'elementwise';
+    return node.op === 'Sum' ? 'add' : node.op.toLowerCase();
+  }
+  if (role === 'pass-through' || role === 'resample') {
+    if (isPassThrough(graph, node)) return 'pass-through';
+    return role === 'resample' ? role : 'pad';
+  }
+  return role;
+}
+
+const joinsTensors = (graph: Graph, node: GraphNode): boolean => new Set(graph.dataInputs(node)).size > 1;
+
+function asGroup(graph: Graph, { kind, nodes, activation }: Draft): Group {
+  const inside = new Set(nodes.flatMap((node) => node.outputs));
+  const inputs = nodes.flatMap((node) => graph.dataInputs(node)).filter((input) => !inside.has(input));
+  return {
+    name: nodes[0]!.name,
+    kind,
+    nodes: nodes.map((node) => node.name),
+    inputs: [...new Set(inputs)],
+    output: nodes.at(-1)!.outputs.find((name) => name !== '') ?? '',
+    quantized: false,
+    activation,
+  };
 }

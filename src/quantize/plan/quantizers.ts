@@ -1,0 +1,121 @@
+import type { GraphNode } from '../../config/graph.js';
+import type { ActivationPlan, Group, QuantizerFormat, RangeRule } from '../../config/plan.js';
+import type { Graph } from '../../graph/graph.js';
+import { FIXED_RANGES } from '../../graph/operators.js';
+import type { TargetProfile } from '../../target/profiles.js';
+import { valueTensors } from './integer-groups.js';
+
+/** What quantizers are placed by. */
+interface Scene {
+  graph: Graph;
+  /** The group of each node. */
+  groupOf: ReadonlyMap<string, Group>;
+  /** Groups that compute in integers, or move integers. */
+  integer: ReadonlySet<Group>;
+  storage: TargetProfile['storage'];
+}
+
+/**
+ * One quantizer for each tensor that an integer group computes with, and for what those share their parameters with. In
+ * graph order, graph inputs first. A group that only moves values asks for nothing by itself.
+ */
+export function placeQuantizers(
+  graph: Graph,
+  groups: readonly Group[],
+  integer: ReadonlySet<Group>,
+  storage: TargetProfile['storage'],
+  format: QuantizerFormat,
+): ActivationPlan[] {
+  const groupOf = new Map(groups.flatMap((group) => group.nodes.map((name) => [name, group] as const)));
+  const scene: Scene = { graph, groupOf, integer, storage };
+  const rules = new Map<string, RangeRule>();
+  const demand = (tensor: string): void => {
+    if (rules.has(tensor)) return;
+    const rule = rangeRule(scene, tensor);
+    rules.set(tensor, rule);
+    if (rule.kind === 'shared') demand(rule.with);
+  };
+  for (const group of groups) {
+    if (integer.has(group) && group.kind !== 'pass-through') valueTensors(graph, group).forEach(demand);
+  }
+  const position = (tensor: string): number => {
+    const producer = graph.producer(tensor);
+    return producer ? graph.position(producer) : -1;
+  };
+  return [...rules]
+    .map(([tensor, rule]): [string, RangeRule] => [tensor, gridOfRelu(scene, tensor, rules) ?? rule])
+    .sort(([a], [b]) => position(a) - position(b))
+    .map(([tensor, range]) => ({
+      tensor,
+      format,
+      range,
+      producer: producerGroup(scene, tensor)?.name ?? null,
+      channelAxis: range.kind === 'observed' && depthwiseOnly(scene, tensor) ? 1 : null,
+    }));
+}
+
+const producerGroup = ({ graph, groupOf }: Scene, tensor: string): Group | undefined =>
+  groupOf.get(graph.producer(tensor)?.name ?? '');
+
+function rangeRule(scene: Scene, tensor: string): RangeRule {
+  const group = producerGroup(scene, tensor);
+  if (!group) return { kind: 'observed' };
+  if (scene.integer.has(group) && (group.kind === 'pass-through' || group.kind === 'concat')) {
+    const source = commonSource(scene, group);
+    if (source !== null) return { kind: 'shared', with: source };
+  }
+  const name = group.activation ?? scene.graph.producer(tensor)!.op;
+  const fixed = FIXED_RANGES.get(name);
+  return fixed ? { kind: 'fixed', ...fixed, because: `result of ${name}` } : { kind: 'observed' };
+}
+
+/**
+ * The tensor whose parameters a group hands on: the one it moves values of. A concatenation has one when all its parts
+ * go back to the same tensor, as the slices of a space-to-depth written out do.
+ */
+function commonSource(scene: Scene, group: Group): string | null {
+  const { graph } = scene;
+  const sources = valueTensors(graph, group);
+  if (sources.length === 0 || !sources.every((source) => graph.isFloat(source))) return null;
+  const node = graph.node(group.name)!;
+  if (group.kind !== 'concat') return sources[0]!;
+  if (node.inputs.some((input) => graph.isConstant(input))) return null;
+  const [root, ...others] = sources.map((source) => rootOf(scene, source));
+  return others.every((other) => other === root) ? sources[0]! : null;
+}
+
+/** The tensor at the end of a chain of shared parameters. */
+function rootOf(scene: Scene, tensor: string): string {
+  const rule = rangeRule(scene, tensor);
+  return rule.kind === 'shared' ? rootOf(scene, rule.with) : tensor;
+}
+
+/** Where tensors are stored as integers, a Relu of one is on its grid: a grid of its own would round once more. */
+function gridOfRelu(scene: Scene, tensor: string, rules: ReadonlyMap<string, RangeRule>): RangeRule | null {
+  const group = producerGroup(scene, tensor);
+  if (scene.storage !== 'integer' || group?.kind !== 'activation' || group.activation !== 'Relu') return null;
+  const source = group.nodes.length === 1 ? group.inputs[0] : undefined;
+  return source !== undefined && rules.has(source) ? { kind: 'shared', with: source } : null;
+}
+
+/**
+ * Whether every reader of a tensor is a depthwise convolution. Its channels never meet in a sum, so each may have a scale
+ * of its own: it becomes part of the output scale s_x·s_w, which is per channel anyway.
+ */
+function depthwiseOnly({ graph, groupOf, integer }: Scene, tensor: string): boolean {
+  return (
+    !graph.isOutput(tensor) &&
+    graph.capturers(tensor).length === 0 &&
+    graph
+      .readers(tensor)
+      .every(
+        ({ node, index }) => index === 0 && integer.has(groupOf.get(node.name)!) && isDepthwise(graph, node),
+      )
+  );
+}
+
+function isDepthwise(graph: Graph, node: GraphNode): boolean {
+  const shape = graph.constant(node.inputs[1])?.shape;
+  const count = Number(node.attributes.group ?? 1);
+  return node.op === 'Conv' && count > 1 && shape?.[0] === count && shape[1] === 1;
+}
