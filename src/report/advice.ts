@@ -53,7 +53,7 @@ export function advice(tensor: TensorReport, settings: RunResult['settings']): O
   }
   return {
     reason: tensor.weighted
-      ? `rounding the weights of ${producer}`
+      ? `its quantizer explains little of it, so the rounded weights of ${producer} do, or noise that they amplify`
       : `${producer} amplifies the noise of its inputs`,
     flag: exclude(producer),
   };

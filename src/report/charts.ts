@@ -4,7 +4,7 @@ import type { HistogramView, TensorReport } from './types.js';
 
 /** A horizontal bar of a share of the full width; decoration beside the number it shows. */
 export function bar(share: number): Html {
-  const width = Math.max(0.4, Math.min(100, share * 100)).toFixed(2);
+  const width = Math.min(100, share * 100).toFixed(2);
   return html`<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="10" rx="1"/><rect class="fill" width="${width}" height="10" rx="1"/></svg>`;
 }
 

@@ -33,8 +33,8 @@ section { margin-bottom: 20px; padding: 20px; background: var(--paper); border: 
 .card { padding: 14px 16px; background: var(--paper); border: 1px solid var(--edge); border-radius: 12px; }
 .card p { margin: 0; }
 .card .title, .card .detail { color: var(--quiet); font-size: 13px; overflow-wrap: anywhere; }
-.card .value { margin: 2px 0; font-size: 21px; font-weight: 650; font-variant-numeric: tabular-nums; }
-.before, .arrow { color: var(--quiet); font-weight: 400; font-size: 17px; }
+.card .value { margin: 2px 0; font-size: 19px; white-space: nowrap; font-weight: 650; font-variant-numeric: tabular-nums; }
+.before, .arrow { color: var(--quiet); font-weight: 400; font-size: 15px; }
 .warnings { border-color: var(--caution); background: var(--caution-soft); }
 .warnings ul { margin: 0; padding-left: 20px; }
 .facts { margin: 0; }

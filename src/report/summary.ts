@@ -27,9 +27,7 @@ export function cards({ result }: { result: RunResult }): Html {
       main.float === null
         ? `${points(main.quantized)} %`
         : change(points(main.float), points(main.quantized), '%');
-    const detail =
-      main.float === null ? 'against the float model' : `${signed(main.quantized - main.float)} points`;
-    list.push([`Accuracy, ${main.name}`, value, detail]);
+    list.push([`Accuracy, ${main.name}`, value, difference(main)]);
   }
   list.push([
     'Size',
@@ -62,6 +60,11 @@ export function cards({ result }: { result: RunResult }): Html {
     ([title, value, detail]) =>
       html`<div class="card"><p class="title">${title}</p><p class="value">${value}</p><p class="detail">${detail}</p></div>`,
   )}</section>`;
+}
+
+function difference({ float, quantized }: Score): string {
+  if (float === null) return 'against the float model';
+  return float === quantized ? 'no difference' : `${signed(quantized - float)} points`;
 }
 
 function change(before: string, after: string, unit: string): Html {
@@ -151,7 +154,7 @@ export function facts({ result }: { result: RunResult }): Html {
     ],
     [
       'Capture',
-      `differs from the original file by at most ${model.parity.maxRelativeDifference.toExponential(1)} of the largest value (${model.parity.executor}, ${plural(model.parity.samples, 'random input')})`,
+      `${parityText(model.parity.maxRelativeDifference)} (${model.parity.executor}, ${plural(model.parity.samples, 'random input')})`,
     ],
   ];
   return html`<section id="summary"><h2>Summary</h2><dl class="facts">${rows.map(
@@ -159,6 +162,11 @@ export function facts({ result }: { result: RunResult }): Html {
   )}</dl>
 ${model.notes.length > 0 && html`<details><summary>What capture changed (${model.notes.length})</summary><ul>${model.notes.map((note) => html`<li>${note}</li>`)}</ul></details>`}
 </section>`;
+}
+
+function parityText(difference: number): string {
+  if (difference === 0) return 'gives exactly the numbers of the original file';
+  return `differs from the original file by at most ${difference.toExponential(1)} of the largest value`;
 }
 
 export function warnings({ result }: { result: RunResult }): Html | null {

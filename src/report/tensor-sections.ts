@@ -23,16 +23,17 @@ export function suspectSection({ result, tensors }: ReportInput): Html | null {
 
 /** Bars of own noise, and the curve along the network. */
 export function noiseSection({ result, tensors }: ReportInput): Html | null {
-  const worst = byBlame(tensors).slice(0, CHARTED);
-  if (worst.length === 0) return null;
-  const most = worst[0]!.measured!.blame || 1;
+  const measured = byBlame(tensors);
+  if (measured.length === 0) return null;
+  const noisy = measured.filter((tensor) => tensor.measured!.blame > 0);
+  const worst = noisy.slice(0, CHARTED);
+  const most = worst[0]?.measured?.blame ?? 1;
   const samples = result.verification?.tensorSamples ?? 0;
   return html`<section id="noise"><h2>Where the noise arises</h2>
-<p>Noise of its own: a tensor's noise over signal, less the largest among the tensors that lead to it. Measured on ${plural(samples, 'sample')}, ${
-    tensors.length > CHARTED
-      ? `the worst ${worst.length} of ${plural(tensors.length, 'tensor')}`
-      : plural(worst.length, 'tensor')
-  }, worst first.</p>
+<p>Noise of its own: a tensor's noise over signal, less the largest among the tensors that lead to it. Measured on ${plural(
+    samples,
+    'sample',
+  )}: ${noisy.length} of ${plural(measured.length, 'tensor')} add noise; the worst ${worst.length} are shown.</p>
 ${noiseCurve(tensors)}
 <p class="bars-head" aria-hidden="true"><span>Tensor</span><span></span><span class="n">own noise</span><span class="n">SQNR</span></p>
 <ol class="bars">${worst.map(
