@@ -52,10 +52,10 @@ export const count = (value: number): string => value.toLocaleString('en-US').re
 export const plural = (value: number, word: string): string =>
   `${count(value)} ${word}${value === 1 ? '' : 's'}`;
 
-/** A long name with its middle left out; its end, which tells it from others, keeps most of the room. */
+/** A long name with its middle left out: the start says where in the network, the end which tensor. */
 export function shortened(name: string, most: number): string {
   if (name.length <= most) return name;
-  const head = Math.floor((most - 1) / 4);
+  const head = Math.floor((most - 1) / 2);
   return `${name.slice(0, head)}…${name.slice(name.length - (most - 1 - head))}`;
 }
 

@@ -195,7 +195,7 @@ describe('formats', () => {
       '0',
     ]);
     expect([seconds(3.21), seconds(41.3), seconds(125)]).toEqual(['3.2 s', '41 s', '2 min 5 s']);
-    expect(shortened('abcdefghijklmnop', 9)).toBe('ab…klmnop');
+    expect(shortened('abcdefghijklmnop', 9)).toBe('abcd…mnop');
   });
 });
 

@@ -71,7 +71,7 @@ pre { margin: 0 0 12px; padding: 12px 14px; background: var(--code); border-radi
 pre code { padding: 0; background: none; }
 .bars { margin: 0; padding: 0; list-style: none; }
 .bars-head { margin: 0; color: var(--quiet); font-size: 13px; }
-.bars li, .bars-head { display: grid; grid-template-columns: minmax(0, 300px) minmax(60px, 1fr) 76px 76px; gap: 12px; align-items: center;
+.bars li, .bars-head { display: grid; grid-template-columns: minmax(0, 350px) minmax(60px, 1fr) 76px 76px; gap: 12px; align-items: center;
   padding: 3px 0; }
 .bars .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .bars .sqnr { color: var(--quiet); }
@@ -88,7 +88,8 @@ pre code { padding: 0; background: none; }
 .curve figcaption { margin-top: 12px; font-size: 13px; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 18px 20px; }
 .gallery figure { margin: 0; min-width: 0; break-inside: avoid; }
-.gallery figcaption { color: var(--ink); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.gallery figure { display: flex; flex-direction: column; }
+.gallery figcaption { color: var(--ink); overflow-wrap: anywhere; margin-bottom: auto; line-height: 1.35; }
 .gallery p { margin: 0; font-size: 12px; }
 .histogram { width: 100%; height: 72px; display: block; margin: 4px 0 2px; border-bottom: 1px solid var(--quiet); }
 .outside { fill: var(--bad); opacity: .18; }

@@ -38,7 +38,7 @@ ${noiseCurve(tensors)}
 <p class="bars-head" aria-hidden="true"><span>Tensor</span><span></span><span class="n">own noise</span><span class="n">SQNR</span></p>
 <ol class="bars">${worst.map(
     ({ name, measured }) =>
-      html`<li><span class="name" title="${name}">${shortened(name, 38)}</span>${bar(
+      html`<li><span class="name" title="${name}">${shortened(name, 44)}</span>${bar(
         measured!.blame / most,
       )}<span class="n">${percent(measured!.blame)}</span><span class="n sqnr">${decibels(measured!.sqnr)}</span></li>`,
   )}</ol></section>`;
@@ -54,7 +54,7 @@ export function distributionSection({ tensors }: ReportInput): Html | null {
 <div class="gallery">${shown.map(
     (
       tensor,
-    ) => html`<figure><figcaption class="name" title="${tensor.name}">${shortened(tensor.name, 28)}</figcaption>${histogramChart(tensor)}
+    ) => html`<figure><figcaption class="name" title="${tensor.name}">${shortened(tensor.name, 56)}</figcaption>${histogramChart(tensor)}
 <p class="ends"><span>${significant(tensor.seen!.low)}</span><span>${significant(tensor.seen!.high)}</span></p>
 <p class="note">clip ${significant(tensor.clip[0])} to ${significant(tensor.clip[1])}, ${tensor.rule}${tensor.scale.channels > 1 && ' (widest channel)'}${tensor.seen!.saturated !== null && ` · ${percent(tensor.seen!.saturated)} saturated`}${
       tensor.seen!.zeros >= 0.005 && html` · ${percent(tensor.seen!.zeros, 0)} zeros`
