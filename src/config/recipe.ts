@@ -1,0 +1,115 @@
+import { readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { UserError } from '../errors.js';
+import { nearMatches } from '../graph/near-match.js';
+import { preprocessSchema } from './data.js';
+import { metricSchema } from './metric.js';
+import { readYaml } from './yaml.js';
+
+/** Pictures of a recipe: the settings of `preprocessSchema`, checked against each other. */
+const recipePreprocessSchema = preprocessSchema.superRefine((settings, context) => {
+  if (settings.resize !== undefined && settings.letterbox !== undefined) {
+    context.addIssue({
+      code: 'custom',
+      path: ['letterbox'],
+      message: 'resize or letterbox, not both: letterbox already scales the picture',
+    });
+  }
+  const channels = settings.color === 'gray' ? 1 : 3;
+  for (const key of ['mean', 'std'] as const) {
+    const value = settings[key];
+    if (Array.isArray(value) && value.length !== 1 && value.length !== channels) {
+      context.addIssue({
+        code: 'custom',
+        path: [key],
+        message: `1 value or ${channels}, for color ${settings.color}`,
+      });
+    }
+  }
+});
+
+/**
+ * A recipe: what is known about a family of models, so that it need not be typed as flags. Flags win over it.
+ */
+export const recipeSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]*$/, 'lower-case letters, digits, dots and hyphens')
+    .describe('how the recipe is called in --recipe and in reports'),
+  family: z.string().min(1).describe('kind of network, such as "residual network"'),
+  description: z.string().min(1).describe('what it is for, in a sentence'),
+  matches: z.array(z.string().min(1)).min(1).optional().describe('models it suits, by their usual names'),
+  preprocess: recipePreprocessSchema
+    .optional()
+    .describe('how a picture becomes a tensor; mean and std are on 0..255 values'),
+  calibration: z
+    .strictObject({
+      method: z
+        .enum(['auto', 'minmax', 'percentile', 'entropy', 'mse'])
+        .default('auto')
+        .describe('how ranges are chosen; auto decides by the error at the next layer, tensor by tensor'),
+      samples: z.number().int().positive().optional().describe('calibration samples used at most'),
+    })
+    .optional(),
+  exclude: z
+    .array(z.string().min(1))
+    .optional()
+    .describe('node, weight, tensor, pattern* or op:Type to keep in float'),
+  metric: metricSchema.optional().describe('how accuracy is scored against labels'),
+});
+export type Recipe = z.infer<typeof recipeSchema>;
+
+/** A recipe and the file it was read from. */
+export interface RecipeFile {
+  file: string;
+  recipe: Recipe;
+}
+
+/** The folder of the recipes that come with dopt, from src/ and from dist/ alike. */
+const shippedFolder = (): string => fileURLToPath(new URL('../../recipes', import.meta.url));
+
+/** `nameOrPath` names a file when it has a folder or an ending of YAML; otherwise a recipe that comes with dopt. */
+const isPath = (nameOrPath: string): boolean => /[\\/]|\.ya?ml$/i.test(nameOrPath);
+
+/**
+ * The file of a recipe, by the name of one that comes with dopt or by path (which need not exist).
+ *
+ * Throws UserError RECIPE_UNKNOWN, with near matches.
+ */
+export async function findRecipe(nameOrPath: string): Promise<string> {
+  if (isPath(nameOrPath)) return nameOrPath;
+  const names = await shippedNames();
+  if (names.includes(nameOrPath)) return join(shippedFolder(), `${nameOrPath}.yaml`);
+  throw new UserError('RECIPE_UNKNOWN', `There is no recipe called ${nameOrPath}.`, {
+    expected: `${names.join(', ')}, or the path of a YAML file`,
+    suggestions: [
+      ...nearMatches(nameOrPath, names).map((name) => `Did you mean ${name}?`),
+      'List the recipes with `dopt recipe list`; a file of your own needs its ending: my.yaml.',
+    ],
+  });
+}
+
+/**
+ * A recipe by name or path, defaults filled in.
+ *
+ * Throws UserError: RECIPE_UNKNOWN, or RECIPE_INVALID with file, line and column.
+ */
+export async function loadRecipe(nameOrPath: string): Promise<Recipe> {
+  return readYaml(await findRecipe(nameOrPath), recipeSchema);
+}
+
+/** All recipes that come with dopt, by name. */
+export async function listRecipes(): Promise<RecipeFile[]> {
+  const files = (await shippedNames()).map((name) => join(shippedFolder(), `${name}.yaml`));
+  return Promise.all(files.map(async (file) => ({ file, recipe: await readYaml(file, recipeSchema) })));
+}
+
+async function shippedNames(): Promise<string[]> {
+  const files = await readdir(shippedFolder());
+  return files
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => basename(file, '.yaml'))
+    .sort();
+}
