@@ -18,6 +18,7 @@ const KNOWN: readonly (readonly [string, (x: number) => number])[] = [
   ['Tanh', Math.tanh],
   ['SiLU', (x) => x * sigmoid(x)],
   ['HardSwish', (x) => (x * clamp(x + 3, 0, 6)) / 6],
+  ['HardSwish', (x) => x * clamp(0.2 * x + 0.5, 0, 1)],
   ['HardSigmoid', (x) => clamp(x + 3, 0, 6) / 6],
   ['HardSigmoid', (x) => clamp(0.2 * x + 0.5, 0, 1)],
   ['Mish', (x) => x * Math.tanh(Math.log1p(Math.exp(x)))],
