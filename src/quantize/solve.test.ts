@@ -1,0 +1,274 @@
+import { describe, expect, it } from 'vitest';
+import type { ActivationPlan, Plan } from '../config/plan.js';
+import { loadNative } from '../native/index.js';
+import { qdqRewrite } from './apply.js';
+import type { Layer } from './layers.js';
+import { quantParamsFile } from './params.js';
+import { type Observed, solveActivations, solveLayers } from './solve.js';
+
+const core = loadNative();
+const UINT8 = { bits: 8 as const, signed: false, symmetric: false };
+
+/** What calibration would have seen of these values. */
+function observed(tensor: string, values: number[]): [string, Observed] {
+  const histogram = core.histogram(2048);
+  core.histogramUpdate(histogram, Float32Array.from(values));
+  const { bins, base, width, counts: _, ...statistics } = histogram;
+  return [tensor, { histogram, statistics: { tensor, ...statistics, histogram: { base, width, bins } } }];
+}
+
+const activation = (tensor: string, more: Partial<ActivationPlan> = {}): ActivationPlan => ({
+  tensor,
+  format: UINT8,
+  range: { kind: 'observed' },
+  producer: 'node',
+  channelAxis: null,
+  ...more,
+});
+
+const plan = (activations: ActivationPlan[], more: Partial<Plan> = {}): Plan => ({
+  version: 1,
+  strategy: 'int8-8',
+  target: 'generic-npu',
+  storage: 'integer',
+  folds: [],
+  groups: [],
+  activations,
+  weights: [],
+  concats: [],
+  floatNodes: [],
+  ...more,
+});
+
+const ramp = (low: number, high: number, count = 4000): number[] =>
+  Array.from({ length: count }, (_, i) => low + ((high - low) * i) / (count - 1));
+
+describe('solveActivations', () => {
+  it('takes the observed extremes with minmax, zero exact', () => {
+    const { activations } = solveActivations(
+      core,
+      plan([activation('a')]),
+      new Map([observed('a', ramp(-1, 3))]),
+      new Map(),
+      'minmax',
+    );
+    const { scale, zeroPoint } = activations.get('a')!;
+    expect(scale).toBeCloseTo(4 / 255, 6);
+    expect(zeroPoint).toBe(64);
+  });
+
+  it('clips a lone outlier with mse and keeps it with minmax', () => {
+    // One value of 4 among a million below 1: cutting it off costs less than the coarser grid that keeps it.
+    const seen = new Map([observed('a', [...ramp(0, 1, 1e6), 4])]);
+    const high = (method: 'mse' | 'minmax'): number =>
+      solveActivations(core, plan([activation('a')]), seen, new Map(), method).activations.get('a')!.high;
+    expect(high('minmax')).toBe(4);
+    expect(high('mse')).toBeLessThan(3);
+  });
+
+  it('offers several ranges for a comparison with auto, but a graph input keeps its whole range', () => {
+    const seen = new Map([observed('a', [...ramp(0, 1), 40]), observed('x', [...ramp(0, 1), 40])]);
+    const both = plan([activation('x', { producer: null }), activation('a')]);
+    const { activations, candidates } = solveActivations(core, both, seen, new Map(), 'auto');
+    expect(candidates.get('a')!.length).toBeGreaterThan(2);
+    expect(candidates.has('x')).toBe(false);
+    expect(activations.get('x')!.high).toBe(40);
+  });
+
+  it('gives shared tensors the parameters of the tensor they come from, through any number of steps', () => {
+    const chain = plan([
+      activation('a'),
+      activation('b', { range: { kind: 'shared', with: 'a' } }),
+      activation('c', { range: { kind: 'shared', with: 'b' } }),
+    ]);
+    const { activations } = solveActivations(
+      core,
+      chain,
+      new Map([observed('a', ramp(0, 2))]),
+      new Map(),
+      'mse',
+    );
+    const { scale, zeroPoint } = activations.get('a')!;
+    expect(activations.get('c')).toMatchObject({ scale, zeroPoint, root: 'a', rule: 'shared with a' });
+  });
+
+  it('uses fixed ranges whatever was observed', () => {
+    const fixed = activation('a', {
+      range: { kind: 'fixed', low: 0, high: 1, because: 'result of Sigmoid' },
+    });
+    const { activations } = solveActivations(
+      core,
+      plan([fixed]),
+      new Map([observed('a', ramp(0.4, 0.5))]),
+      new Map(),
+      'auto',
+    );
+    expect(activations.get('a')!.scale).toBeCloseTo(1 / 255, 7);
+  });
+
+  it('ties the members of a concat of like ranges and leaves unlike ones that are read elsewhere alone', () => {
+    const group = (name: string, inputs: string[], output: string) => ({
+      name,
+      kind: 'concat',
+      nodes: [name],
+      inputs,
+      output,
+      quantized: true,
+      activation: null,
+    });
+    const make = (high: number) => {
+      const seen = new Map([
+        observed('a', ramp(0, 1)),
+        observed('b', ramp(0, high)),
+        observed('y', ramp(0, high)),
+      ]);
+      const concat = plan([activation('a'), activation('b'), activation('y')], {
+        groups: [group('concat', ['a', 'b'], 'y'), { ...group('conv', ['a'], 'z'), kind: 'conv' }],
+        concats: [{ node: 'concat', inputs: ['a', 'b'], output: 'y' }],
+      });
+      return solveActivations(core, concat, seen, new Map(), 'minmax');
+    };
+    const like = make(1.1);
+    expect(like.concats[0]!.tied).toBe(true);
+    expect(like.activations.get('b')!.scale).toBe(like.activations.get('y')!.scale);
+    const unlike = make(640);
+    expect(unlike.concats[0]!.tied).toBe(false);
+    expect(unlike.activations.get('a')!.scale).toBeCloseTo(1 / 255, 6);
+  });
+
+  it('splits channels only where one grid drowns them and every reader is depthwise', () => {
+    const statistics = (widths: number[]) => ({
+      min: Float64Array.from(widths, () => 0),
+      max: Float64Array.from(widths),
+      meanSquare: Float64Array.from(widths, (width) => width ** 2 / 3),
+    });
+    const solve = (widths: number[], channelAxis: number | null) =>
+      solveActivations(
+        core,
+        plan([activation('a', { channelAxis })]),
+        new Map([observed('a', ramp(0, Math.max(...widths)))]),
+        new Map([['a', statistics(widths)]]),
+        'minmax',
+      ).activations.get('a')!.channels;
+    expect(solve([128, 0.5, 0.5, 0.5], 1)?.parameters.map(({ scale }) => scale)).toEqual(
+      [128, 0.5, 0.5, 0.5].map((width) => Math.fround(width / 255)),
+    );
+    expect(solve([128, 0.5, 0.5, 0.5], null)).toBeNull();
+    expect(solve([2, 1, 1.5, 1], 1)).toBeNull();
+  });
+});
+
+describe('layers', () => {
+  const layer: Layer = {
+    name: 'conv',
+    input: 'a',
+    weight: Float32Array.of(1, -0.5, 0.25, 0.125),
+    weightIndex: 1,
+    shape: [2, 2, 1, 1],
+    plan: {
+      tensor: 'w',
+      node: 'conv',
+      format: { bits: 8, signed: true, symmetric: true },
+      axis: 0,
+      groups: 1,
+    },
+    bias: { values: Float32Array.of(0.5, -1), node: 'conv', index: 2 },
+    attributes: null,
+    batchNorm: null,
+    output: 'y',
+    outputAxis: 1,
+  };
+  const solution = solveActivations(
+    core,
+    plan([activation('a')]),
+    new Map([observed('a', ramp(0, 2.55))]),
+    new Map(),
+    'minmax',
+  );
+
+  it('rounds weights a channel at a time and biases at the product of the scales', () => {
+    const solved = solveLayers(core, [layer], solution.activations, new Map()).get('conv')!;
+    expect([...solved.integers]).toEqual([127, -64, 127, 64]);
+    const { integers, scales } = solved.quantizedBias!;
+    expect(scales[0]).toBeCloseTo(0.01 * (1 / 127), 8);
+    expect(integers[0]! * scales[0]!).toBeCloseTo(0.5, 4);
+  });
+
+  it('adds bias shifts before rounding', () => {
+    const shifts = new Map([['conv', Float32Array.of(0.25, 0)]]);
+    const solved = solveLayers(core, [layer], solution.activations, shifts).get('conv')!;
+    expect([...solved.bias!]).toEqual([0.75, -1]);
+  });
+
+  it('keeps a float bias where the input has no quantizer', () => {
+    const solved = solveLayers(core, [layer], new Map(), new Map()).get('conv')!;
+    expect(solved.quantizedBias).toBeNull();
+  });
+
+  it('lets float operators read the value before rounding where tensors are stored as float16', () => {
+    const node = (name: string, op: string, inputs: string[], output: string) =>
+      ({ name, op, domain: '', inputs, outputs: [output], attributes: {} }) as const;
+    const nodes = [node('conv', 'Conv', ['a', 'w', 'b'], 'y'), node('add', 'Add', ['y', 'a'], 'z')].map(
+      (n) => ({ ...n, inputs: [...n.inputs], outputs: [...n.outputs] }),
+    );
+    const graph = {
+      version: 1 as const,
+      name: 'g',
+      irVersion: 8,
+      opset: { '': 13 },
+      inputs: [],
+      outputs: [],
+      initializers: [],
+      nodes,
+      tensors: {},
+    };
+    const groups = [
+      {
+        name: 'conv',
+        kind: 'conv',
+        nodes: ['conv'],
+        inputs: ['a'],
+        output: 'y',
+        quantized: true,
+        activation: null,
+      },
+      {
+        name: 'add',
+        kind: 'add',
+        nodes: ['add'],
+        inputs: ['y', 'a'],
+        output: 'z',
+        quantized: false,
+        activation: null,
+      },
+    ];
+    const readers = (storage: Plan['storage']): string[] => {
+      const chosen = plan([activation('a')], { storage, groups, weights: [layer.plan] });
+      const solved = solveLayers(core, [layer], solution.activations, new Map());
+      const { rewrite, parameters } = qdqRewrite(
+        graph,
+        chosen,
+        [layer],
+        solved,
+        solution.activations,
+        'int32',
+      );
+      expect(parameters.get('a/zero_point')!.data).toBeInstanceOf(Uint8Array);
+      expect(parameters.get('conv/bias/quantized')!.data).toBeInstanceOf(Int32Array);
+      return rewrite.inputs.filter(({ tensor }) => tensor === 'a/dequantized').map(({ node: name }) => name);
+    };
+    expect(readers('float16')).toEqual(['conv']);
+    expect(readers('integer')).toEqual(['conv', 'add']);
+  });
+
+  it('writes every parameter into the open file', () => {
+    const chosen = plan([activation('a')], { weights: [layer.plan] });
+    const solved = solveLayers(core, [layer], solution.activations, new Map());
+    const { tensors } = quantParamsFile('net', chosen, [layer], solved, solution.activations);
+    expect(tensors.map(({ name, kind, bits, granularity }) => [name, kind, bits, granularity])).toEqual([
+      ['a', 'activation', 8, 'tensor'],
+      ['w', 'weight', 8, 'channel'],
+      ['conv/bias', 'bias', 32, 'channel'],
+    ]);
+  });
+});
