@@ -1,0 +1,15 @@
+/** Writes schemas/*.json from the zod schemas in src/config, and removes what is no longer published. */
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { publishedSchemas } from '../src/config/json-schema.js';
+
+const folder = fileURLToPath(new URL('../schemas', import.meta.url));
+const schemas = publishedSchemas();
+
+mkdirSync(folder, { recursive: true });
+for (const name of readdirSync(folder)) {
+  if (name.endsWith('.json') && !(name in schemas)) rmSync(join(folder, name));
+}
+for (const [name, text] of Object.entries(schemas)) writeFileSync(join(folder, name), text);
+process.stdout.write(`${Object.keys(schemas).length} schemas written to ${folder}\n`);

@@ -1,0 +1,31 @@
+import { z } from 'zod';
+import { graphSchema } from './graph.js';
+import { manifestSchema } from './manifest.js';
+import { planSchema } from './plan.js';
+import { quantParamsSchema } from './quant-params.js';
+import { recipeSchema } from './recipe.js';
+import { resultSchema } from './result.js';
+import { rewriteSchema } from './rewrite.js';
+import { statisticsSchema } from './statistics.js';
+
+/** What is published in schemas/, by file name without its ending: what it describes, and the schema. */
+const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
+  graph: { title: 'graph.json: the captured network', schema: graphSchema },
+  manifest: { title: 'manifest.json: what a run was made with', schema: manifestSchema },
+  plan: { title: 'plan.json: what becomes of every node and tensor', schema: planSchema },
+  quant_params: { title: 'quant_params.json: scales and zero points', schema: quantParamsSchema },
+  recipe: { title: 'recipe: settings for a family of models', schema: recipeSchema },
+  result: { title: 'result.json: what a run came to', schema: resultSchema },
+  rewrite: { title: 'rewrite.json: edits of an ONNX model', schema: rewriteSchema },
+  statistics: { title: 'statistics.json: what calibration saw', schema: statisticsSchema },
+};
+
+/** Text of every file in schemas/ by file name: JSON Schema draft 7, the newest that YAML editors read. */
+export function publishedSchemas(): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(PUBLISHED).map(([name, { title, schema }]) => {
+      const { $schema, ...rest } = z.toJSONSchema(schema, { target: 'draft-07', io: 'input' });
+      return [`${name}.json`, `${JSON.stringify({ $schema, title, ...rest }, null, 2)}\n`];
+    }),
+  );
+}
