@@ -13,6 +13,8 @@ interface Scene {
   /** Groups that compute in integers, or move integers. */
   integer: ReadonlySet<Group>;
   storage: TargetProfile['storage'];
+  /** Rules found so far. */
+  known: Map<string, RangeRule>;
 }
 
 /**
@@ -27,7 +29,7 @@ export function placeQuantizers(
   format: QuantizerFormat,
 ): ActivationPlan[] {
   const groupOf = new Map(groups.flatMap((group) => group.nodes.map((name) => [name, group] as const)));
-  const scene: Scene = { graph, groupOf, integer, storage };
+  const scene: Scene = { graph, groupOf, integer, storage, known: new Map() };
   const rules = new Map<string, RangeRule>();
   const demand = (tensor: string): void => {
     if (rules.has(tensor)) return;
@@ -58,6 +60,14 @@ const producerGroup = ({ graph, groupOf }: Scene, tensor: string): Group | undef
   groupOf.get(graph.producer(tensor)?.name ?? '');
 
 function rangeRule(scene: Scene, tensor: string): RangeRule {
+  const known = scene.known.get(tensor);
+  if (known) return known;
+  const rule = findRule(scene, tensor);
+  scene.known.set(tensor, rule);
+  return rule;
+}
+
+function findRule(scene: Scene, tensor: string): RangeRule {
   const group = producerGroup(scene, tensor);
   if (!group) return { kind: 'observed' };
   if (scene.integer.has(group) && (group.kind === 'pass-through' || group.kind === 'concat')) {
