@@ -1,0 +1,36 @@
+import type { Plan } from '../../src/config/plan.js';
+import { UserError } from '../../src/errors.js';
+import type { Graph } from '../../src/graph/graph.js';
+import { type PlanOptions, planQuantization } from '../../src/quantize/plan.js';
+
+export const plan = (graph: Graph, options: Partial<PlanOptions> = {}): Plan =>
+  planQuantization(graph, {
+    strategy: 'int8-8',
+    target: 'generic-npu',
+    exclude: [],
+    strict: false,
+    ...options,
+  });
+
+/** Rule of each quantized tensor: what it shares with, the bounds it has, or 'observed'. */
+export const rules = (graph: Graph, options: Partial<PlanOptions> = {}): Record<string, string> =>
+  Object.fromEntries(
+    plan(graph, options).activations.map(({ tensor, range }) => {
+      if (range.kind === 'shared') return [tensor, range.with];
+      return [tensor, range.kind === 'fixed' ? `${range.low}..${range.high}` : range.kind];
+    }),
+  );
+
+export const floatOps = (graph: Graph, options: Partial<PlanOptions> = {}): string[] =>
+  plan(graph, options).floatNodes.map(({ op, cause }) => `${cause}:${op}`);
+
+/** The user error that `run` ends with. */
+export function errorOf(run: () => unknown): UserError {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof UserError) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}
