@@ -24,8 +24,19 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
 export function publishedSchemas(): Record<string, string> {
   return Object.fromEntries(
     Object.entries(PUBLISHED).map(([name, { title, schema }]) => {
-      const { $schema, ...rest } = z.toJSONSchema(schema, { target: 'draft-07', io: 'input' });
+      const { $schema, ...rest } = z.toJSONSchema(schema, {
+        target: 'draft-07',
+        io: 'input',
+        override: fixTupleLength,
+      });
       return [`${name}.json`, `${JSON.stringify({ $schema, title, ...rest }, null, 2)}\n`];
     }),
   );
+}
+
+/** Draft 7 lets a tuple be shorter or longer than its items unless told otherwise. */
+function fixTupleLength({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }): void {
+  if (!Array.isArray(jsonSchema.items)) return;
+  jsonSchema.minItems = jsonSchema.items.length;
+  jsonSchema.maxItems = jsonSchema.items.length;
 }

@@ -8,27 +8,31 @@ import { preprocessSchema } from './data.js';
 import { metricSchema } from './metric.js';
 import { readYaml } from './yaml.js';
 
-/** Pictures of a recipe: the settings of `preprocessSchema`, checked against each other. */
-const recipePreprocessSchema = preprocessSchema.superRefine((settings, context) => {
-  if (settings.resize !== undefined && settings.letterbox !== undefined) {
-    context.addIssue({
-      code: 'custom',
-      path: ['letterbox'],
-      message: 'resize or letterbox, not both: letterbox already scales the picture',
-    });
-  }
-  const channels = settings.color === 'gray' ? 1 : 3;
-  for (const key of ['mean', 'std'] as const) {
-    const value = settings[key];
-    if (Array.isArray(value) && value.length !== 1 && value.length !== channels) {
-      context.addIssue({
-        code: 'custom',
-        path: [key],
-        message: `1 value or ${channels}, for color ${settings.color}`,
-      });
+/** The settings of `preprocessSchema`, also checked against each other. */
+const recipePreprocessSchema = preprocessSchema.superRefine(
+  ({ color, resize, letterbox, crop, mean, std }, context) => {
+    const report = (key: string, message: string): void => {
+      context.addIssue({ code: 'custom', path: [key], message });
+    };
+    if (resize !== undefined && letterbox !== undefined) {
+      report('letterbox', 'resize or letterbox, not both: letterbox already scales the picture');
     }
-  }
-});
+    const scaled = sides(letterbox?.size ?? resize);
+    if (sides(crop)?.some((side, index) => side > (scaled?.[index] ?? Number.POSITIVE_INFINITY))) {
+      report('crop', `no more than the scaled picture, ${scaled?.join('x')}`);
+    }
+    const channels = color === 'gray' ? 1 : 3;
+    for (const [key, value] of Object.entries({ mean, std })) {
+      if (Array.isArray(value) && value.length !== 1 && value.length !== channels) {
+        report(key, channels === 1 ? '1 value, for gray pictures' : `1 value or 3, for ${color} pictures`);
+      }
+    }
+  },
+);
+
+/** Height and width; where only the shorter side is known, that for both. */
+const sides = (size: number | [number, number] | undefined): [number, number] | undefined =>
+  typeof size === 'number' ? [size, size] : size;
 
 /**
  * A recipe: what is known about a family of models, so that it need not be typed as flags. Flags win over it.
@@ -40,7 +44,11 @@ export const recipeSchema = z.strictObject({
     .describe('how the recipe is called in --recipe and in reports'),
   family: z.string().min(1).describe('kind of network, such as "residual network"'),
   description: z.string().min(1).describe('what it is for, in a sentence'),
-  matches: z.array(z.string().min(1)).min(1).optional().describe('models it suits, by their usual names'),
+  matches: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe('names of model files it is meant for; * stands for anything'),
   preprocess: recipePreprocessSchema
     .optional()
     .describe('how a picture becomes a tensor; mean and std are on 0..255 values'),

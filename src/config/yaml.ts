@@ -1,5 +1,17 @@
 import { open } from 'node:fs/promises';
-import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  Parser,
+  parseDocument,
+  visit,
+} from 'yaml';
 import type { z } from 'zod';
 import { UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
@@ -9,8 +21,10 @@ import { describeIssue, knownKeys, type Path } from './issues.js';
 export const MAX_YAML_BYTES = 1_000_000;
 /** Most nodes that one anchor may stand for through its aliases: files that grow without bound are refused. */
 const MAX_ALIASES = 100;
-/** Deepest nesting; what people write stays below 10, and the parser is recursive. */
+/** Most open collections and list items at once; what people write stays below 10. */
 const MAX_DEPTH = 64;
+/** Most words, marks and line ends in a file; what people write stays below 2,000. */
+const MAX_TOKENS = 20_000;
 
 /** One thing wrong with a file. */
 interface Problem {
@@ -36,23 +50,19 @@ export async function readYaml<S extends z.ZodType>(path: string, schema: S): Pr
  * YAML text as `schema` has it, defaults filled in; `path` is named in errors.
  *
  * Throws UserError RECIPE_INVALID, whose place is `path:line:column`, for wrong syntax, keys given twice or unknown,
- * values of a wrong type or range, aliases that blow up, and nesting deeper than 64.
+ * values of a wrong type or range, and files made to exhaust their reader: aliases that multiply, nesting without end.
  */
 export function parseYaml<S extends z.ZodType>(text: string, path: string, schema: S): z.output<S> {
   const lines = new LineCounter();
   const fail = (problems: Problem[]): never => {
     throw toError(problems, path, lines);
   };
-  const deep = nestedTooDeep(text);
-  if (deep !== null) {
-    fillLines(lines, text);
-    return fail([{ offset: deep, message: `is nested more than ${MAX_DEPTH} levels deep` }]);
-  }
+  const excess = findExcess(text, lines);
+  if (excess) fail([excess]);
   const document = parseDocument(text, {
-    lineCounter: lines,
     prettyErrors: false,
     stringKeys: true,
-    logLevel: 'silent',
+    logLevel: 'error',
   });
   const syntax = [...document.errors, ...document.warnings];
   if (syntax.length > 0) {
@@ -60,7 +70,7 @@ export function parseYaml<S extends z.ZodType>(text: string, path: string, schem
   }
   const result = schema.safeParse(toValue(document, fail));
   if (result.success) return result.data;
-  return fail(result.error.issues.flatMap((issue) => toProblems(issue, schema, document)));
+  return fail(result.error.issues.flatMap((issue) => toProblems(issue, schema, document, text)));
 }
 
 /** The document as plain values. */
@@ -69,69 +79,81 @@ function toValue(document: Document.Parsed, fail: (problems: Problem[]) => never
   try {
     return document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (error) {
-    // The library throws a ReferenceError for aliases without an anchor or in excess, a TypeError for a bad merge.
-    return fail([{ offset: 0, message: `has aliases that cannot be followed: ${(error as Error).message}` }]);
+    // A ReferenceError: an alias without an anchor, or aliases that stand for too much.
+    const message = `has aliases that cannot be followed: ${(error as Error).message}`;
+    return fail([{ offset: aliasOffset(document), message }]);
   }
 }
 
+/** Where the first alias without an anchor is; the first of all when each has one. */
+function aliasOffset(document: Document.Parsed): number {
+  const offsets: number[] = [];
+  let dangling: number | undefined;
+  visit(document, {
+    Alias(_key, node) {
+      const offset = startOf(node) ?? 0;
+      offsets.push(offset);
+      if (!node.resolve(document)) dangling ??= offset;
+    },
+  });
+  return dangling ?? offsets[0] ?? 0;
+}
+
 /** A zod issue at the place in the text it is about; one problem a key where several are unknown. */
-function toProblems(issue: z.core.$ZodIssue, schema: z.ZodType, document: Document.Parsed): Problem[] {
+function toProblems(
+  issue: z.core.$ZodIssue,
+  schema: z.ZodType,
+  document: Document.Parsed,
+  text: string,
+): Problem[] {
   const within = issue.path.length > 0 ? ` in ${issue.path.join('.')}` : '';
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schema, issue.path);
     return issue.keys.map((key) => ({
-      offset: keyOffset(document, issue.path, key),
+      offset: locate(document, [...issue.path, key]).key,
       message: `has an unknown setting${within}: ${shorten(key)}`,
       expected: known.join(', '),
       suggestions: nearMatches(shorten(key), known, 1).map((match) => `Did you mean ${match}?`),
     }));
   }
-  const { offset, value, found } = locate(document, issue.path);
+  const { key, node } = locate(document, issue.path);
   const { expected, options } = describeIssue(issue);
-  const name = issue.path.join('.') || 'the file';
-  if (!found) return [{ offset, message: `lacks the setting ${name}`, expected }];
-  const near = typeof value === 'string' ? nearMatches(shorten(value), options, 1) : [];
+  const name = issue.path.join('.') || 'the whole file';
+  if (!isNode(node)) return [{ offset: key, message: `lacks the setting ${name}`, expected }];
+  const [start, end] = node.range ?? [key, key];
+  const value = isAlias(node) ? node.resolve(document) : node;
+  const near =
+    isScalar(value) && typeof value.value === 'string' ? nearMatches(shorten(value.value), options, 1) : [];
   return [
     {
-      offset,
+      offset: start,
       message: `has a wrong value for ${name}`,
       expected,
-      found: shorten(JSON.stringify(value) ?? String(value)),
+      found: shorten(
+        text
+          .slice(start, end)
+          .trim()
+          .split(/[\r\n]/, 1)[0] || 'nothing',
+      ),
       suggestions: near.map((match) => `Did you mean ${match}?`),
     },
   ];
 }
 
-/** Where the value at `path` begins and what it is; the innermost node around it, with `found` false, if it is absent. */
-function locate(document: Document.Parsed, path: Path): { offset: number; value: unknown; found: boolean } {
+/** The node at `path`, and where its key begins; without a node, where the innermost one around it begins. */
+function locate(document: Document.Parsed, path: Path): { key: number; node: unknown } {
   let node: unknown = document.contents;
-  let offset = startOf(node) ?? 0;
+  let key = startOf(node) ?? 0;
   for (const step of path) {
-    if (isAlias(node)) node = node.resolve(document);
-    const pair = isMap(node)
-      ? node.items.find(({ key }) => (isScalar(key) ? key.value : key) === String(step))
+    const inside: unknown = isAlias(node) ? node.resolve(document) : node;
+    const pair = isMap(inside)
+      ? inside.items.find((item) => isScalar(item.key) && item.key.value === step)
       : undefined;
-    const next = pair ? pair.value : isSeq(node) ? node.items[Number(step)] : undefined;
-    if (next === undefined) return { offset, value: undefined, found: false };
-    node = next;
-    offset = startOf(node) ?? startOf(pair?.key) ?? offset;
+    node = isSeq(inside) ? inside.items[Number(step)] : pair?.value;
+    if (!pair && !isNode(node)) return { key: startOf(inside) ?? key, node: undefined };
+    key = startOf(pair?.key) ?? startOf(node) ?? key;
   }
-  // `key:` without a value is null.
-  return { offset, value: isNode(node) ? node.toJS(document) : node, found: true };
-}
-
-/** Where `key` of the map at `path` is written. */
-function keyOffset(document: Document.Parsed, path: Path, key: string): number {
-  let node: unknown = document.contents;
-  for (const step of path) {
-    if (isAlias(node)) node = node.resolve(document);
-    if (isMap(node) || isSeq(node)) node = node.get(step, true);
-  }
-  if (isAlias(node)) node = node.resolve(document);
-  const pair = isMap(node)
-    ? node.items.find((item) => isScalar(item.key) && String(item.key.value) === key)
-    : undefined;
-  return startOf(pair?.key) ?? startOf(node) ?? 0;
+  return { key, node };
 }
 
 const startOf = (node: unknown): number | undefined =>
@@ -157,27 +179,23 @@ function toError(problems: Problem[], path: string, lines: LineCounter): UserErr
   });
 }
 
-/** Where brackets or indentation nest deeper than MAX_DEPTH, or null: the parser would recurse as deep. */
-function nestedTooDeep(text: string): number | null {
-  // Brackets in strings and comments count too, so the limit only has to be far above what is ever written.
-  let brackets = 0;
-  let dashes = 0;
-  for (let index = 0; index < text.length; index++) {
-    const character = text[index];
-    if (character === '[' || character === '{') brackets++;
-    else if (character === ']' || character === '}') brackets = Math.max(0, brackets - 1);
-    else if (character === '-' || character === '?' || character === ':') dashes++;
-    else if (character === '\n') dashes = 0;
-    // `- - - -` and `? ? ?` nest within one line.
-    if (brackets > MAX_DEPTH || dashes > 4 * MAX_DEPTH) return index;
+/**
+ * Where the text outgrows what composing it may cost, or null; notes the line starts on the way.
+ *
+ * The composer recurses, and compares all keys of a map with each other. A stack that runs out inside a regular
+ * expression ends the process instead of throwing, so the limits are kept here, where nothing recurses.
+ */
+function findExcess(text: string, lines: LineCounter): Problem | null {
+  lines.addNewLine(0);
+  const parser = new Parser(lines.addNewLine);
+  let tokens = 0;
+  for (const lexeme of new Lexer().lex(text)) {
+    // What the parser hands out at the end of each document is not needed here.
+    for (const _ of parser.next(lexeme));
+    if (parser.stack.length > MAX_DEPTH) return { offset: parser.offset, message: 'is nested too deeply' };
+    if (++tokens > MAX_TOKENS) return { offset: parser.offset, message: 'holds too much to be a recipe' };
   }
   return null;
-}
-
-/** What the parser would have noted, for text that it is not given. */
-function fillLines(lines: LineCounter, text: string): void {
-  lines.addNewLine(0);
-  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1);
 }
 
 const shorten = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text);
