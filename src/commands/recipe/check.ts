@@ -16,7 +16,7 @@ export default class RecipeCheck extends BaseCommand {
     const { findRecipe, loadRecipe } = await import('../../config/recipe.js');
     const file = await findRecipe(args.recipe);
     const recipe = await loadRecipe(args.recipe);
-    this.log(`${file} is a valid recipe: ${recipe.name}, ${recipe.description}.`);
+    this.log(`${file}: valid (recipe ${recipe.name})`);
     return { file, recipe };
   }
 }
