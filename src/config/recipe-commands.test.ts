@@ -18,9 +18,16 @@ describe('dopt recipe', () => {
     folder = await mkdtemp(join(tmpdir(), 'dopt-recipe-'));
   });
   afterAll(() => rm(folder, { recursive: true }));
-  // Commands that fail leave their exit code here, and it would become the one of the test run.
+  // Commands leave their exit code and their signal handlers to the process, which here is that of the tests.
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  const before = signals.map((name) => process.listeners(name));
   afterEach(() => {
     process.exitCode = 0;
+    for (const [index, name] of signals.entries()) {
+      for (const listener of process.listeners(name)) {
+        if (!before[index]?.includes(listener)) process.off(name, listener);
+      }
+    }
   });
 
   it('list prints a line a recipe', async () => {

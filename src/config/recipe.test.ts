@@ -36,8 +36,7 @@ describe('recipes that come with dopt', () => {
   it('prepare pictures on the scale 0 to 255', async () => {
     // The pixel 0.485 · 255 of ImageNet's mean becomes 0; 255 becomes (1 − 0.485) / 0.229.
     const { preprocess } = await loadRecipe('resnet');
-    const [mean] = preprocess?.mean as number[];
-    const [std] = preprocess?.std as number[];
+    const [mean, std] = [preprocess?.mean, preprocess?.std].map((values) => (values as number[])[0]!);
     expect((255 - mean!) / std!).toBeCloseTo((1 - 0.485) / 0.229, 10);
     expect((await loadRecipe('proxyless')).preprocess).toMatchObject({ crop: 112, mean: 127.5, std: 127.5 });
   });
