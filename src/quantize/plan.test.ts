@@ -76,6 +76,20 @@ describe('groups and folds', () => {
   });
 });
 
+describe('detectors', () => {
+  it('the expectation over bins has no quantized weight, nor its input a quantizer', () => {
+    const b = new GraphBuilder();
+    const x = b.conv(b.input('x'), { name: 'head' });
+    const bins = Array.from({ length: 16 }, (_, i) => i);
+    const softmax = b.node('Softmax', [b.node('Reshape', [x, b.integers(1, 16, 4, -1)])], { axis: 1 });
+    const sides = b.node('Conv', [softmax, b.constant('dfl', [1, 16, 1, 1], bins)]);
+    const graph = b.build([b.node('Mul', [sides, b.scalar(8)])]);
+    expect(rules(graph)).toEqual({ x: 'observed' });
+    expect(plan(graph).weights.map(({ node }) => node)).toEqual(['head']);
+    expect(plan(graph).floatNodes.map(({ op }) => op)).toEqual(['Reshape', 'Softmax', 'Conv', 'Mul']);
+  });
+});
+
 describe('attention', () => {
   /** Pre-normalized attention with a mask, and a residual sum that only the next normalization reads. */
   function attention() {

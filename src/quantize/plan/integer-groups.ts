@@ -21,7 +21,7 @@ export function valueTensors(graph: Graph, group: Group): string[] {
  * the sum before a layer normalization or a mask on attention scores, would be rounded for nothing.
  *
  * @param groups in graph order
- * @param isFloat groups that stay float for a reason of their own
+ * @param isFloat groups that stay float for a reason of their own; those without float32 results are among them
  */
 export function integerGroups(
   graph: Graph,
@@ -37,10 +37,7 @@ export function integerGroups(
     const tensors = valueTensors(graph, group);
     const outputs = group.nodes.flatMap((name) => graph.node(name)!.outputs);
     const isAsked = outputs.some((output) => asked.has(output));
-    const usable =
-      tensors.length > 0 &&
-      kinds.has(group.kind) &&
-      [...tensors, group.output].every((tensor) => graph.isFloat(tensor));
+    const usable = tensors.length > 0 && kinds.has(group.kind);
     const runs = usable && (LAYER_KINDS.has(group.kind) || isAsked);
     if (runs) integer.add(group);
     const handsOn = isAsked && (group.kind === 'activation' || group.kind === 'pass-through');

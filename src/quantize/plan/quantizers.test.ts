@@ -105,6 +105,15 @@ describe('quantizers', () => {
     expect(plan(graph).concats).toEqual([]);
   });
 
+  it('rows picked from a constant table have a range of their own', () => {
+    const b = new GraphBuilder();
+    const table = b.constant('table', [1000, 4]);
+    const rows = b.node('Gather', [table, b.input('ids', [1, 16], 'int64')]);
+    const graph = b.build([b.matMul(rows)]);
+    expect(rules(graph)).toEqual({ [rows]: 'observed' });
+    expect(plan(graph).activations[0]!.producer).toBe('Gather_0');
+  });
+
   it('a computed bias stays float', () => {
     const b = new GraphBuilder();
     const bias = b.relu(b.input('bias', [4]));

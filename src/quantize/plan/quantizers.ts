@@ -86,7 +86,6 @@ function findRule(scene: Scene, tensor: string): RangeRule {
 function commonSource(scene: Scene, group: Group): string | null {
   const { graph } = scene;
   const sources = valueTensors(graph, group);
-  if (sources.length === 0 || !sources.every((source) => graph.isFloat(source))) return null;
   const node = graph.node(group.name)!;
   if (group.kind !== 'concat') return sources[0]!;
   if (node.inputs.some((input) => graph.isConstant(input))) return null;
