@@ -48,10 +48,25 @@ async function vitest() {
   const file = join(scratch, 'vitest.json');
   const projects = ['--project', 'unit', '--project', 'flow'];
   const reporters = ['--reporter', 'default', '--reporter', './scripts/vitest-tally.js'];
-  const args = ['run', ...projects, ...reporters, '--disableConsoleIntercept=false'];
-  const { code } = await node(['node_modules/vitest/vitest.mjs', ...args], { DOPT_TALLY: file });
+  const args = ['run', ...projects, ...reporters];
+  const { code, output } = await node(['node_modules/vitest/vitest.mjs', ...args], { DOPT_TALLY: file });
   const tally = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : nothing();
+  for (const skip of tally.skipped) skip.reason ??= reasonOf(skip.file, output);
   return endedBadly(tally, code);
+}
+
+/**
+ * Why a file skips tests that carry no note: the line "skipped: no Python ..." that it prints, found in the output by
+ * how it begins in the file; else the condition itself.
+ */
+function reasonOf(file, output) {
+  const source = readFileSync(join(root, file), 'utf8');
+  const [, begin] = /console\.\w+\(['"`](skipped[^'"`$]*)/i.exec(source) ?? [];
+  const said = begin && output.split('\n').find((line) => line.startsWith(begin));
+  const conditions = [...source.matchAll(/\.(skipIf|runIf)\((.*?)\)\(/g)].map(
+    ([, kind, of]) => `${kind}(${of})`,
+  );
+  return said ?? (conditions.join(', ') || 'marked as skipped');
 }
 
 async function native() {
@@ -86,8 +101,8 @@ function pythonForTests() {
   rmSync(venv, { recursive: true, force: true });
   run(current.interpreter, ['-m', 'venv', venv]);
   const only = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--no-input'];
-  const quiet = ['--quiet', '--disable-pip-version-check'];
-  run(python, ['-m', 'pip', 'install', ...quiet, ...only, ...locks.flatMap((lock) => ['-r', lock])]);
+  const plain = ['--disable-pip-version-check', '--progress-bar', 'off'];
+  run(python, ['-m', 'pip', 'install', ...plain, ...only, ...locks.flatMap((lock) => ['-r', lock])]);
   writeFileSync(stamp, wanted);
   return { python, note: 'made' };
 }

@@ -1,18 +1,8 @@
 // Reporter of vitest for scripts/test.js: writes what became of the tests to the file named by DOPT_TALLY.
 import { writeFileSync } from 'node:fs';
 
-/** Why a test file skips is said by a line that it prints, "skipped: no Python …", where a test carries no note. */
-const SAID = /^skipped\b.*$/im;
-
-/** `{ passed, failed, skipped: [{ name, reason }], broken: [message] }`, as JSON. */
+/** `{ passed, failed, skipped: [{ name, file, reason }], broken: [message] }`, as JSON; a reason is a test's own note. */
 export default class Tally {
-  said = new Map();
-
-  onUserConsoleLog({ content, taskId }) {
-    const reason = SAID.exec(content)?.[0];
-    if (reason && taskId) this.said.set(taskId, reason);
-  }
-
   onTestRunEnd(modules, unhandled, reason) {
     const tally = { passed: 0, failed: 0, skipped: [], broken: unhandled.map(({ message }) => message) };
     for (const module of modules) {
@@ -32,8 +22,8 @@ export default class Tally {
     if (state === 'passed') tally.passed += 1;
     else if (state === 'failed') tally.failed += 1;
     else {
-      const reason = note ?? this.said.get(module.id) ?? 'its condition is in the file';
-      tally.skipped.push({ name: `${module.relativeModuleId} > ${test.fullName}`, reason });
+      const file = module.relativeModuleId;
+      tally.skipped.push({ name: `${file} > ${test.fullName}`, file, reason: note ?? null });
     }
   }
 }
