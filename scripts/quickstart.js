@@ -12,8 +12,7 @@ function quantize() {
   rmSync(join(root, out), { recursive: true, force: true });
   const data = ['--data', `${digits}/data/calibration`, '--verify-data', `${digits}/data/test`];
   const labels = ['--labels', `${digits}/data/labels.txt`];
-  const pictures = ['--color', 'gray', '--std', '255'];
-  const args = ['quantize', `${digits}/model.onnx`, ...data, ...labels, ...pictures, '--out', out];
+  const args = ['quantize', `${digits}/model.onnx`, '--recipe', 'digits', ...data, ...labels, '--out', out];
   console.log(`$ node bin/run.js ${args.join(' ')}\n`);
   runNode(['bin/run.js', ...args]);
 }
