@@ -175,7 +175,10 @@ function toError(problems: Problem[], path: string, lines: LineCounter): UserErr
     place: place(first),
     ...(first.expected && { expected: first.expected }),
     ...(first.found && { found: first.found }),
-    suggestions: [...(first.suggestions ?? []), 'Mend the file; `dopt recipe check FILE` reads it alone.'],
+    suggestions: [
+      ...new Set([first, ...others].flatMap((one) => one.suggestions ?? [])),
+      'Mend the file; `dopt recipe check FILE` reads it alone.',
+    ],
   });
 }
 
