@@ -83,7 +83,7 @@ def _mutate_message(rng, made):
         tensor.dims[:] = [number] * int(rng.integers(0, 4))
     elif kind in (2, 3) and graph.initializer:
         tensor = _pick(rng, graph.initializer)
-        fill = np.array([number] * max(1, int(np.prod(tensor.dims))), np.int64)
+        fill = np.full(len(tensor.raw_data), number, np.int64)
         tensor.raw_data = fill.tobytes()[: len(tensor.raw_data)]
     elif kind in (4, 5, 6) and target is not None and target.attribute:
         item = _pick(rng, target.attribute)

@@ -120,11 +120,14 @@ def _parse(path: str, data: bytes) -> Any:
         )
     model = onnx.ModelProto()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as caught:
             # protobuf only warns of bytes that belong to nothing.
-            warnings.simplefilter("error", RuntimeWarning)
+            warnings.simplefilter("always")
             model.ParseFromString(data)
-    except (DecodeError, RuntimeError, RuntimeWarning, ValueError) as error:
+        if caught:
+            raise DecodeError(str(caught[0].message))
+        _check_text(model)
+    except (DecodeError, RuntimeError, ValueError) as error:
         raise DoptError(
             "MODEL_NOT_ONNX",
             f"{path} ({len(data)} bytes) is cut short or no ONNX file: {error}.",
@@ -141,6 +144,24 @@ def _parse(path: str, data: bytes) -> Any:
             suggestions=["Export the model again and check it with onnx.checker."],
         )
     return model
+
+
+def _check_text(model: Any) -> None:
+    """Raises DecodeError for a name that is no UTF-8: protobuf hands it out as bytes, and nothing later expects that."""
+    from google.protobuf.message import DecodeError
+
+    texts: List[Any] = [entry.domain for entry in model.opset_import]
+    for graph in all_graphs(model.graph):
+        values = [*graph.input, *graph.output, *graph.value_info]
+        texts.append(graph.name)
+        texts.extend(item.name for item in [*values, *graph.initializer])
+        texts.extend(dim.dim_param for value in values for dim in value.type.tensor_type.shape.dim)
+        for node in graph.node:
+            texts.extend([node.name, node.op_type, node.domain, *node.input, *node.output])
+            texts.extend(item.name for item in node.attribute)
+    broken = next((text for text in texts if not isinstance(text, str)), None)
+    if broken is not None:
+        raise DecodeError(f"a name is no UTF-8 text: {broken[:40]!r}")
 
 
 def _check_versions(path: str, model: Any) -> None:
