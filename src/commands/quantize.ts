@@ -31,8 +31,7 @@ export default class Quantize extends BaseCommand {
     labels: Flags.string({ description: 'labels of the scored samples', helpGroup: 'DATA' }),
     samples: Flags.integer({
       min: 1,
-      default: 200,
-      description: 'calibration samples used at most',
+      description: 'calibration samples used at most (default: the recipe, else 200)',
       helpGroup: 'DATA',
     }),
     'verify-samples': Flags.integer({ min: 1, description: 'scored samples at most', helpGroup: 'DATA' }),
@@ -104,7 +103,7 @@ export default class Quantize extends BaseCommand {
         target: flags.target,
         calibration: (flags.calibration ?? recipe?.calibration?.method ?? 'auto') as 'auto',
         effort: flags.effort as 'balanced',
-        samples: flags.samples,
+        samples: flags.samples ?? recipe?.calibration?.samples ?? 200,
         verifySamples: flags['verify-samples'] ?? null,
         exclude: [...(recipe?.exclude ?? []), ...parseList(flags.exclude)],
         strict: flags.strict,

@@ -48,7 +48,7 @@ export const resultSchema = z.strictObject({
     calibration: sampleSetSchema,
     /** null when nothing could be kept back for scoring. */
     verification: sampleSetSchema.nullable(),
-    /** Checked by name and, for two sources, by content: no scored sample was calibrated with. */
+    /** Checked by name: no scored sample was calibrated with. */
     disjoint: z.boolean(),
   }),
   quantization: z.strictObject({

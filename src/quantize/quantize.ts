@@ -154,7 +154,7 @@ async function quantizeIn(
         verification && verified
           ? sampleSet(verification, verified.value.verification.samples, verified.value.skipped)
           : null,
-      disjoint: true,
+      disjoint: disjoint(sets),
     },
     quantization: {
       activations: plan.activations.length,
@@ -250,6 +250,14 @@ function reportSets(context: StageContext, { calibration, verification }: Sample
   if (!verification)
     warn(context, 'There is no sample left to score with: the accuracy of the result was not measured.');
   if (count < 16) warn(context, `Only ${count} calibration samples: give about 100 for stable ranges.`);
+}
+
+/** Whether no scored sample calibrated: by index within one source, by name between two. */
+function disjoint({ calibration, verification }: SampleSets): boolean {
+  const names = ({ source, listing }: ChosenSamples): string[] =>
+    (source.indices ?? []).map((index) => listing.names[index]!);
+  const used = new Set(names(calibration));
+  return verification === null || names(verification).every((name) => !used.has(name));
 }
 
 function sampleSet(

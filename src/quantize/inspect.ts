@@ -1,0 +1,96 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ensureEnvironment } from '../bridge/environments.js';
+import { runJob } from '../bridge/jobs.js';
+import type { EnvironmentKind } from '../bridge/profiles.js';
+import type { Progress } from '../cli/progress.js';
+import type { GraphValue } from '../config/graph.js';
+import type { FloatNode } from '../config/plan.js';
+import { loadGraph } from '../graph/graph.js';
+import { planQuantization } from './plan.js';
+
+export interface InspectOptions {
+  model: string;
+  target: string;
+  exclude: string[];
+  inputShapes: Record<string, number[]>;
+  float16ToFloat32: boolean;
+  environment: EnvironmentKind;
+  progress: Progress;
+  signal: AbortSignal;
+}
+
+export interface Inspection {
+  opset: { from: number; to: number };
+  inputs: GraphValue[];
+  outputs: GraphValue[];
+  /** Elements of all float initializers. */
+  parameters: number;
+  /** Operators of the normalized graph, most frequent first. */
+  operators: { op: string; count: number }[];
+  notes: string[];
+  target: string;
+  layers: number;
+  quantizers: number;
+  floatNodes: FloatNode[];
+}
+
+/** Captures a model into a temporary folder and plans its quantization without any data. */
+export async function inspectModel(options: InspectOptions): Promise<Inspection> {
+  const { model, target, exclude, inputShapes, float16ToFloat32 } = options;
+  const environment = await ensureEnvironment('onnx', options.environment, {
+    onProgress: (line) => options.progress.note(line),
+  });
+  const out = mkdtempSync(join(tmpdir(), 'dopt-inspect-'));
+  try {
+    const params = { model, out, inputShapes, outputs: null, float16ToFloat32, seed: 0 };
+    const capture = await runJob(environment, 'capture', params, { signal: options.signal });
+    const graph = await loadGraph(capture.graph);
+    const { file } = graph;
+    const plan = planQuantization(graph, { strategy: 'int8-8', target, exclude, strict: false });
+    const counts = new Map<string, number>();
+    for (const { op } of file.nodes) counts.set(op, (counts.get(op) ?? 0) + 1);
+    return {
+      opset: capture.opset,
+      inputs: file.inputs,
+      outputs: file.outputs,
+      parameters: file.initializers
+        .filter(({ dtype }) => dtype === 'float32')
+        .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+      operators: [...counts]
+        .map(([op, count]) => ({ op, count }))
+        .sort((a, b) => b.count - a.count || (a.op < b.op ? -1 : 1)),
+      notes: capture.notes,
+      target,
+      layers: plan.weights.length,
+      quantizers: plan.activations.length,
+      floatNodes: plan.floatNodes,
+    };
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+}
+
+/** An inspection as text. */
+export function describe(inspection: Inspection): string {
+  const value = ({ name, dtype, shape }: GraphValue): string =>
+    `  ${name}: ${dtype} [${shape?.join(', ') ?? '?'}]`;
+  const { opset, parameters, operators, floatNodes } = inspection;
+  const reasons = new Map<string, FloatNode[]>();
+  for (const node of floatNodes) reasons.set(node.reason, [...(reasons.get(node.reason) ?? []), node]);
+  return [
+    'inputs',
+    ...inspection.inputs.map(value),
+    'outputs',
+    ...inspection.outputs.map(value),
+    `opset ${opset.from}${opset.from === opset.to ? '' : `, read as ${opset.to}`}, ${(parameters / 1e6).toFixed(2)} million parameters`,
+    `operators: ${operators.map(({ op, count }) => `${op} ${count}`).join(', ')}`,
+    ...inspection.notes.map((note) => `note: ${note}`),
+    `on ${inspection.target}: ${inspection.layers} layers and ${inspection.quantizers} activations quantized, ${floatNodes.length} operators in float`,
+    ...[...reasons].map(([reason, nodes]) => {
+      const names = nodes.slice(0, 4).map(({ node, op }) => `${node} (${op})`);
+      return `  ${nodes.length} ${reason}: ${names.join(', ')}${nodes.length > 4 ? ', …' : ''}`;
+    }),
+  ].join('\n');
+}
