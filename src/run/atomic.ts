@@ -1,4 +1,6 @@
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
 import { copyFile, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { EnvironmentError } from '../errors.js';
 
 /** Writes a file whole or not at all: a temporary file beside it, flushed, then renamed over. */
@@ -53,4 +55,16 @@ export function diskError(error: unknown, path: string): unknown {
     cause: error,
     suggestions: ['Give a folder that can be written to, with room enough: --out FOLDER'],
   });
+}
+
+/** Makes a folder and those above it. Node says ENOENT where the file system is read-only; this says what is the matter. */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    let above = dirname(path);
+    while (!existsSync(above)) above = dirname(above);
+    accessSync(above, constants.W_OK);
+    throw error;
+  }
 }
