@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { isRunning } from '../bridge/file-lock.js';
 import { UserError } from '../errors.js';
 
@@ -22,13 +22,26 @@ export function lockRun(path: string, folder: string): () => void {
       return () => rmSync(path, { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const owner = readOwner(path);
-      if (owner && isRunning(owner.pid) && startTime(owner.pid) === owner.started)
-        throw locked(folder, owner.pid);
+      refuseLocked(path, folder);
       rmSync(path, { force: true });
     }
   }
   throw locked(folder, null);
+}
+
+/** Time in which a process that has made a lock file writes its name into it, in ms. */
+const NAMELESS = 2000;
+
+/** @throws UserError RUN_LOCKED when a living process holds the lock */
+export function refuseLocked(path: string, folder: string): void {
+  if (!existsSync(path)) return;
+  const owner = readOwner(path);
+  if (owner) {
+    if (isRunning(owner.pid) && startTime(owner.pid) === owner.started) throw locked(folder, owner.pid);
+    return;
+  }
+  const made = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+  if (made !== undefined && Date.now() - made < NAMELESS) throw locked(folder, null);
 }
 
 function locked(folder: string, pid: number | null): UserError {

@@ -2,9 +2,9 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSyn
 import { join, relative, resolve, sep } from 'node:path';
 import { type Manifest, manifestSchema } from '../config/manifest.js';
 import { UserError } from '../errors.js';
-import { copyFileAtomic, diskError, makeFolder, writeFileAtomic } from './atomic.js';
+import { copyFileAtomic, diskError, writeFileAtomic } from './atomic.js';
 import { digestOf, fileDigest } from './digest.js';
-import { lockRun } from './lock.js';
+import { lockRun, refuseLocked } from './lock.js';
 
 export interface RunOptions {
   /** Continue a run that was interrupted; without it a folder that holds a run is refused. */
@@ -50,11 +50,13 @@ export class Run {
    */
   static async open(out: string, options: RunOptions): Promise<Run> {
     const folder = resolve(out);
+    const lock = join(folder, '.lock');
     refuseInputs(folder, options.inputs);
+    refuseLocked(lock, folder);
     refuseForeign(folder, options.resume);
     try {
-      makeFolder(join(folder, 'stages'));
-      const release = lockRun(join(folder, '.lock'), folder);
+      mkdirSync(join(folder, 'stages'), { recursive: true });
+      const release = lockRun(lock, folder);
       const manifest: Manifest = {
         version: 1,
         dopt: options.version,
@@ -65,6 +67,7 @@ export class Run {
         details: {},
         files: {},
       };
+      sweepPartials(folder);
       const run = new Run(folder, options.resume, release, manifest);
       await run.writeManifest();
       run.event('start', { command: options.command });
@@ -188,6 +191,12 @@ function refuseInputs(folder: string, inputs: readonly string[]): void {
   }
 }
 
+/** Removes what a killed run was writing under a name that is not final. */
+function sweepPartials(folder: string): void {
+  for (const name of readdirSync(folder).filter((entry) => /\.\d+\.partial$/.test(entry)))
+    rmSync(join(folder, name), { force: true });
+}
+
 function refuseForeign(folder: string, resume: boolean): void {
   if (!existsSync(folder)) return;
   if (!statSync(folder).isDirectory()) {
@@ -196,8 +205,11 @@ function refuseForeign(folder: string, resume: boolean): void {
       suggestions: ['Give another place: --out FOLDER'],
     });
   }
-  const entries = readdirSync(folder).filter((name) => name !== '.lock');
-  if (entries.length === 0) return;
+  // A run that was killed at its very beginning leaves these before its first manifest.
+  const entries = readdirSync(folder).filter(
+    (name) => name !== '.lock' && !/^manifest\.json\.\d+\.partial$/.test(name),
+  );
+  if (entries.every((name) => name === 'stages' && readdirSync(join(folder, name)).length === 0)) return;
   const manifest = readManifest(folder);
   if (!manifest) {
     throw new UserError(
