@@ -14,7 +14,7 @@ function smallDisk(folder: string, options: string): (() => void) | null {
 }
 
 describe('a disk that takes no more', () => {
-  it.for([
+  it.for<[string, string, string]>([
     ['full', 'size=200k', 'DISK_WRITE|OUTPUT_WRITE|full|No space'],
     ['read-only', 'ro', 'read-only'],
   ])('%s', ([, options, words], context) =>
