@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DIGITS, dopt, inFolder, PICTURES, quick } from './helpers/cli.js';
+import { DIGITS, dopt, inFolder, PICTURES, quick } from './helpers/command.js';
 
 /** Runs the command and checks what every error has: exit code, code, no result, the same object with --json. */
 async function refused(out: string, args: string[], code: number, name: string): Promise<string> {

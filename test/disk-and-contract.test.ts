@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Config } from '@oclif/core/config';
 import { describe, expect, it } from 'vitest';
 import { EXIT } from '../src/errors.js';
-import { dopt, inFolder, quick, ROOT, start } from './helpers/cli.js';
+import { dopt, inFolder, quick, ROOT, start } from './helpers/command.js';
 
 /** Mounts a file system of `size` at a folder; null where that is not allowed. */
 function smallDisk(folder: string, options: string): (() => void) | null {

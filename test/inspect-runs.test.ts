@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DIGITS, dopt, inFolder, quick } from './helpers/cli.js';
+import { DIGITS, dopt, inFolder, quick } from './helpers/command.js';
 
 describe('dopt inspect', () => {
   it('counts layers and says what stays float, without data', async () => {
