@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSyn
 import { join, relative, resolve, sep } from 'node:path';
 import { type Manifest, manifestSchema } from '../config/manifest.js';
 import { UserError } from '../errors.js';
-import { copyFileAtomic, diskError, writeFileAtomic } from './atomic.js';
+import { copyFileAtomic, diskError, makeFolder, writeFileAtomic } from './atomic.js';
 import { digestOf, fileDigest } from './digest.js';
 import { lockRun, refuseLocked } from './lock.js';
 
@@ -55,7 +55,7 @@ export class Run {
     refuseLocked(lock, folder);
     refuseForeign(folder, options.resume);
     try {
-      mkdirSync(join(folder, 'stages'), { recursive: true });
+      makeFolder(join(folder, 'stages'));
       const release = lockRun(lock, folder);
       const manifest: Manifest = {
         version: 1,
