@@ -1,17 +1,21 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DIGITS, dopt, inFolder, PICTURES, quick } from './helpers/command.js';
+import { digits, dopt, inFolder, quick } from './helpers/cli.js';
 
 /** Runs the command and checks what every error has: exit code, code, no result, the same object with --json. */
 async function refused(out: string, args: string[], code: number, name: string): Promise<string> {
-  const text = await dopt(...args);
+  const text = await dopt(args);
   expect(text.err).toContain(`${name} (exit ${code})`);
   expect(text.code).toBe(code);
   for (const result of ['result.json', 'report.html', 'quant_params.json']) {
     expect(existsSync(join(out, result))).toBe(false);
   }
-  const json = await dopt(...args, '--json', ...(existsSync(join(out, 'manifest.json')) ? ['--resume'] : []));
+  const json = await dopt([
+    ...args,
+    '--json',
+    ...(existsSync(join(out, 'manifest.json')) ? ['--resume'] : []),
+  ]);
   expect(json.code).toBe(code);
   expect(JSON.parse(json.out).error).toMatchObject({ code: name, exitCode: code });
   return text.err;
@@ -20,8 +24,8 @@ async function refused(out: string, args: string[], code: number, name: string):
 function pictures(folder: string, count = 6): string {
   const target = join(folder, 'pictures');
   mkdirSync(target);
-  for (const name of readdirSync(PICTURES).slice(0, count))
-    copyFileSync(join(PICTURES, name), join(target, name));
+  for (const name of readdirSync(digits.calibration).slice(0, count))
+    copyFileSync(join(digits.calibration, name), join(target, name));
   return target;
 }
 
@@ -33,9 +37,9 @@ describe('models that cannot be used', () => {
   ])('%s', (_, damage) =>
     inFolder(async (folder) => {
       const [model, out] = [join(folder, 'net.onnx'), join(folder, 'run')];
-      writeFileSync(model, damage(readFileSync(DIGITS)));
-      const args = ['quantize', model, '--data', PICTURES, '--recipe', 'digits', '--out', out];
-      const { code, err } = await dopt(...args);
+      writeFileSync(model, damage(readFileSync(digits.model)));
+      const args = ['quantize', model, '--data', digits.calibration, '--recipe', 'digits', '--out', out];
+      const { code, err } = await dopt(args);
       expect(code).toBe(3);
       expect(err).toContain(model);
       expect(err).toContain('try:');
@@ -46,7 +50,7 @@ describe('models that cannot be used', () => {
   it('missing', () =>
     inFolder(async (folder) => {
       const out = join(folder, 'run');
-      const args = ['quantize', join(folder, 'none.onnx'), '--data', PICTURES, '--out', out];
+      const args = ['quantize', join(folder, 'none.onnx'), '--data', digits.calibration, '--out', out];
       expect(await refused(out, args, 3, 'MODEL_NOT_FOUND')).toContain('none.onnx');
     }));
 });
@@ -66,11 +70,11 @@ describe('data that cannot be used', () => {
         join(data, 'broken.png'),
         readFileSync(join(data, readdirSync(data)[0]!)).subarray(0, 40),
       );
-      const first = await dopt(...quick(out, '--data', data));
+      const first = await dopt(quick(out, '--data', data));
       expect(first.code).toBe(3);
       expect(first.err).toContain('broken.png');
       expect(first.err).toContain('--skip-bad');
-      const second = await dopt(...quick(join(folder, 'skipped'), '--data', data, '--skip-bad', '--json'));
+      const second = await dopt(quick(join(folder, 'skipped'), '--data', data, '--skip-bad', '--json'));
       expect(second.code).toBe(0);
       expect(second.out).toContain('broken.png');
     }));
@@ -78,7 +82,7 @@ describe('data that cannot be used', () => {
   it('pictures of another size say which flag would help', () =>
     inFolder(async (folder) => {
       const out = join(folder, 'run');
-      const { code, err } = await dopt(...quick(out, '--crop', '8'));
+      const { code, err } = await dopt(quick(out, '--crop', '8'));
       expect(code).toBe(3);
       expect(err).toMatch(/--resize|--crop/);
     }));
@@ -101,13 +105,13 @@ describe('flags that cannot be used', () => {
   it('a run folder inside the data, or one that holds something else', () =>
     inFolder(async (folder) => {
       const data = pictures(folder);
-      const inside = await dopt(...quick(join(data, 'run'), '--data', data));
+      const inside = await dopt(quick(join(data, 'run'), '--data', data));
       expect(inside.code).toBe(3);
       expect(inside.err).toContain('OUT_INSIDE_INPUT');
       const foreign = join(folder, 'foreign');
       mkdirSync(foreign);
       writeFileSync(join(foreign, 'thesis.txt'), 'years of work');
-      const other = await dopt(...quick(foreign));
+      const other = await dopt(quick(foreign));
       expect(other.code).toBe(3);
       expect(other.err).toContain('OUT_NOT_A_RUN');
       expect(readdirSync(foreign)).toEqual(['thesis.txt']);

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Config } from '@oclif/core/config';
 import { describe, expect, it } from 'vitest';
 import { EXIT } from '../src/errors.js';
-import { dopt, inFolder, quick, ROOT, start } from './helpers/command.js';
+import { dopt, inFolder, quick, ROOT, startDopt } from './helpers/cli.js';
 
 /** Mounts a file system of `size` at a folder; null where that is not allowed. */
 function smallDisk(folder: string, options: string): (() => void) | null {
@@ -26,7 +26,7 @@ describe('a disk that takes no more', () => {
         return context.skip('a small file system can only be mounted by the superuser');
       }
       try {
-        const { code, err } = await dopt(...quick(join(disk, 'run')));
+        const { code, err } = await dopt(quick(join(disk, 'run')));
         expect(code).toBe(EXIT.environment);
         expect(err).toMatch(new RegExp(words));
         expect(err).toContain('try:');
@@ -42,7 +42,7 @@ describe('Python killed in the middle of a stage', () => {
   it('is an error of the framework, and the run can be resumed', () =>
     inFolder(async (folder) => {
       const out = join(folder, 'run');
-      const { child, end } = start(quick(out));
+      const { child, ended } = startDopt(quick(out));
       let killed = false;
       while (child.exitCode === null && !killed) {
         for (const pid of jobsOf(child.pid!)) {
@@ -51,11 +51,11 @@ describe('Python killed in the middle of a stage', () => {
         }
         await sleep(5);
       }
-      const { code, err } = await end;
+      const { code, err } = await ended;
       expect(killed).toBe(true);
       expect(err).toContain('PYTHON_DIED');
       expect(code).toBe(EXIT.framework);
-      expect((await dopt(...quick(out, '--resume'))).code).toBe(0);
+      expect((await dopt(quick(out, '--resume'))).code).toBe(0);
     }));
 });
 

@@ -5,6 +5,7 @@ inside them, which no Python handler sees. The child shares all memory with its 
 progress and the answer come back as JSON lines through a pipe.
 """
 
+import faulthandler
 import json
 import os
 import select
@@ -81,6 +82,8 @@ def _work(function: Callable[[Events], Dict[str, Any]], writer: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         die_with_parent()
+        # The parent tells of a crash; a dump of this process's frames as well would read like a second one.
+        faulthandler.disable()
         try:
             answer = {"result": function(_PipeEvents(writer))}
         except DoptError as error:

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -23,6 +24,30 @@ export const quantizeDigits = (out: string): string[] => [
   ...['--data', digits.calibration, '--verify-data', digits.test, '--labels', digits.labels],
   ...['--color', 'gray', '--std', '255', '--samples', '16', '--verify-samples', '16', '--out', out],
 ];
+
+/** Flags of a short quantization of the shipped model by its recipe. */
+const SHORT = {
+  '--data': digits.calibration,
+  '--recipe': 'digits',
+  '--samples': '24',
+  '--verify-samples': '8',
+};
+
+/** A short quantization of the shipped model by its recipe into `out`; flags in `more` replace the usual ones. */
+export function quick(out: string, ...more: string[]): string[] {
+  const usual = Object.entries(SHORT).filter(([flag]) => !more.includes(flag));
+  return ['quantize', digits.model, ...usual.flat(), '--out', out, ...more];
+}
+
+/** Runs `work` with a folder that is gone afterwards. */
+export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), 'dopt-flow-'));
+  try {
+    return await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
 
 export interface Ended {
   code: number | null;
