@@ -16,6 +16,11 @@ Method = Callable[[Dict[str, Any], Events], Dict[str, Any]]
 METHODS = {
     "probe": "dopt.probe:probe",
     "capture": "dopt.capture.onnx:capture",
+    "convert": "dopt.doors:convert",
+    "checkParity": "dopt.doors:check_parity",
+    "computeFeatures": "dopt.doors:compute_features",
+    "runFramework": "dopt.doors:run_framework",
+    "writeBack": "dopt.doors:write_back",
     "rewrite": "dopt.apply.onnx:rewrite",
     "listSamples": "dopt.data.source:list_samples",
     "materialize": "dopt.data.materialize:materialize",

@@ -50,6 +50,44 @@ export type JobEvent = z.infer<typeof jobEventSchema>;
 
 const fileSchema = z.strictObject({ path: z.string(), bytes: z.number(), sha256: z.string() });
 
+/** A model in its own framework, as the user gave it. */
+const frameworkModelSchema = z.strictObject({
+  framework: z.enum(['tensorflow', 'pytorch']),
+  /** TensorFlow: frozen `.pb`, SavedModel folder or Keras `.h5`. PyTorch: `.py` that defines the network, or TorchScript. */
+  model: z.string(),
+  /** PyTorch: `.pth`, `.pt` or `.th` beside a `.py`; null otherwise. */
+  weights: z.string().nullable(),
+  /** Class or function in the `.py` that makes the network; null when there is only one. */
+  className: z.string().nullable(),
+  /** Fixed shapes for inputs, by name. */
+  inputShapes: z.record(z.string(), z.array(z.number().int().positive())),
+  /** Tensors that the network ends at; null keeps its own outputs. */
+  outputs: z.array(z.string()).nullable(),
+});
+
+/** A tensor at the network's border by its two names. */
+const borderSchema = z.strictObject({
+  /** In the ONNX form. */
+  name: z.string(),
+  /** In the framework: `node:0` in TensorFlow, the argument of forward() or the position of the result in PyTorch. */
+  frameworkName: z.string(),
+});
+
+const paritySchema = z.strictObject({
+  executor: z.string(),
+  samples: z.number().int(),
+  maxAbsoluteDifference: z.number(),
+  /** Largest |difference| / largest |value| over the outputs. */
+  maxRelativeDifference: z.number(),
+  worstTensor: z.string().nullable(),
+});
+
+/** Arrays in files: raw little-endian row-major elements, by tensor name. */
+const arrayFilesSchema = z.record(
+  z.string(),
+  z.strictObject({ path: z.string(), dtype: z.string(), shape: z.array(z.number().int()) }),
+);
+
 /** One method: what goes in, what comes back. */
 interface Method<P extends z.ZodType, R extends z.ZodType> {
   params: P;
@@ -70,6 +108,111 @@ export const METHODS = {
       platform: z.string(),
       packages: z.record(z.string(), z.string()),
       native: z.strictObject({ loaded: z.boolean(), detail: z.string() }),
+    }),
+  ),
+
+  /**
+   * Converts a TensorFlow or PyTorch model to ONNX (opset 13, batch normalization kept) and compares both on random
+   * inputs. Rejects with PARITY_FAILED, naming the tensor that differs first, when they do not agree.
+   */
+  convert: method(
+    z.strictObject({
+      ...frameworkModelSchema.shape,
+      /** Folder for model.onnx. */
+      out: z.string(),
+      seed: z.number().int(),
+    }),
+    z.strictObject({
+      model: z.string(),
+      inputs: z.array(borderSchema),
+      outputs: z.array(borderSchema),
+      /** Part of the model that ONNX cannot express and that feeds the rest; null when there is none. */
+      frontEnd: z
+        .strictObject({
+          /** What the front end takes: `wav`: the bytes of a wav file. */
+          takes: z.enum(['wav']),
+          /** TensorFlow names of its input and of the features that it makes. */
+          input: z.string(),
+          features: z.string(),
+          description: z.string(),
+        })
+        .nullable(),
+      notes: z.array(z.string()),
+      parity: paritySchema,
+      /** Of the framework, and of the converter. */
+      versions: z.record(z.string(), z.string()),
+      /** Digest over the model file or folder, and over the weights. */
+      source: fileSchema,
+    }),
+  ),
+
+  /** Compares the framework with the ONNX form on real samples; rejects as `convert` does. */
+  checkParity: method(
+    z.strictObject({
+      ...frameworkModelSchema.shape,
+      onnx: z.string(),
+      borders: z.strictObject({ inputs: z.array(borderSchema), outputs: z.array(borderSchema) }),
+      source: dataSourceSchema,
+    }),
+    paritySchema,
+  ),
+
+  /** Runs files through the front end of a TensorFlow model: one `.npy` for each, at the same relative path. */
+  computeFeatures: method(
+    z.strictObject({
+      ...frameworkModelSchema.shape,
+      frontEnd: z.strictObject({ takes: z.enum(['wav']), input: z.string(), features: z.string() }),
+      /** Folder of files, with sub-folders. */
+      data: z.string(),
+      skipBad: z.boolean(),
+      out: z.string(),
+    }),
+    z.strictObject({
+      /** Paths of the inputs below `data` that have features. */
+      names: z.array(z.string()),
+      skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
+    }),
+  ),
+
+  /** Runs the model in its own framework over samples and writes its outputs. */
+  runFramework: method(
+    z.strictObject({
+      ...frameworkModelSchema.shape,
+      borders: z.strictObject({ inputs: z.array(borderSchema), outputs: z.array(borderSchema) }),
+      source: dataSourceSchema,
+      out: z.string(),
+    }),
+    z.strictObject({
+      /** By output name of the ONNX form, with a batch dimension. */
+      samples: z.array(z.strictObject({ name: z.string(), tensors: arrayFilesSchema })),
+      skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
+      executor: z.string(),
+      seconds: z.number(),
+    }),
+  ),
+
+  /**
+   * Carries a write-back.json (src/config/write-back.ts) into the model's own format. Rejects with WRITE_BACK_UNMAPPED
+   * when a layer of the ONNX form has no counterpart.
+   */
+  writeBack: method(
+    z.strictObject({
+      ...frameworkModelSchema.shape,
+      borders: z.strictObject({ inputs: z.array(borderSchema), outputs: z.array(borderSchema) }),
+      /** float.onnx of `capture`, whose names write-back.json uses, and the safetensors file with the numbers. */
+      onnx: z.string(),
+      writeBack: z.string(),
+      parameters: z.string(),
+      /** TensorFlow: also quantize activations, with primitive operators that reproduce ONNX arithmetic. */
+      fakeQuant: z.boolean(),
+      /** The file to write: `.pb` or `.pth`. */
+      out: z.string(),
+    }),
+    z.strictObject({
+      files: z.array(fileSchema),
+      notes: z.array(z.string()),
+      /** Activations that the written file does not quantize, with the reason. */
+      unmapped: z.array(z.strictObject({ tensor: z.string(), reason: z.string() })),
     }),
   ),
 
@@ -95,14 +238,7 @@ export const METHODS = {
       /** What normalization changed, one sentence each, for the report. */
       notes: z.array(z.string()),
       /** Outputs of float.onnx against the original file, both in onnxruntime, on random inputs. */
-      parity: z.strictObject({
-        executor: z.string(),
-        samples: z.number().int(),
-        maxAbsoluteDifference: z.number(),
-        /** Largest |difference| / largest |value| over the outputs. */
-        maxRelativeDifference: z.number(),
-        worstTensor: z.string().nullable(),
-      }),
+      parity: paritySchema,
       /** Digest over the original model and its external data files. */
       source: fileSchema,
     }),
@@ -181,11 +317,8 @@ export const METHODS = {
           name: z.string(),
           /** Size of the picture before preprocessing, [height, width]; null for arrays. */
           originalSize: z.tuple([z.number(), z.number()]).nullable(),
-          /** By input name: raw little-endian row-major elements, with a batch dimension. */
-          tensors: z.record(
-            z.string(),
-            z.strictObject({ path: z.string(), dtype: z.string(), shape: z.array(z.number().int()) }),
-          ),
+          /** By input name, with a batch dimension. */
+          tensors: arrayFilesSchema,
         }),
       ),
       skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),

@@ -7,6 +7,7 @@ import { recipeSchema } from './recipe.js';
 import { resultSchema } from './result.js';
 import { rewriteSchema } from './rewrite.js';
 import { statisticsSchema } from './statistics.js';
+import { writeBackSchema } from './write-back.js';
 
 /** What is published in schemas/, by file name without its ending: what it describes, and the schema. */
 const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
@@ -16,6 +17,10 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
   quant_params: { title: 'quant_params.json: scales and zero points', schema: quantParamsSchema },
   recipe: { title: 'recipe: settings for a family of models', schema: recipeSchema },
   result: { title: 'result.json: what a run came to', schema: resultSchema },
+  write_back: {
+    title: "write-back.json: a quantization told for the model's own framework",
+    schema: writeBackSchema,
+  },
   rewrite: { title: 'rewrite.json: edits of an ONNX model', schema: rewriteSchema },
   statistics: { title: 'statistics.json: what calibration saw', schema: statisticsSchema },
 };

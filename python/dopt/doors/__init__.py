@@ -1,0 +1,42 @@
+"""The doors: models of other frameworks come in as ONNX and go back in their own format.
+
+Each framework is a package with one module `door` that has the functions below; everything else of it is private.
+"""
+
+import importlib
+from typing import Any, Callable, Dict
+
+from dopt.events import Events
+
+Params = Dict[str, Any]
+
+_DOORS = {"tensorflow": "dopt.doors.tensorflow.door", "pytorch": "dopt.doors.torch.door"}
+
+
+def _door(params: Params, function: str) -> Callable[[Params, Events], Params]:
+    return getattr(importlib.import_module(_DOORS[params["framework"]]), function)
+
+
+def convert(params: Params, events: Events) -> Params:
+    """Converts the model to ONNX and compares both on random inputs."""
+    return _door(params, "convert")(params, events)
+
+
+def check_parity(params: Params, events: Events) -> Params:
+    """Compares the framework with the ONNX form on real samples."""
+    return _door(params, "check_parity")(params, events)
+
+
+def compute_features(params: Params, events: Events) -> Params:
+    """Runs files through the front end of the model."""
+    return _door(params, "compute_features")(params, events)
+
+
+def run_framework(params: Params, events: Events) -> Params:
+    """Runs the model in its own framework over samples and writes its outputs."""
+    return _door(params, "run_framework")(params, events)
+
+
+def write_back(params: Params, events: Events) -> Params:
+    """Carries a quantization into the model's own format."""
+    return _door(params, "write_back")(params, events)
