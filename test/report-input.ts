@@ -233,6 +233,7 @@ function madeUpResult(
         { node: HOSTILE[0]!, op: 'My<Op>', reason: 'not known', cause: 'unsupported' },
       ],
     },
+    door: null,
     sizes: { float: 3_659_407, quantized: 1_152_476 },
     verification: {
       evaluator: { name: 'onnxruntime-node', version: '1.30.0', optimization: 'disabled', threads: 2 },

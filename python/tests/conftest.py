@@ -54,7 +54,7 @@ def rewrite(tmp_path):
             "parameters": None if parameters is None else str(tmp_path / "parameters.safetensors"),
             "out": str(tmp_path / out),
             "externalDataAbove": None,
-            "check": True,
+            "check": "load",
             **params,
         }
         return run(filled, Events())

@@ -118,7 +118,7 @@ async function diagnoseReady(
     const packages = names.map((one) => `${one} ${probe.packages[one] ?? 'missing'}`).join(', ');
     const found = `Python ${probe.python}, ${packages}; made with ${environment.how}`;
     if (names.some((one) => probe.packages[one] === undefined)) {
-      const remedies = ['Make it anew: `dopt env create --force`.'];
+      const remedies = [`Make it anew: dopt env create ${profile} --force`];
       return { finding: { name, status: 'missing', found, where, remedies }, native: probe.native };
     }
     const better = await betterInterpreter(profile, environment, places);
@@ -128,7 +128,7 @@ async function diagnoseReady(
     return { finding, native: probe.native };
   } catch (error) {
     const found = `is there but does not work: ${(error as Error).message}`;
-    const remedies = ['Make it anew: `dopt env create --force`.'];
+    const remedies = [`Make it anew: dopt env create ${profile} --force`];
     return { finding: { name, status: 'missing', found, where, remedies } };
   }
 }
@@ -143,8 +143,8 @@ async function betterInterpreter(
   if (places.named !== undefined || minorOf(environment.versions.python!) === best.minor) return null;
   const { found } = await findInterpreter([best.minor], places);
   return found
-    ? `Python ${found.version} is at ${found.path}: run \`dopt env create\` to use it.`
-    : `Install Python ${best.minor} and run \`dopt env create\` for the versions that results are published with.`;
+    ? `Python ${found.version} is at ${found.path}: run \`dopt env create ${profile}\` to use it.`
+    : `Install Python ${best.minor} and run \`dopt env create ${profile}\` for the versions that results are published with.`;
 }
 
 async function diagnoseAbsent(profile: Profile, places: Places): Promise<Finding> {
@@ -161,7 +161,7 @@ async function diagnoseAbsent(profile: Profile, places: Places): Promise<Finding
       status: 'ok',
       found: `not made yet; Python ${found.version} (${found.from}) would be used. ${notice ?? ''}`.trim(),
       where: found.path,
-      remedies: ['Made on first need, or now: `dopt env create`.'],
+      remedies: [`Made on first need, or now: dopt env create ${profile}`],
     };
   }
   const error = pythonNotFound(profile, tried, places);

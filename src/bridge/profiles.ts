@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PYTHON_ROOT } from './child-environment.js';
 
-/** Profiles that can be made, each a set of locked packages. */
-export const PROFILES = ['onnx'] as const;
+/** Profiles that can be made, each a set of locked packages: one for dopt's own work, one for each framework. */
+export const PROFILES = ['onnx', 'tensorflow', 'torch'] as const;
 export type Profile = (typeof PROFILES)[number];
 
 /** Ways to come by an interpreter with the packages of a profile. */
@@ -18,6 +18,8 @@ export interface Lock {
   file: string;
   /** Said to the user when this lock is taken instead of a better one. */
   notice: string | null;
+  /** What it takes, roughly, in megabytes: to download, and on disk. */
+  megabytes: { download: number; disk: number };
 }
 
 interface ProfileSpec {
@@ -29,16 +31,45 @@ interface ProfileSpec {
 export const PROFILE_SPECS: Record<Profile, ProfileSpec> = {
   onnx: {
     locks: [
-      { minor: '3.10', file: 'onnx.txt', notice: null },
+      { minor: '3.10', file: 'onnx.txt', notice: null, megabytes: { download: 50, disk: 190 } },
       {
         minor: '3.11',
         file: 'onnx-py311.txt',
         notice:
           'Python 3.10 was not found, so the onnx profile uses Python 3.11: the same onnx 1.14.1 and onnxruntime 1.15.1, ' +
           'but numpy 1.24.4 instead of 1.23.5 and protobuf 4.25.8 instead of 3.20.3.',
+        megabytes: { download: 50, disk: 190 },
       },
     ],
     modules: { onnx: 'onnx', onnxruntime: 'onnxruntime', numpy: 'numpy', PIL: 'pillow' },
+  },
+  tensorflow: {
+    locks: [
+      { minor: '3.10', file: 'tensorflow.txt', notice: null, megabytes: { download: 270, disk: 1080 } },
+      {
+        minor: '3.11',
+        file: 'tensorflow-py311.txt',
+        notice:
+          'Python 3.10 was not found, so the tensorflow profile uses Python 3.11 and TensorFlow 2.12.1 instead of 2.8.0, ' +
+          'which has no package for 3.11.',
+        megabytes: { download: 330, disk: 1740 },
+      },
+    ],
+    modules: { tensorflow: 'tensorflow-cpu', tf2onnx: 'tf2onnx', onnx: 'onnx', onnxruntime: 'onnxruntime' },
+  },
+  torch: {
+    locks: [
+      { minor: '3.10', file: 'torch.txt', notice: null, megabytes: { download: 800, disk: 1740 } },
+      {
+        minor: '3.11',
+        file: 'torch-py311.txt',
+        notice:
+          'Python 3.10 was not found, so the torch profile uses Python 3.11 and PyTorch 1.13.1 instead of 1.11.0, which ' +
+          'has no package for 3.11.',
+        megabytes: { download: 1850, disk: 3400 },
+      },
+    ],
+    modules: { torch: 'torch', onnx: 'onnx', onnxruntime: 'onnxruntime' },
   },
 };
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { dataSourceSchema } from '../config/data.js';
+import { paritySchema } from '../config/verification.js';
 
 /**
  * The whole contract between TypeScript and Python, in one file.
@@ -51,7 +52,7 @@ export type JobEvent = z.infer<typeof jobEventSchema>;
 const fileSchema = z.strictObject({ path: z.string(), bytes: z.number(), sha256: z.string() });
 
 /** A model in its own framework, as the user gave it. */
-const frameworkModelSchema = z.strictObject({
+export const frameworkModelSchema = z.strictObject({
   framework: z.enum(['tensorflow', 'pytorch']),
   /** TensorFlow: frozen `.pb`, SavedModel folder or Keras `.h5`. PyTorch: `.py` that defines the network, or TorchScript. */
   model: z.string(),
@@ -66,20 +67,11 @@ const frameworkModelSchema = z.strictObject({
 });
 
 /** A tensor at the network's border by its two names. */
-const borderSchema = z.strictObject({
+export const borderSchema = z.strictObject({
   /** In the ONNX form. */
   name: z.string(),
   /** In the framework: `node:0` in TensorFlow, the argument of forward() or the position of the result in PyTorch. */
   frameworkName: z.string(),
-});
-
-const paritySchema = z.strictObject({
-  executor: z.string(),
-  samples: z.number().int(),
-  maxAbsoluteDifference: z.number(),
-  /** Largest |difference| / largest |value| over the outputs. */
-  maxRelativeDifference: z.number(),
-  worstTensor: z.string().nullable(),
 });
 
 /** Arrays in files: raw little-endian row-major elements, by tensor name. */
@@ -302,8 +294,8 @@ export const METHODS = {
       out: z.string(),
       /** Keep initializers above this many bytes in an external file beside `out`; null keeps all inside. */
       externalDataAbove: z.number().int().nullable(),
-      /** Run onnx.checker and load the result in onnxruntime. */
-      check: z.boolean(),
+      /** `load`: run onnx.checker and load the result in onnxruntime; `structure`: onnx.checker only. */
+      check: z.enum(['none', 'structure', 'load']),
     }),
     z.strictObject({ files: z.array(fileSchema) }),
   ),

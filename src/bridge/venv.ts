@@ -31,7 +31,11 @@ export async function buildVenv(plan: VenvPlan): Promise<Environment> {
   await sweep(root);
   const building = `${root}.tmp-${process.pid}`;
   try {
-    say(`Making the ${profile} environment with Python ${interpreter.version} (${interpreter.path}).`);
+    const { download, disk } = plan.lock.megabytes;
+    say(
+      `Making the ${profile} environment with Python ${interpreter.version} (${interpreter.path}): ` +
+        `about ${download} MB to download, ${disk} MB on disk under ${dirname(root)}.`,
+    );
     await step(interpreter.path, ['-m', 'venv', building], () => {}, venvFailed(interpreter));
     const python = join(building, 'bin', 'python');
     await step(python, pipArguments(plan.lock), (line) => say(shorten(line)), installFailed(plan.lock));
@@ -143,7 +147,7 @@ const venvFailed =
         cause,
         suggestions: [
           'Debian and Ubuntu ship the module apart: apt install python3-venv (or python3.10-venv).',
-          'Check that the disk has about 250 MB left, or set DOPT_HOME to another place.',
+          'Check that the disk has room left, or set DOPT_HOME to another place.',
         ],
       },
     );
@@ -157,7 +161,7 @@ const installFailed =
       cause,
       suggestions: [
         'Check the network, or the index and proxy that pip is configured with (pip config list).',
-        'Check that the disk has about 250 MB left, or set DOPT_HOME to another place.',
+        `Check that the disk has about ${lock.megabytes.disk} MB left, or set DOPT_HOME to another place.`,
         'Use an interpreter of your own that has the packages: --env system.',
       ],
     });

@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import * as Flags from '@oclif/core/flags';
 import { ENVIRONMENT_KINDS } from '../bridge/profiles.js';
 import { type Preprocess, preprocessSchema } from '../config/data.js';
-import { parseNumbers, parseSize } from './parse.js';
+import { FRAMEWORKS, type Framework } from '../doors/detect.js';
+import { parseInputShapes, parseList, parseNumbers, parseSize } from './parse.js';
 
 /** How pictures become tensors. */
 export const pictureFlags = {
@@ -52,6 +55,56 @@ export function preprocessFrom(
   const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   return preprocessSchema.parse({ ...base, ...set });
 }
+
+/** What a model needs beside its file. */
+export const modelFlags = {
+  framework: Flags.string({
+    options: ['auto', ...FRAMEWORKS],
+    default: 'auto',
+    description: 'what the model is of, when its file does not say',
+    helpGroup: 'MODEL',
+  }),
+  weights: Flags.string({ description: 'PyTorch: .pth, .pt or .th with the weights', helpGroup: 'MODEL' }),
+  class: Flags.string({
+    description: 'PyTorch: class or function in the .py that makes the network',
+    helpGroup: 'MODEL',
+  }),
+  'input-shape': Flags.string({
+    description: 'fixed input shapes, "x:1,3,224,224"',
+    helpGroup: 'MODEL',
+  }),
+  outputs: Flags.string({
+    multiple: true,
+    description: 'cut the model at these tensors',
+    helpGroup: 'MODEL',
+  }),
+};
+
+/** The model and what its flags say, with absolute paths. */
+export function modelFrom(
+  model: string,
+  flags: {
+    framework: string;
+    weights?: string | undefined;
+    class?: string | undefined;
+    'input-shape'?: string | undefined;
+    outputs?: string[] | undefined;
+  },
+) {
+  const outputs = parseList(flags.outputs);
+  return {
+    model: resolve(model),
+    framework: flags.framework as Framework | 'auto',
+    weights: flags.weights === undefined ? null : resolve(flags.weights),
+    className: flags.class ?? null,
+    inputShapes: parseInputShapes(flags['input-shape']),
+    outputs: outputs.length > 0 ? outputs : null,
+  };
+}
+
+/** Order of the dimensions that pictures take when nothing else is said: TensorFlow puts channels last. */
+export const layoutOf = (model: string): Preprocess['layout'] =>
+  /\.(pb|h5|hdf5)$/i.test(model) || existsSync(join(model, 'saved_model.pb')) ? 'nhwc' : 'nchw';
 
 /** What commands that run Python share. */
 export const runtimeFlags = {

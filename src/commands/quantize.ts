@@ -3,21 +3,30 @@ import { resolve } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { BaseCommand } from '../cli/base-command.js';
-import { pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
-import { parseInputShapes, parseList } from '../cli/parse.js';
+import { layoutOf, modelFlags, modelFrom, pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
+import { parseList } from '../cli/parse.js';
 import type { RunResult } from '../config/result.js';
+import { STRATEGIES, type Strategy } from '../quantize/options.js';
 import { DEFAULT_TARGET, TARGETS } from '../target/profiles.js';
 
 export default class Quantize extends BaseCommand {
-  static override summary = 'quantize an ONNX model to INT8, without training';
+  static override summary = 'quantize a model to INT8, without training';
   static override description =
     'Calibrates on sample data, refines the result layer by layer, checks it on samples that were kept apart, and ' +
-    'writes a QDQ ONNX model, its parameters (quant_params.json) and report.html into a run folder.';
+    'writes a QDQ ONNX model, its parameters (quant_params.json) and report.html into a run folder. Models of TensorFlow ' +
+    'and PyTorch come back in their own format too.';
   static override examples = [
     '<%= config.bin %> quantize net.onnx --data pictures/ --resize 256 --crop 224 --mean 123.7,116.3,103.5 --std 58.4,57.1,57.4 --out runs/net',
     '<%= config.bin %> quantize net.onnx --recipe mobilenet --data train/ --verify-data val/ --labels val.txt --out runs/net',
+    '<%= config.bin %> quantize net.pb --data pictures/ --input-shape "input:1,224,224,3" --outputs logits --out runs/net',
+    '<%= config.bin %> quantize net.py --weights net.pth --input-shape "x:1,3,224,224" --data pictures/ --recipe resnet --out runs/net',
   ];
-  static override args = { model: Args.string({ required: true, description: 'ONNX file' }) };
+  static override args = {
+    model: Args.string({
+      required: true,
+      description: 'ONNX file; TensorFlow .pb, .h5 or SavedModel; PyTorch .py or TorchScript',
+    }),
+  };
   static override flags = {
     data: Flags.string({
       required: true,
@@ -52,9 +61,9 @@ export default class Quantize extends BaseCommand {
     ...runtimeFlags,
     recipe: Flags.string({ description: 'settings of a model family (dopt recipe list) or a YAML file' }),
     strategy: Flags.string({
-      options: ['int8-8'],
+      options: [...STRATEGIES],
       default: 'int8-8',
-      description: 'width of activations and weights',
+      description: 'bits of activations and weights: int16-8 where 8-bit activations lose too much',
     }),
     target: Flags.string({
       options: [...TARGETS],
@@ -74,9 +83,12 @@ export default class Quantize extends BaseCommand {
       multiple: true,
       description: 'node, weight, tensor, pattern* or op:Type to keep in float',
     }),
+    ...modelFlags,
+    'fake-quant': Flags.boolean({
+      default: false,
+      description: 'TensorFlow: also write a graph that quantizes its activations',
+    }),
     strict: Flags.boolean({ default: false, description: 'unknown operators are an error' }),
-    'input-shape': Flags.string({ description: 'fixed input shapes, "x:1,3,224,224"' }),
-    outputs: Flags.string({ multiple: true, description: 'cut the model at these tensors' }),
     'float16-to-float32': Flags.boolean({ default: false, description: 'convert a float16 model first' }),
   };
 
@@ -86,20 +98,17 @@ export default class Quantize extends BaseCommand {
     const { summarize } = await import('../quantize/summary.js');
     const { DEFAULT_METRIC } = await import('../config/metric.js');
     const recipe = flags.recipe ? await (await import('../config/recipe.js')).loadRecipe(flags.recipe) : null;
-    const outputs = parseList(flags.outputs);
     const path = (value: string | undefined): string | null => (value === undefined ? null : resolve(value));
     const result = await quantize(
       {
-        model: resolve(args.model),
+        ...modelFrom(args.model, flags),
         out: resolve(flags.out),
         data: resolve(flags.data),
         verifyData: path(flags['verify-data']),
         labels: path(flags.labels),
-        preprocess: preprocessFrom(flags, recipe?.preprocess),
+        preprocess: preprocessFrom(flags, { layout: layoutOf(args.model), ...recipe?.preprocess }),
         metric: recipe?.metric ?? (flags.labels ? DEFAULT_METRIC : null),
-        inputShapes: parseInputShapes(flags['input-shape']),
-        outputs: outputs.length > 0 ? outputs : null,
-        strategy: 'int8-8',
+        strategy: flags.strategy as Strategy,
         target: flags.target,
         calibration: (flags.calibration ?? recipe?.calibration?.method ?? 'auto') as 'auto',
         effort: flags.effort as 'balanced',
@@ -108,6 +117,7 @@ export default class Quantize extends BaseCommand {
         exclude: [...(recipe?.exclude ?? []), ...parseList(flags.exclude)],
         strict: flags.strict,
         skipBad: flags['skip-bad'],
+        fakeQuant: flags['fake-quant'],
         float16ToFloat32: flags['float16-to-float32'],
         seed: flags.seed,
         threads: flags.threads ?? availableParallelism(),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { floatNodeSchema } from './plan.js';
-import { verificationSchema } from './verification.js';
+import { doorResultSchema, verificationSchema } from './verification.js';
 
 /** A file with what identifies it. Paths inside the run folder are relative to it, others absolute. */
 export const fileDigestSchema = z.strictObject({ path: z.string(), bytes: z.number(), sha256: z.string() });
@@ -63,6 +63,8 @@ export const resultSchema = z.strictObject({
     quantized: z.number(),
   }),
   verification: verificationSchema.nullable(),
+  /** For models that did not come as ONNX. */
+  door: doorResultSchema.nullable(),
   /** In order; `reused` stages were finished by an earlier run in the folder. */
   stages: z.array(z.strictObject({ name: z.string(), seconds: z.number(), reused: z.boolean() })),
   seconds: z.number(),

@@ -76,6 +76,42 @@ export const verificationSchema = z.strictObject({
   warnings: z.array(z.string()),
 });
 
+/** How far the ONNX form of a model is from the model in its own framework. */
+export const paritySchema = z.strictObject({
+  executor: z.string(),
+  samples: z.number().int(),
+  maxAbsoluteDifference: z.number(),
+  /** Largest |difference| / largest |value| over the outputs. */
+  maxRelativeDifference: z.number(),
+  worstTensor: z.string().nullable(),
+});
+
+/** A model that came through a door, and the file that goes back (src/doors). */
+export const doorResultSchema = z.strictObject({
+  framework: z.enum(['tensorflow', 'pytorch']),
+  versions: z.record(z.string(), z.string()),
+  /** The ONNX form against the framework, on random inputs and on calibration samples. */
+  parity: z.strictObject({ random: paritySchema, samples: paritySchema.nullable() }),
+  /** Outside ONNX, before the network: what it is, and the tensor that the network begins at. */
+  frontEnd: z.strictObject({ description: z.string(), features: z.string() }).nullable(),
+  /** What was written back, one sentence each, and activations that the file does not quantize. */
+  notes: z.array(z.string()),
+  unmapped: z.array(z.strictObject({ tensor: z.string(), reason: z.string() })),
+  /** The float model and the written-back one, both run in the framework on the scored samples. */
+  check: z
+    .strictObject({
+      executor: z.string(),
+      samples: z.number(),
+      task: taskResultSchema.nullable(),
+      outputs: z.array(outputComparisonSchema),
+      /** The quantized ONNX model in onnxruntime against the written-back one in the framework. */
+      againstOnnx: z.array(outputComparisonSchema),
+    })
+    .nullable(),
+});
+
+export type Parity = z.infer<typeof paritySchema>;
+export type DoorResult = z.infer<typeof doorResultSchema>;
 export type Similarity = z.infer<typeof similaritySchema>;
 export type OutputComparison = z.infer<typeof outputComparisonSchema>;
 export type TensorComparison = z.infer<typeof tensorComparisonSchema>;

@@ -39,13 +39,17 @@ export function qdqRewrite(
     if (layer.bias) writeBias(edits, layer, solvedLayers.get(layer.name)!, biases);
   }
   const readers = integerReaders(plan, edits.removeNodes);
-  for (const { tensor } of plan.activations)
-    writeActivation(edits, tensor, activations.get(tensor)!, readers);
+  for (const { tensor } of plan.activations) {
+    const solved = activations.get(tensor)!;
+    // onnxruntime before 1.17 has no 16-bit operators, and what 16 bits round away moves no mean.
+    if (biases === 'float32' && solved.format.bits === 16) continue;
+    writeActivation(edits, tensor, solved, readers);
+  }
   return edits.done();
 }
 
 /** Nodes that read the rounded value of a quantized tensor: all of them where tensors are stored as integers. */
-function integerReaders(plan: Plan, removed: readonly string[]): Set<string> {
+export function integerReaders(plan: Plan, removed: readonly string[]): Set<string> {
   const groups = plan.storage === 'integer' ? plan.groups : plan.groups.filter((group) => group.quantized);
   const nodes = new Set(groups.flatMap((group) => group.nodes));
   for (const name of removed) nodes.delete(name);
@@ -171,12 +175,14 @@ function writeActivation(
   edits.parameters.set(`${tensor}/zero_point`, { data: Integers.from(list.map((p) => p.zeroPoint)), shape });
   const parameters = [`${tensor}/scale`, `${tensor}/zero_point`];
   const attributes = channels ? { axis: channels.axis } : {};
+  // ONNX itself has 16-bit forms from opset 21 only; onnxruntime has had them in a domain of its own since 1.17.
+  const domain = format.bits === 16 ? 'com.microsoft' : '';
   edits.redirect(tensor, dequantized(tensor), readers);
   edits.addNodes.push(
     {
       name: `${tensor}/QuantizeLinear`,
       op: 'QuantizeLinear',
-      domain: '',
+      domain,
       inputs: [tensor, ...parameters],
       outputs: [`${tensor}/quantized`],
       attributes,
@@ -184,7 +190,7 @@ function writeActivation(
     {
       name: `${tensor}/DequantizeLinear`,
       op: 'DequantizeLinear',
-      domain: '',
+      domain,
       inputs: [`${tensor}/quantized`, ...parameters],
       outputs: [dequantized(tensor)],
       attributes,

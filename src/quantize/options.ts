@@ -1,14 +1,27 @@
 import type { EnvironmentKind } from '../bridge/profiles.js';
 import type { Preprocess } from '../config/data.js';
 import type { Metric } from '../config/metric.js';
+import type { Framework } from '../doors/detect.js';
 import type { Calibration } from './algorithms/ranges.js';
 
 /** How much work goes into accuracy: `fast` stops at the ranges, `balanced` refines layer by layer. */
 export type Effort = 'fast' | 'balanced';
 
+/** Widths of activations and weights. */
+export const STRATEGIES = ['int8-8', 'int16-8'] as const;
+export type Strategy = (typeof STRATEGIES)[number];
+
 /** Everything `dopt quantize` can be asked for; flags and recipes end here. Paths are absolute. */
 export interface QuantizeOptions {
   model: string;
+  /** What `model` is of; 'auto' goes by the file. */
+  framework: Framework | 'auto';
+  /** PyTorch: file with the weights of the network that the `.py` at `model` defines. */
+  weights: string | null;
+  /** PyTorch: class or function in the `.py` that makes the network; null when there is only one. */
+  className: string | null;
+  /** TensorFlow: quantize activations in the written-back graph too. */
+  fakeQuant: boolean;
   /** Run folder. */
   out: string;
   /** Calibration samples; also the scored ones, kept apart, unless `verifyData` names others. */
@@ -19,7 +32,7 @@ export interface QuantizeOptions {
   metric: Metric | null;
   inputShapes: Record<string, number[]>;
   outputs: string[] | null;
-  strategy: 'int8-8';
+  strategy: Strategy;
   target: string;
   calibration: Calibration;
   effort: Effort;

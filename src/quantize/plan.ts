@@ -1,7 +1,9 @@
 import type { Group, Plan, QuantizerFormat } from '../config/plan.js';
+import { EXIT, UserError } from '../errors.js';
 import { foldableBatchNorm } from '../graph/batch-norm.js';
 import type { Graph } from '../graph/graph.js';
-import { targetProfile } from '../target/profiles.js';
+import { type TargetProfile, targetProfile, targetsWithInt16 } from '../target/profiles.js';
+import type { Strategy } from './options.js';
 import { excludedNodes } from './plan/exclude.js';
 import { floatCauses, floatNodes, refuseUnsupported } from './plan/float-causes.js';
 import { groupNodes } from './plan/groups.js';
@@ -10,7 +12,7 @@ import { placeQuantizers } from './plan/quantizers.js';
 import { weightPlan } from './plan/weights.js';
 
 export interface PlanOptions {
-  strategy: 'int8-8' | 'int16-8';
+  strategy: Strategy;
   /** Name of a target profile (src/target): it says what computes in integers. */
   target: string;
   /** Patterns of what stays float; see plan/exclude.ts. */
@@ -28,10 +30,11 @@ export interface PlanOptions {
  * 4. Every tensor that an integer group reads gets a quantizer; nothing inside a group ever does. A tensor behind
  *    pass-through operators shares the quantizer of the tensor before them.
  *
- * @throws UserError EXCLUDE_UNKNOWN, TARGET_UNKNOWN, OPERATOR_UNKNOWN (with `strict`)
+ * @throws UserError EXCLUDE_UNKNOWN, TARGET_UNKNOWN, TARGET_STRATEGY, OPERATOR_UNKNOWN (with `strict`)
  */
 export function planQuantization(graph: Graph, options: PlanOptions): Plan {
   const profile = targetProfile(options.target);
+  if (options.strategy === 'int16-8' && !profile.int16Activations) throw noInt16(profile);
   const excludedNames = excludedNodes(graph, options.exclude);
   const causes = floatCauses(graph);
   if (options.strict) refuseUnsupported(graph, causes, excludedNames);
@@ -72,6 +75,15 @@ function formatFor(strategy: PlanOptions['strategy']): QuantizerFormat {
   return strategy === 'int8-8'
     ? { bits: 8, signed: false, symmetric: false }
     : { bits: 16, signed: true, symmetric: true };
+}
+
+function noInt16({ name }: TargetProfile): UserError {
+  return new UserError('TARGET_STRATEGY', `${name} has no layers that take int16 activations.`, {
+    exitCode: EXIT.usage,
+    expected: `one of ${targetsWithInt16().join(', ')} for strategy int16-8`,
+    found: name,
+    suggestions: ['Use --strategy int8-8, or name another --target.'],
+  });
 }
 
 const outputsOf = (graph: Graph, group: Group): string[] =>

@@ -3,8 +3,11 @@ import { ensureEnvironment } from '../bridge/environments.js';
 import { type Progress, silentProgress } from '../cli/progress.js';
 import type { Plan } from '../config/plan.js';
 import type { QuantParams } from '../config/quant-params.js';
-import type { RunResult, SampleSet } from '../config/result.js';
+import type { RunResult } from '../config/result.js';
 import type { Statistics } from '../config/statistics.js';
+import type { DoorResult } from '../config/verification.js';
+import { checkParity, type Door, openDoor, withFeatures } from '../doors/convert.js';
+import { goBack } from '../doors/go-back.js';
 import { UserError } from '../errors.js';
 import { type Graph, loadGraph } from '../graph/graph.js';
 import { SafetensorsFile } from '../graph/safetensors.js';
@@ -14,13 +17,22 @@ import { fileDigest } from '../run/digest.js';
 import { Run } from '../run/run.js';
 import { VERSION } from '../version.js';
 import { type StageContext, stageJob, warn } from './context.js';
-import { type ChosenSamples, chooseSamples, type SampleSets } from './data.js';
+import { chooseSamples, type SampleSets } from './data.js';
 import { collectLayers } from './layers.js';
 import { loadObserved } from './observe.js';
 import type { QuantizeOptions } from './options.js';
 import { planQuantization } from './plan.js';
-import { solveActivations } from './solve.js';
-import { applyStage, channelStage, observeStage, type Prepared, refineStage, verifyStage } from './stages.js';
+import { assembleResult } from './result.js';
+import { solveActivations, solveLayers } from './solve.js';
+import {
+  applyStage,
+  channelStage,
+  labelsOf,
+  observeStage,
+  type Prepared,
+  refineStage,
+  verifyStage,
+} from './stages.js';
 
 export interface QuantizeContext {
   progress?: Progress;
@@ -39,7 +51,9 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
   const progress = context.progress ?? silentProgress;
   const run = await Run.open(options.out, {
     resume: options.resume,
-    inputs: [options.model, options.data, ...(options.verifyData ? [options.verifyData] : [])],
+    inputs: [options.model, options.data, options.weights, options.verifyData].filter(
+      (path) => path !== null,
+    ),
     command: context.command ?? ['dopt', 'quantize'],
     version: VERSION,
   });
@@ -73,21 +87,28 @@ async function quantizeIn(
 ): Promise<RunResult> {
   const started = performance.now();
   const { run } = context;
-  const { capture, prepared, captured } = await captureAndPlan(context, options);
+  const door = await openDoor(context, options);
+  const { capture, prepared } = await captureAndPlan(context, options, door);
   const { graph, plan } = prepared;
 
-  const sets = await chooseSamples(options, context.environment, graph.file.inputs, context.signal);
+  const sets = await chooseSamples(
+    await withFeatures(context, door, options),
+    context.environment,
+    graph.file.inputs,
+    context.signal,
+  );
   reportSets(context, sets);
   const { calibration, verification } = sets;
-  const observation = await observeStage(context, prepared, calibration.source, calibration.listing.sha256);
+  const dataDigest = calibration.listing.sha256;
+  const parity = door && (await checkParity(context, door, calibration.source, dataDigest));
+  const observation = await observeStage(context, prepared, calibration.source, dataDigest);
   const { statistics, observed } = loadObserved(observation.value.statistics, observation.value.histograms);
   for (const warning of statistics.warnings) warn(context, warning);
 
-  const weights = SafetensorsFile.open(captured.weights);
-  const layers = collectLayers(graph.file, plan, weights);
-  const channels = await channelStage(context, prepared, calibration.source, calibration.listing.sha256);
+  const layers = collectLayers(graph.file, plan, SafetensorsFile.open(capture.weights));
+  const channels = await channelStage(context, prepared, calibration.source, dataDigest);
   const solution = solveActivations(core, plan, observed, channels, options.calibration);
-  const refinement = await refineStage(
+  const { value: refinement, digest: refined } = await refineStage(
     context,
     core,
     prepared,
@@ -96,96 +117,97 @@ async function quantizeIn(
     calibration.source,
     observation.digest,
   );
-  const name = basename(options.model, extname(options.model));
-  const applied = await applyStage(
-    context,
-    core,
-    prepared,
-    layers,
-    refinement.value,
-    refinement.digest,
-    name,
-  );
+  const { name } = prepared;
+  const applied = await applyStage(context, core, prepared, layers, refinement, refined, name);
   const quantized = join(run.stageFolder('apply'), applied.value.model);
 
-  const verified = verification
-    ? await verifyStage(context, prepared, quantized, verification.source, verification.listing.names, {
-        applied: applied.digest,
-        data: verification.listing.sha256,
-        source: { ...verification.source, path: '' },
-        metric: options.metric,
-        labels: options.labels ? await labelsKey(options.labels) : null,
-      })
-    : null;
+  const scoring = verification && {
+    source: verification.source,
+    names: verification.listing.names,
+    key: {
+      applied: applied.digest,
+      data: verification.listing.sha256,
+      source: { ...verification.source, path: '' },
+      metric: options.metric,
+      labels: options.labels ? await labelsKey(options.labels) : null,
+    },
+  };
+  const verified = scoring && (await verifyStage(context, prepared, quantized, scoring));
   for (const warning of verified?.value.verification.warnings ?? []) warn(context, warning);
 
-  const modelFile = `${name}.int8.onnx`;
-  await run.publish(quantized, modelFile);
+  const width = plan.strategy === 'int8-8' ? 'int8' : 'int16';
+  const results = { [`${name}.${width}.onnx`]: quantized };
+  let doorResult: DoorResult | null = null;
+  if (door) {
+    const solved = solveLayers(core, layers, refinement.activations, refinement.shifts);
+    const back = await goBack(context, {
+      door,
+      parity: parity!,
+      quantization: { graph: graph.file, plan, layers, solved, activations: refinement.activations },
+      float: prepared.float,
+      quantized,
+      applied: applied.digest,
+      scoring,
+      metric: options.metric,
+      labelsOf: (samples) => labelsOf(options, samples, scoring?.names ?? []),
+    });
+    const extension = extname(back.plain);
+    results[`${name}.${width}${extension}`] = back.plain;
+    if (options.fakeQuant && back.checked !== back.plain)
+      results[`${name}.fake-quant${extension}`] = back.checked;
+    doorResult = back.result;
+  }
+
+  for (const [file, path] of Object.entries(results)) await run.publish(path, file);
   await run.write('quant_params.json', json(applied.value.params));
-  const files = await run.digests([modelFile, 'quant_params.json']);
-  const result: RunResult = {
-    version: 1,
-    dopt: VERSION,
-    model: {
-      name,
-      source: capture.source,
-      opset: capture.opset,
-      nodes: graph.nodes.length,
-      notes: capture.notes,
-      parity: {
-        executor: capture.parity.executor,
-        samples: capture.parity.samples,
-        maxAbsoluteDifference: capture.parity.maxAbsoluteDifference,
-        maxRelativeDifference: capture.parity.maxRelativeDifference,
-      },
-    },
-    settings: {
-      strategy: options.strategy,
-      target: options.target,
-      calibration: options.calibration,
-      effort: options.effort,
-      recipe: options.recipe,
-      exclude: options.exclude,
-      seed: options.seed,
-    },
-    data: {
-      calibration: sampleSet(calibration, statistics.samples, statistics.skipped),
-      verification:
-        verification && verified
-          ? sampleSet(verification, verified.value.verification.samples, verified.value.skipped)
-          : null,
-      disjoint: disjoint(sets),
-    },
-    quantization: {
-      activations: plan.activations.length,
-      weights: plan.weights.length,
-      floatNodes: plan.floatNodes,
-    },
-    sizes: { float: capture.source.bytes, quantized: files[modelFile]!.bytes },
-    verification: verified?.value.verification ?? null,
-    stages: run.stages,
+  const files = await run.digests([...Object.keys(results), 'quant_params.json']);
+  const result = assembleResult({
+    options,
+    context,
+    core,
+    capture,
+    door,
+    doorResult,
+    prepared,
+    sets,
+    statistics,
+    verified: verified?.value ?? null,
+    quantizedBytes: Object.values(files)[0]!.bytes,
+    peakBytes: observation.value.peakBytes,
     seconds: (performance.now() - started) / 1000,
-    peakBytes: Math.max(observation.value.peakBytes, process.resourceUsage().maxRSS * 1024),
-    warnings: context.warnings,
-    command: [...command],
-    versions: versions(context, core),
+    command,
     files,
-  };
+  });
   await run.write('report.html', report(result, plan, applied.value.params, statistics, observed));
-  result.files = await run.digests([modelFile, 'quant_params.json', 'report.html']);
+  result.files = await run.digests([...Object.keys(files), 'report.html']);
   await run.write('result.json', json(result));
-  const { settings, data, versions: used } = result;
+  const { settings, data, versions, model } = result;
   await run.finish(
-    { settings, data, versions: used, source: capture.source, preprocess: options.preprocess },
+    {
+      settings,
+      data,
+      versions,
+      source: model.source,
+      preprocess: options.preprocess,
+      parity: model.parity,
+      door: doorResult,
+    },
     result.files,
   );
   return result;
 }
 
-async function captureAndPlan(context: StageContext, options: QuantizeOptions) {
+/** Name of the results: the file's or folder's own, without its ending. */
+const modelName = (path: string): string => basename(path, extname(path));
+
+async function captureAndPlan(context: StageContext, options: QuantizeOptions, door: Door | null) {
   const { run } = context;
-  const source = await modelDigest(options.model);
-  const { model, inputShapes, outputs, float16ToFloat32, seed } = options;
+  // A door has fixed the shapes and cut the outputs by the framework's own names.
+  const model = door?.conversion.model ?? options.model;
+  const inputShapes = door ? {} : options.inputShapes;
+  const outputs = door ? null : options.outputs;
+  const { float16ToFloat32, seed } = options;
+  const source = await modelDigest(model);
   const key = { source, inputShapes, outputs, float16ToFloat32, seed, version: VERSION };
   const { value: capture, digest } = await run.stage('capture', key, (out) =>
     stageJob(
@@ -214,8 +236,9 @@ async function captureAndPlan(context: StageContext, options: QuantizeOptions) {
   context.progress.note(
     `plan: ${weights.length} layers, ${activations.length} quantizers, ${floatNodes.length} operators stay float`,
   );
-  const prepared: Prepared = { options, graph, plan, float: capture.model, captured: digest };
-  return { capture, prepared, captured: capture };
+  const name = modelName(options.model);
+  const prepared: Prepared = { options, name, graph, plan, float: capture.model, captured: digest };
+  return { capture, prepared };
 }
 
 /** Digest of the model file; a file that cannot be read is the user's to mend. */
@@ -250,35 +273,6 @@ function reportSets(context: StageContext, { calibration, verification }: Sample
   if (!verification)
     warn(context, 'There is no sample left to score with: the accuracy of the result was not measured.');
   if (count < 16) warn(context, `Only ${count} calibration samples: give about 100 for stable ranges.`);
-}
-
-/** Whether no scored sample calibrated: by index within one source, by name between two. */
-function disjoint({ calibration, verification }: SampleSets): boolean {
-  const names = ({ source, listing }: ChosenSamples): string[] =>
-    (source.indices ?? []).map((index) => listing.names[index]!);
-  const used = new Set(names(calibration));
-  return verification === null || names(verification).every((name) => !used.has(name));
-}
-
-function sampleSet(
-  { source, listing }: ChosenSamples,
-  samples: number,
-  skipped: SampleSet['skipped'],
-): SampleSet {
-  return { path: source.path, sha256: listing.sha256, samples, skipped };
-}
-
-function versions({ environment }: StageContext, core: NativeCore): Record<string, string> {
-  const { python = '', onnx = '', onnxruntime = '', numpy = '' } = environment.versions;
-  return {
-    node: process.version,
-    python,
-    onnx,
-    onnxruntime,
-    numpy,
-    native: core.backend,
-    environment: environment.how,
-  };
 }
 
 function report(

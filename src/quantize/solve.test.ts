@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { GraphBuilder } from '../../test/helpers/graph-builder.js';
 import type { ActivationPlan, Plan } from '../config/plan.js';
 import { loadNative } from '../native/index.js';
 import { qdqRewrite } from './apply.js';
@@ -42,6 +43,43 @@ const plan = (activations: ActivationPlan[], more: Partial<Plan> = {}): Plan => 
 
 const ramp = (low: number, high: number, count = 4000): number[] =>
   Array.from({ length: count }, (_, i) => low + ((high - low) * i) / (count - 1));
+
+const INT16 = { bits: 16 as const, signed: true, symmetric: true };
+
+describe('int16 activations', () => {
+  const wide = plan(
+    [activation('a', { format: INT16 }), activation('x', { format: INT16, producer: null })],
+    {
+      strategy: 'int16-8',
+    },
+  );
+  const seen = new Map([observed('a', ramp(-1, 3)), observed('x', ramp(0, 2))]);
+
+  it('keep twice the range that calibration saw, but a graph input has just its own', () => {
+    const { activations, candidates } = solveActivations(core, wide, seen, new Map(), 'auto');
+    expect(activations.get('a')).toMatchObject({
+      low: -2,
+      high: 6,
+      zeroPoint: 0,
+      rule: 'minmax with headroom',
+    });
+    expect(activations.get('a')!.scale).toBeCloseTo(6 / 32767, 8);
+    expect(activations.get('x')).toMatchObject({ low: 0, high: 2, zeroPoint: 0 });
+    expect(candidates.size).toBe(0);
+  });
+
+  it('are written as operators that onnxruntime has, and left out where bias shifts are measured', () => {
+    const { activations } = solveActivations(core, wide, seen, new Map(), 'auto');
+    const graph = new GraphBuilder().build([]);
+    const { rewrite, parameters } = qdqRewrite(graph.file, wide, [], new Map(), activations, 'int32');
+    expect(rewrite.addNodes.map(({ op, domain }) => `${domain} ${op}`)).toEqual([
+      ...['com.microsoft QuantizeLinear', 'com.microsoft DequantizeLinear'],
+      ...['com.microsoft QuantizeLinear', 'com.microsoft DequantizeLinear'],
+    ]);
+    expect(parameters.get('a/zero_point')!.data).toBeInstanceOf(Int16Array);
+    expect(qdqRewrite(graph.file, wide, [], new Map(), activations, 'float32').rewrite.addNodes).toEqual([]);
+  });
+});
 
 describe('solveActivations', () => {
   it('takes the observed extremes with minmax, zero exact', () => {

@@ -5,7 +5,13 @@ import type { Histogram, NativeCore, ScaleZeroPoint } from '../native/index.js';
 import { type ChannelStatistics, channelScales } from './algorithms/channel-scales.js';
 import { channelView } from './algorithms/channel-view.js';
 import { type ConcatInput, tyingPays } from './algorithms/concat.js';
-import { type Calibration, candidateRanges, methodRange, type Range } from './algorithms/ranges.js';
+import {
+  type Calibration,
+  candidateRanges,
+  methodRange,
+  type Range,
+  wideRange,
+} from './algorithms/ranges.js';
 import { quantizeBias, weightScales } from './algorithms/weights.js';
 import type { Layer } from './layers.js';
 
@@ -77,12 +83,9 @@ export function solveActivations(
       ranges.set(tensor, { low: range.low, high: range.high, rule: 'fixed', error: 0 });
     } else if (range.kind === 'observed') {
       const histogram = histogramOf(observed, tensor);
-      // A graph input has the range that its preprocessing gives it; nothing in it is an outlier.
-      const method = calibration === 'auto' && producer === null ? 'minmax' : calibration;
-      const all = method === 'auto' ? candidateRanges(core, histogram, format) : [];
-      const first = method === 'auto' ? all[0]! : methodRange(core, histogram, format, method);
-      ranges.set(tensor, first);
-      if (all.length > 1) candidates.set(tensor, all);
+      const worthwhile = rangesFor(core, histogram, format, producer === null, calibration);
+      ranges.set(tensor, worthwhile[0]!);
+      if (worthwhile.length > 1) candidates.set(tensor, worthwhile);
     }
   }
 
@@ -129,6 +132,20 @@ export function solveActivations(
     }),
   );
   return { activations, candidates, concats };
+}
+
+/** Ranges to choose from for one observed tensor, the first of them to be used where nothing is compared. */
+function rangesFor(
+  core: NativeCore,
+  histogram: Histogram,
+  format: QuantizerFormat,
+  graphInput: boolean,
+  calibration: Calibration,
+): Range[] {
+  if (calibration !== 'auto') return [methodRange(core, histogram, format, calibration)];
+  // A graph input has the range that its preprocessing gives it; nothing in it is an outlier.
+  if (graphInput) return [methodRange(core, histogram, format, 'minmax')];
+  return format.bits === 16 ? [wideRange(core, histogram, format)] : candidateRanges(core, histogram, format);
 }
 
 /** For each activation the tensor at the end of its chain of shared parameters. */

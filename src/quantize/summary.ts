@@ -19,6 +19,14 @@ export function summarize(result: RunResult, out: string): string {
     const decisions = agreement ? `, same decision ${(100 * agreement.share).toFixed(1)} %` : '';
     lines.push([`output ${name}`, `SQNR ${toNumber(similarity.sqnr).toFixed(1)} dB${decisions}`]);
   }
+  const { door } = result;
+  for (const { name, agreement, similarity } of door?.check?.againstOnnx ?? []) {
+    const decisions = agreement ? `, same decision ${(100 * agreement.share).toFixed(1)} %` : '';
+    lines.push([
+      `${door!.framework} against ONNX`,
+      `${name}: ${toNumber(similarity.sqnr).toFixed(1)} dB${decisions}`,
+    ]);
+  }
   const factor = (sizes.float / sizes.quantized).toFixed(1);
   lines.push([
     'size',

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { doorSection } from './door.js';
 import { Html, html } from './html.js';
 import { reproduceSection } from './run-sections.js';
 import { SCRIPT } from './script.js';
@@ -14,6 +15,7 @@ export type { ReportInput } from './types.js';
 const LINKS = [
   ['accuracy', 'Accuracy'],
   ['summary', 'Summary'],
+  ['framework', 'Framework'],
   ['suspects', 'Suspects'],
   ['noise', 'Noise'],
   ['ranges', 'Ranges'],
@@ -34,6 +36,7 @@ export function renderReport(input: ReportInput): string {
     warnings(input),
     accuracy(input),
     facts(input),
+    doorSection(input),
     suspectSection(input),
     noiseSection(input),
     distributionSection(input),

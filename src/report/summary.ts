@@ -97,9 +97,15 @@ ${task && scoreTable(task.scores, task.against, task.samples)}
   )}</tbody></table></div></section>`;
 }
 
-function scoreTable(scores: readonly Score[], against: string, samples: number): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Task metric"><table>
-<caption>Task metric against ${against === 'labels' ? 'labels' : "the float model's confident boxes"}, ${plural(samples, 'sample')}</caption>
+/** Scores of the float and the quantized model side by side. */
+export function scoreTable(
+  scores: readonly Score[],
+  against: string,
+  samples: number,
+  title = 'Task metric',
+): Html {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${title}"><table>
+<caption>${title} against ${against === 'labels' ? 'labels' : "the float model's confident boxes"}, ${plural(samples, 'sample')}</caption>
 <thead><tr><th scope="col">Metric</th><th scope="col" class="n">Float</th><th scope="col" class="n">Quantized</th><th scope="col" class="n">Difference</th><th scope="col" class="n">95 % interval</th></tr></thead>
 <tbody>${scores.map(({ name, float, quantized, interval }) => {
     const difference = float === null ? '–' : signed(quantized - float);

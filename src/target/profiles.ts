@@ -14,6 +14,8 @@ export interface TargetProfile {
   storage: 'float16' | 'integer';
   /** Weights of Gemm and MatMul may have one scale an output channel. */
   perChannelLinear: boolean;
+  /** Integer layers also take int16 activations with int8 weights (strategy int16-8). */
+  int16Activations: boolean;
 }
 
 const LAYERS = ['conv', 'convtranspose', 'gemm', 'matmul'];
@@ -21,7 +23,8 @@ const LAYERS = ['conv', 'convtranspose', 'gemm', 'matmul'];
 /**
  * Kirin: the graph interface of the chips has integer forms of convolution, depthwise convolution, fully connected and
  * matrix product only (each carries the scale of its input and of its weights); sums, products, pooling and
- * concatenation run in float16 between them. Before Kirin 9020 a fully connected layer takes a single weight scale.
+ * concatenation run in float16 between them. Before Kirin 9020 a fully connected layer takes a single weight scale,
+ * and the original tool offers int16 activations for the newer chips only.
  */
 const PROFILES: readonly TargetProfile[] = [
   {
@@ -30,6 +33,7 @@ const PROFILES: readonly TargetProfile[] = [
     integerKinds: new Set(LAYERS),
     storage: 'float16',
     perChannelLinear: true,
+    int16Activations: true,
   },
   {
     name: 'kirin9000',
@@ -37,6 +41,7 @@ const PROFILES: readonly TargetProfile[] = [
     integerKinds: new Set(LAYERS),
     storage: 'float16',
     perChannelLinear: false,
+    int16Activations: false,
   },
   {
     name: 'generic-npu',
@@ -44,11 +49,16 @@ const PROFILES: readonly TargetProfile[] = [
     storage: 'integer',
     integerKinds: new Set([...LAYERS, 'add', 'sub', 'mul', 'pool', 'concat', 'resample']),
     perChannelLinear: true,
+    int16Activations: true,
   },
 ];
 
 export const TARGETS: readonly string[] = PROFILES.map((profile) => profile.name);
 export const DEFAULT_TARGET = TARGETS[0]!;
+
+/** Targets that can run strategy int16-8. */
+export const targetsWithInt16 = (): string[] =>
+  PROFILES.filter((profile) => profile.int16Activations).map((profile) => profile.name);
 
 /**
  * The profile of a target.

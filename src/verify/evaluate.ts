@@ -4,6 +4,7 @@ import type { OutputComparison, TensorComparison, Verification } from '../config
 import { UserError } from '../errors.js';
 import { AgreementAccumulator } from './agreement.js';
 import type { Labels } from './labels.js';
+import { type RecordedOutputs, recordedModel } from './recorded.js';
 import { evaluatorVersion, loadModel, type Model, type Optimization } from './session.js';
 import { SimilarityAccumulator } from './similarity.js';
 import { taskScorer } from './task-scorer.js';
@@ -17,9 +18,9 @@ import {
 
 /** What to compare; plain data, so that it can be sent to a worker. */
 export interface VerifyRequest {
-  /** Paths of the two ONNX files. */
-  float: string;
-  quantized: string;
+  /** Paths of the two ONNX files, or what another program computed. */
+  float: string | RecordedOutputs;
+  quantized: string | RecordedOutputs;
   samples: MaterializedSample[];
   /** Comparison of inner tensors, on models that have them as outputs; null leaves it out. */
   tensors: TensorRequest | null;
@@ -81,13 +82,15 @@ export async function evaluate(request: VerifyRequest, progress: Progress): Prom
 
 /** Loads both models for the duration of `use`. */
 async function withModels<T>(
-  paths: { float: string; quantized: string },
+  paths: { float: string | RecordedOutputs; quantized: string | RecordedOutputs },
   { optimization, threads }: VerifyRequest,
   use: (float: Model, quantized: Model) => Promise<T>,
 ): Promise<T> {
-  const float = await loadModel(paths.float, optimization, threads);
+  const open = (source: string | RecordedOutputs): Promise<Model> =>
+    typeof source === 'string' ? loadModel(source, optimization, threads) : recordedModel(source);
+  const float = await open(paths.float);
   try {
-    const quantized = await loadModel(paths.quantized, optimization, threads);
+    const quantized = await open(paths.quantized);
     try {
       return await use(float, quantized);
     } finally {
@@ -118,16 +121,15 @@ async function compareTensors(
     float: unique(pairs.map((p) => p.float)),
     quantized: unique(pairs.map((p) => p.quantized)),
   };
-  let done = 0;
-  for (const sample of request.samples.slice(0, samples)) {
+  for (const [index, sample] of request.samples.slice(0, samples).entries()) {
     const feeds = readFeeds(sample);
-    const a = await float.run(feeds, wanted.float);
-    const b = await quantized.run(feeds, wanted.quantized);
+    const a = await float.run(feeds, wanted.float, index);
+    const b = await quantized.run(feeds, wanted.quantized, index);
     pairs.forEach((pair, i) => {
       const [left, right] = [tensorValues(a[pair.float]!), tensorValues(b[pair.quantized]!)];
       if (left && right && left.data.length === right.data.length) sums[i]!.add(left.data, right.data);
     });
-    progress(++done);
+    progress(index + 1);
   }
   return pairs.map(({ name }, i) => ({ name, ...sums[i]!.result() }));
 }
@@ -154,10 +156,12 @@ async function compareEnds(
     const a = await float.run(
       feeds,
       pairs.map((pair) => pair.float),
+      index,
     );
     const b = await quantized.run(
       feeds,
       pairs.map((pair) => pair.quantized),
+      index,
     );
     pairs.forEach((pair, i) => {
       const [left, right] = [tensorValues(a[pair.float]!), tensorValues(b[pair.quantized]!)];

@@ -19,9 +19,14 @@ export interface Model {
   /**
    * Runs one sample; inputs that the model does not have are passed over.
    * @param outputs names of the wanted outputs
+   * @param index position of the sample, which recorded outputs go by
    * @throws ExternalError VERIFY_RUN with onnxruntime's message
    */
-  run(feeds: ReadonlyMap<string, RawTensor>, outputs: readonly string[]): Promise<Record<string, Tensor>>;
+  run(
+    feeds: ReadonlyMap<string, RawTensor>,
+    outputs: readonly string[],
+    index: number,
+  ): Promise<Record<string, Tensor>>;
   release(): Promise<void>;
 }
 

@@ -28,7 +28,7 @@ const scaled = (factor: number[]): TinyModel => ({
 
 let folder: string;
 let samples: MaterializedSample[];
-let base: VerifyOptions;
+let base: VerifyOptions & { float: string; quantized: string };
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'dopt-verify-'));

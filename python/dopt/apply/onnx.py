@@ -68,6 +68,7 @@ def apply_edits(network: Network, edits: Dict[str, Any], parameters: Dict[str, W
         if added["name"] in names:
             raise _bug(network, f"addNodes names {added['name']!r}, which exists already")
         names.add(added["name"])
+        _import_domain(network, added.get("domain", ""), versions)
         kept_nodes.append(_new_node(added, versions))
     network.replace_nodes(kept_nodes)
     present = set(network.output_names())
@@ -125,6 +126,12 @@ def _set_tensor(network: Network, tensors: Any, edit: Dict[str, Any], kind: str,
         tensors.append(edit["tensor"])
     else:
         tensors[index] = edit["tensor"]
+
+
+def _import_domain(network: Network, domain: str, versions: Dict[str, int]) -> None:
+    if domain and domain not in versions:
+        versions[domain] = 1
+        network.model.opset_import.add(domain=domain, version=1)
 
 
 def _new_node(added: Dict[str, Any], versions: Dict[str, int]) -> Any:

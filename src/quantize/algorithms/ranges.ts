@@ -28,6 +28,23 @@ export function methodRange(
 }
 
 /**
+ * How far a 16-bit range reaches beyond what calibration saw: one bit of sixteen. Rounding noise stays some 80 dB below
+ * the signal, and values that calibration did not meet are not clipped.
+ */
+const HEADROOM = 2;
+
+/** The whole range with headroom: what 16 bits take, where no clipping could gain anything. */
+export function wideRange(core: NativeCore, histogram: Histogram, format: QuantizerFormat): Range {
+  const { low, high } = clip(core, histogram, format, 'minmax');
+  const wide = { low: low * HEADROOM, high: high * HEADROOM };
+  return {
+    ...wide,
+    rule: 'minmax with headroom',
+    error: core.rangeError(histogram, wide.low, wide.high, format),
+  };
+}
+
+/**
  * The ranges worth comparing at a layer's output: what each method says, and the middle between the squared-error
  * range and the whole range. The first is the one to use where no comparison is made. Duplicates are left out.
  */

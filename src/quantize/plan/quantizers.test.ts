@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { GraphBuilder } from '../../../test/helpers/graph-builder.js';
-import { floatOps, plan, rules } from '../../../test/helpers/plan.js';
+import { errorOf, floatOps, plan, rules } from '../../../test/helpers/plan.js';
 
 describe('quantizers', () => {
   it('the result of the last layer and what follows it has none', () => {
@@ -151,6 +151,13 @@ describe('quantizers', () => {
     expect(rules(graph)[x]).toBe('observed');
     expect(plan(graph).activations.find(({ tensor }) => tensor === x)?.channelAxis).toBeNull();
     expect(floatOps(graph)).toEqual(['unsupported:If']);
+  });
+
+  it('int16-8 is refused for a target without such layers', () => {
+    const b = new GraphBuilder();
+    const graph = b.build([b.conv(b.input('x'))]);
+    const refused = errorOf(() => plan(graph, { strategy: 'int16-8', target: 'kirin9000' }));
+    expect(refused).toMatchObject({ code: 'TARGET_STRATEGY', found: 'kirin9000' });
   });
 
   it('int16-8 has signed symmetric activations of 16 bits and the same weights', () => {

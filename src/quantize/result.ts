@@ -1,0 +1,124 @@
+import type { Result } from '../bridge/protocol.js';
+import type { RunResult, SampleSet } from '../config/result.js';
+import type { Statistics } from '../config/statistics.js';
+import type { DoorResult, Verification } from '../config/verification.js';
+import type { Door } from '../doors/convert.js';
+import type { NativeCore } from '../native/index.js';
+import { VERSION } from '../version.js';
+import type { StageContext } from './context.js';
+import type { ChosenSamples, SampleSets } from './data.js';
+import type { QuantizeOptions } from './options.js';
+import type { Prepared } from './stages.js';
+
+/** Everything a finished run knows. */
+export interface RunFacts {
+  options: QuantizeOptions;
+  context: StageContext;
+  core: NativeCore;
+  capture: Result<'capture'>;
+  door: Door | null;
+  doorResult: DoorResult | null;
+  prepared: Prepared;
+  sets: SampleSets;
+  statistics: Statistics;
+  verified: { verification: Verification; skipped: SampleSet['skipped'] } | null;
+  quantizedBytes: number;
+  /** Of the calibration process. */
+  peakBytes: number;
+  seconds: number;
+  command: readonly string[];
+  files: RunResult['files'];
+}
+
+/** result.json of a run. */
+export function assembleResult(facts: RunFacts): RunResult {
+  const { options, context, capture, door, sets, statistics, verified, prepared, files } = facts;
+  const { plan, graph } = prepared;
+  const { parity } = capture;
+  const source = door?.conversion.source ?? capture.source;
+  const { calibration, verification } = sets;
+  return {
+    version: 1,
+    dopt: VERSION,
+    model: {
+      name: facts.prepared.name,
+      source,
+      opset: capture.opset,
+      nodes: graph.nodes.length,
+      notes: capture.notes,
+      parity: {
+        executor: parity.executor,
+        samples: parity.samples,
+        maxAbsoluteDifference: parity.maxAbsoluteDifference,
+        maxRelativeDifference: parity.maxRelativeDifference,
+      },
+    },
+    settings: {
+      strategy: options.strategy,
+      target: options.target,
+      calibration: options.calibration,
+      effort: options.effort,
+      recipe: options.recipe,
+      exclude: options.exclude,
+      seed: options.seed,
+    },
+    data: {
+      calibration: sampleSet(options.data, calibration, statistics.samples, statistics.skipped),
+      verification:
+        verification && verified
+          ? sampleSet(
+              options.verifyData ?? options.data,
+              verification,
+              verified.verification.samples,
+              verified.skipped,
+            )
+          : null,
+      disjoint: disjoint(sets),
+    },
+    quantization: {
+      activations: plan.activations.length,
+      weights: plan.weights.length,
+      floatNodes: plan.floatNodes,
+    },
+    sizes: { float: source.bytes, quantized: facts.quantizedBytes },
+    verification: verified?.verification ?? null,
+    door: facts.doorResult,
+    stages: context.run.stages,
+    seconds: facts.seconds,
+    peakBytes: Math.max(facts.peakBytes, process.resourceUsage().maxRSS * 1024),
+    warnings: context.warnings,
+    command: [...facts.command],
+    versions: versions(context, facts.core),
+    files,
+  };
+}
+
+/** Whether no scored sample calibrated: by index within one source, by name between two. */
+function disjoint({ calibration, verification }: SampleSets): boolean {
+  const names = ({ source, listing }: ChosenSamples): string[] =>
+    (source.indices ?? []).map((index) => listing.names[index]!);
+  const used = new Set(names(calibration));
+  return verification === null || names(verification).every((name) => !used.has(name));
+}
+
+function sampleSet(
+  path: string,
+  { listing }: ChosenSamples,
+  samples: number,
+  skipped: SampleSet['skipped'],
+): SampleSet {
+  return { path, sha256: listing.sha256, samples, skipped };
+}
+
+function versions({ environment }: StageContext, core: NativeCore): Record<string, string> {
+  const { python = '', onnx = '', onnxruntime = '', numpy = '' } = environment.versions;
+  return {
+    node: process.version,
+    python,
+    onnx,
+    onnxruntime,
+    numpy,
+    native: core.backend,
+    environment: environment.how,
+  };
+}

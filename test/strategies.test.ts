@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { quantParamsSchema } from '../src/config/quant-params.js';
+import { resultSchema } from '../src/config/result.js';
+import { dopt, inFolder, printedError, quick } from './helpers/cli.js';
+
+describe('strategy int16-8', () => {
+  it('is closer to the float model than int8-8, with 16-bit activations and int8 weights', () =>
+    inFolder(async (folder) => {
+      const sqnr = async (strategy: string): Promise<number> => {
+        const out = join(folder, strategy);
+        const run = await dopt(quick(out, '--strategy', strategy, '--json'));
+        expect(run.code, run.err).toBe(0);
+        const result = resultSchema.parse(JSON.parse(run.out));
+        expect(Object.keys(result.files)).toContain(`model.${strategy === 'int8-8' ? 'int8' : 'int16'}.onnx`);
+        return Number(result.verification!.outputs[0]!.similarity.sqnr);
+      };
+      expect(await sqnr('int16-8')).toBeGreaterThan((await sqnr('int8-8')) + 3);
+      const file = JSON.parse(readFileSync(join(folder, 'int16-8/quant_params.json'), 'utf8'));
+      const { strategy, tensors } = quantParamsSchema.parse(file);
+      expect(strategy).toBe('int16-8');
+      const widths = new Set(tensors.map(({ kind, bits, symmetric }) => `${kind} ${bits} ${symmetric}`));
+      expect([...widths].sort()).toEqual(['activation 16 true', 'bias 32 true', 'weight 8 true']);
+    }));
+
+  it('is refused by a target that has no such layers', () =>
+    inFolder(async (folder) => {
+      const out = join(folder, 'run');
+      const run = await dopt(quick(out, '--strategy', 'int16-8', '--target', 'kirin9000', '--json'));
+      expect(run.code).toBe(2);
+      expect(printedError(run).code).toBe('TARGET_STRATEGY');
+    }));
+});
