@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { askDopt, main, root, run, StepFailed, setUp, step } from './setup.js';
+import { askDopt, main, root, run, runNode, StepFailed, setUp, step } from './setup.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'dopt-test-'));
 const shared = join(root, '..', 'shared', 'assets');
@@ -84,33 +84,49 @@ async function native() {
   return endedBadly(tally, code);
 }
 
-/** The environment that the product uses, with pytest: made from the same interpreter and the same lock. */
-function pythonForTests() {
-  const { environments } = askDopt(['env', 'list']);
-  const current = environments.find((one) => one.profile === 'onnx' && one.current);
-  if (!current) throw new StepFailed('dopt env list names no onnx environment that is in use');
-  const profile = current.versions.python.startsWith('3.10.') ? 'onnx.txt' : 'onnx-py311.txt';
-  const locks = [profile, 'test.txt'].map((name) => join(root, 'python', 'requirements', name));
-  const hash = createHash('sha256').update(`${current.interpreter} ${current.versions.python}\n`);
-  for (const lock of locks) hash.update(readFileSync(lock));
-  const wanted = hash.digest('hex');
-  const venv = join(root, '.dopt', 'test-venv');
-  const python = join(venv, 'bin', 'python');
-  const stamp = join(venv, 'locks.sha256');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return { python, note: 'up to date' };
-  rmSync(venv, { recursive: true, force: true });
-  run(current.interpreter, ['-m', 'venv', venv]);
+/** The Python tests of each profile, run with the environment that the product makes for it. */
+const PROFILES = {
+  onnx: [
+    'python/tests',
+    ...['tensorflow', 'torch_door', 'torch_weights'].map((name) => `--ignore=python/tests/${name}`),
+  ],
+  tensorflow: ['python/tests/tensorflow'],
+  torch: ['python/tests/torch_door', 'python/tests/torch_weights'],
+};
+
+/** pytest and what it needs, in a folder beside the environments, which stay as the product made them. */
+function testPackages() {
+  const folder = join(root, '.dopt', 'test-packages');
+  const lock = join(root, 'python', 'requirements', 'test.txt');
+  const wanted = createHash('sha256').update(readFileSync(lock)).digest('hex');
+  const stamp = join(folder, 'lock.sha256');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return 'up to date';
+  rmSync(folder, { recursive: true, force: true });
   const only = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--no-input'];
   const plain = ['--disable-pip-version-check', '--progress-bar', 'off'];
-  run(python, ['-m', 'pip', 'install', ...plain, ...only, ...locks.flatMap((lock) => ['-r', lock])]);
+  run(pythonOf('onnx'), ['-m', 'pip', 'install', ...plain, ...only, '--target', folder, '-r', lock]);
   writeFileSync(stamp, wanted);
-  return { python, note: 'made' };
+  return 'made';
 }
 
-async function pytest(python) {
-  const file = join(scratch, 'pytest.xml');
-  const args = ['-m', 'pytest', 'python/tests', '-q', '-p', 'no:cacheprovider', `--junitxml=${file}`];
-  const { code } = await watch(python, args, { PYTHONDONTWRITEBYTECODE: '1' });
+/** The interpreter of a profile's environment, which is made when it is not there. */
+function pythonOf(profile) {
+  const has = () =>
+    askDopt(['env', 'list']).environments.find((one) => one.profile === profile && one.current);
+  if (!has()) runNode(['bin/run.js', 'env', 'create', profile]);
+  const made = has();
+  if (!made) throw new StepFailed(`dopt env list names no ${profile} environment that is in use`);
+  return made.python;
+}
+
+async function pytest(profile) {
+  const python = pythonOf(profile);
+  const file = join(scratch, `${profile}.xml`);
+  const args = ['-m', 'pytest', ...PROFILES[profile], '-q', '-p', 'no:cacheprovider', `--junitxml=${file}`];
+  const { code } = await watch(python, args, {
+    PYTHONDONTWRITEBYTECODE: '1',
+    PYTHONPATH: join(root, '.dopt', 'test-packages'),
+  });
   return endedBadly(existsSync(file) ? junit(readFileSync(file, 'utf8')) : nothing(), code);
 }
 
@@ -159,19 +175,16 @@ async function tallied(title, runner) {
 
 async function everything() {
   setUp();
-  let python;
-  step('environment of the Python tests', () => {
-    const made = pythonForTests();
-    python = made.python;
-    return made.note;
-  });
+  step('packages of the Python tests', testPackages);
   const tallies = [
     await tallied('types', typecheck),
     await tallied('lint', lint),
     await tallied('vitest', vitest),
     await tallied('native', native),
-    await tallied('pytest', () => pytest(python)),
   ];
+  for (const profile of Object.keys(PROFILES)) {
+    tallies.push(await tallied(`pytest, profile ${profile}`, () => pytest(profile)));
+  }
   console.log('');
   for (const { title, skipped } of tallies) {
     for (const { name, reason } of skipped) console.log(`skipped (${title}): ${name}: ${reason}`);

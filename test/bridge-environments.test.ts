@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { diagnose, diagnoseNode, diagnoseTool } from '../src/bridge/doctor.js';
+import { diagnose, diagnoseNode, diagnoseProcessor, diagnoseTool } from '../src/bridge/doctor.js';
 import {
   ensureEnvironment,
   environmentsFolder,
@@ -230,7 +230,7 @@ describe.skipIf(python === undefined)('ensureEnvironment', () => {
 describe.skipIf(python === undefined)('diagnose', () => {
   const profileOf = async (over: Partial<Places> = {}) => {
     const diagnosis = await diagnose(places(over));
-    return { ...diagnosis, profile: diagnosis.findings.at(-1)! };
+    return { ...diagnosis, profile: diagnosis.findings.find(({ name }) => name === 'profile onnx')! };
   };
 
   it('says what would be used while nothing is made', async () => {
@@ -253,7 +253,7 @@ describe.skipIf(python === undefined)('diagnose', () => {
     await ensure(); // the fake pip installs nothing
     const { profile } = await profileOf();
     expect(profile.status).toBe('missing');
-    expect(profile.remedies).toEqual(['Make it anew: `dopt env create --force`.']);
+    expect(profile.remedies).toEqual(['Make it anew: dopt env create onnx --force']);
   });
 
   it('finds an environment that does not work', async () => {
@@ -263,6 +263,16 @@ describe.skipIf(python === undefined)('diagnose', () => {
     const { profile } = await profileOf();
     expect(profile).toMatchObject({ status: 'missing' });
     expect(profile.found).toContain('does not work');
+  });
+
+  it('judges the processor by what TensorFlow needs', () => {
+    expect(diagnoseProcessor(new Set(['avx', 'avx2']), 'x64')).toMatchObject({
+      status: 'ok',
+      found: 'x64, avx avx2',
+    });
+    expect(diagnoseProcessor(new Set(['sse2']), 'x64')).toMatchObject({ status: 'warning' });
+    expect(diagnoseProcessor(new Set(['asimd']), 'arm64').status).toBe('ok');
+    expect(diagnoseProcessor(null, 'x64').status).toBe('ok');
   });
 
   it('judges Node versions', () => {

@@ -3,12 +3,12 @@
 import os
 import platform
 import sys
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from dopt.events import Events
 
 
-def probe(_params: Dict[str, Any], _events: Events) -> Dict[str, Any]:
+def probe(params: Dict[str, Any], _events: Events) -> Dict[str, Any]:
     """Versions of the interpreter and of every installed package, and whether the native core loads."""
     from importlib import metadata
 
@@ -23,7 +23,21 @@ def probe(_params: Dict[str, Any], _events: Events) -> Dict[str, Any]:
         "platform": platform.platform(),
         "packages": dict(sorted(packages.items())),
         "native": _native(),
+        "broken": _broken(params.get("modules", [])),
     }
+
+
+def _broken(modules: List[str]) -> Dict[str, str]:
+    """Modules that cannot be imported, with the reason."""
+    import importlib
+
+    reasons = {}
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - a broken installation raises anything.
+            reasons[name] = f"{type(error).__name__}: {error}"
+    return reasons
 
 
 def _native() -> Dict[str, Any]:

@@ -160,3 +160,10 @@ def test_probe_reports_this_interpreter(monkeypatch):
     assert value["executable"] == sys.executable
     assert value["packages"]["pytest"] == importlib.import_module("pytest").__version__
     assert value["native"]["loaded"] is False and "libdopt.so" in value["native"]["detail"]
+    assert value["broken"] == {}
+
+
+def test_probe_says_which_modules_cannot_be_imported():
+    value = call({"modules": ["json", "no_such_module"]})["value"]
+    assert list(value["broken"]) == ["no_such_module"]
+    assert "ModuleNotFoundError" in value["broken"]["no_such_module"]

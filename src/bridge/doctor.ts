@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { nativeLibraryPath } from './child-environment.js';
 import { findReady, pythonNotFound } from './environments.js';
 import { findInterpreter, machinePlaces, type Places } from './interpreters.js';
@@ -31,6 +32,7 @@ export async function diagnose(places: Places = machinePlaces()): Promise<Diagno
   const profiles = await Promise.all(PROFILES.map((profile) => diagnoseProfile(profile, places)));
   const findings = [
     diagnoseNode(process.versions.node, process.execPath),
+    diagnoseProcessor(processorFlags()),
     await diagnoseTool('C++ compiler', [process.env.CXX, 'c++', 'g++', 'clang++'], 'apt install g++'),
     await diagnoseTool('CMake', ['cmake'], 'apt install cmake'),
     await diagnoseNative(profiles.find(({ native }) => native !== undefined)?.native),
@@ -46,6 +48,34 @@ export function diagnoseNode(version: string, where: string): Finding {
   const finding = { name: 'Node', found: version, where };
   if (enough) return { ...finding, status: 'ok', remedies: [] };
   return { ...finding, status: 'missing', remedies: [`Install Node ${NODE_MINIMUM.join('.')} or newer.`] };
+}
+
+/** Instruction sets of this processor as Linux lists them; null where it does not say. */
+function processorFlags(): ReadonlySet<string> | null {
+  try {
+    const line = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'));
+    return line ? new Set(line[1]!.trim().split(/\s+/)) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** What the frameworks ask of an x86 processor: TensorFlow's packages are built with AVX and end without it. */
+export function diagnoseProcessor(flags: ReadonlySet<string> | null, arch = process.arch): Finding {
+  const finding = { name: 'processor', where: null };
+  if (flags === null)
+    return { ...finding, status: 'ok', found: `${arch}, instruction sets unknown`, remedies: [] };
+  const known = ['avx', 'avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'asimd'].filter((name) =>
+    flags.has(name),
+  );
+  const found = `${arch}, ${known.join(' ') || 'no vector instructions that dopt asks for'}`;
+  if (arch !== 'x64' || flags.has('avx')) return { ...finding, status: 'ok', found, remedies: [] };
+  return {
+    ...finding,
+    status: 'warning',
+    found: `${found}; TensorFlow needs AVX and cannot run here`,
+    remedies: ['Quantize TensorFlow models on another machine, or convert them to ONNX there.'],
+  };
 }
 
 /** The first of some commands that runs; without any, the native core cannot be built. */
@@ -113,13 +143,20 @@ async function diagnoseReady(
   const where = environment.python;
   try {
     await using runtime = new PythonRuntime(environment);
-    const probe = await runtime.invoke('probe', {}, { timeoutMs: 60_000 });
-    const names = Object.values(PROFILE_SPECS[profile].modules);
+    const { modules } = PROFILE_SPECS[profile];
+    const probe = await runtime.invoke('probe', { modules: Object.keys(modules) }, { timeoutMs: 120_000 });
+    const names = Object.values(modules);
     const packages = names.map((one) => `${one} ${probe.packages[one] ?? 'missing'}`).join(', ');
     const found = `Python ${probe.python}, ${packages}; made with ${environment.how}`;
     if (names.some((one) => probe.packages[one] === undefined)) {
       const remedies = [`Make it anew: dopt env create ${profile} --force`];
       return { finding: { name, status: 'missing', found, where, remedies }, native: probe.native };
+    }
+    const broken = Object.entries(probe.broken).map(([module, reason]) => `${module}: ${reason}`);
+    if (broken.length > 0) {
+      const remedies = [`Make it anew: dopt env create ${profile} --force`];
+      const trouble = `${found}; cannot import ${broken.join('; ')}`;
+      return { finding: { name, status: 'missing', found: trouble, where, remedies }, native: probe.native };
     }
     const better = await betterInterpreter(profile, environment, places);
     const finding: Finding = better

@@ -93,13 +93,16 @@ const method = <P extends z.ZodType, R extends z.ZodType>(params: P, result: R):
 export const METHODS = {
   /** Versions of the interpreter and of every package in the environment. */
   probe: method(
-    z.strictObject({}),
+    /** Modules to import, to be sure that they work. */
+    z.strictObject({ modules: z.array(z.string()).default([]) }),
     z.strictObject({
       python: z.string(),
       executable: z.string(),
       platform: z.string(),
       packages: z.record(z.string(), z.string()),
       native: z.strictObject({ loaded: z.boolean(), detail: z.string() }),
+      /** Modules that were asked for and cannot be imported, with the reason. */
+      broken: z.record(z.string(), z.string()),
     }),
   ),
 
