@@ -2,6 +2,7 @@ import { extname } from 'node:path';
 import { type Environment, ensureEnvironment } from '../bridge/environments.js';
 import type { EnvironmentKind, Profile } from '../bridge/profiles.js';
 import type { Params, Result } from '../bridge/protocol.js';
+import type { Progress } from '../cli/progress.js';
 import type { DataSource } from '../config/data.js';
 import type { Parity } from '../config/verification.js';
 import { UserError } from '../errors.js';
@@ -50,6 +51,20 @@ export const inFramework = (
   environment,
 });
 
+/** The framework of a model with its environment, made on first need; null for a model that is ONNX. */
+export async function frameworkOf(
+  options: Omit<DoorOptions, 'seed'>,
+  progress: Progress,
+): Promise<Pick<Door, 'framework' | 'environment' | 'model'> | null> {
+  const framework = detectFramework(options, options.framework);
+  if (framework === 'onnx') return null;
+  const environment = await ensureEnvironment(PROFILE_OF[framework], options.environment, {
+    onProgress: (line) => progress.note(line),
+  });
+  const { model, weights, className, inputShapes, outputs } = options;
+  return { framework, environment, model: { framework, model, weights, className, inputShapes, outputs } };
+}
+
 /**
  * Brings a model of another framework in as ONNX; null for a model that is ONNX.
  *
@@ -57,13 +72,10 @@ export const inFramework = (
  * (python/dopt/doors): MODEL_INPUT_SHAPE, WEIGHTS_MISMATCH, PARITY_FAILED, …
  */
 export async function openDoor(context: StageContext, options: DoorOptions): Promise<Door | null> {
-  const framework = detectFramework(options, options.framework);
-  if (framework === 'onnx') return null;
-  const environment = await ensureEnvironment(PROFILE_OF[framework], options.environment, {
-    onProgress: (line) => context.progress.note(line),
-  });
-  const { weights, className, inputShapes, outputs, seed } = options;
-  const model = { framework, model: options.model, weights, className, inputShapes, outputs };
+  const found = await frameworkOf(options, context.progress);
+  if (!found) return null;
+  const { framework, environment, model } = found;
+  const { weights, seed } = options;
   const key = {
     ...model,
     model: await pathDigest(options.model),

@@ -1,22 +1,21 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureEnvironment } from '../bridge/environments.js';
 import { runJob } from '../bridge/jobs.js';
-import type { EnvironmentKind } from '../bridge/profiles.js';
 import type { Progress } from '../cli/progress.js';
 import type { GraphValue } from '../config/graph.js';
 import type { FloatNode } from '../config/plan.js';
+import { type DoorOptions, frameworkOf } from '../doors/convert.js';
 import { loadGraph } from '../graph/graph.js';
+import type { Strategy } from './options.js';
 import { planQuantization } from './plan.js';
 
-export interface InspectOptions {
-  model: string;
+export interface InspectOptions extends Omit<DoorOptions, 'seed'> {
   target: string;
+  strategy: Strategy;
   exclude: string[];
-  inputShapes: Record<string, number[]>;
   float16ToFloat32: boolean;
-  environment: EnvironmentKind;
   progress: Progress;
   signal: AbortSignal;
 }
@@ -38,17 +37,25 @@ export interface Inspection {
 
 /** Captures a model into a temporary folder and plans its quantization without any data. */
 export async function inspectModel(options: InspectOptions): Promise<Inspection> {
-  const { model, target, exclude, inputShapes, float16ToFloat32 } = options;
+  const { target, strategy, exclude, float16ToFloat32, signal } = options;
   const environment = await ensureEnvironment('onnx', options.environment, {
     onProgress: (line) => options.progress.note(line),
   });
   const out = mkdtempSync(join(tmpdir(), 'dopt-inspect-'));
   try {
-    const params = { model, out, inputShapes, outputs: null, float16ToFloat32, seed: 0 };
-    const capture = await runJob(environment, 'capture', params, { signal: options.signal });
+    const door = await frameworkOf(options, options.progress);
+    const conversion =
+      door && (await runJob(door.environment, 'convert', { ...door.model, out, seed: 0 }, { signal }));
+    // A door has fixed the shapes and cut the outputs by the framework's own names.
+    const { model, inputShapes, outputs } = conversion
+      ? { model: conversion.model, inputShapes: {}, outputs: null }
+      : options;
+    const params = { model, out: join(out, 'captured'), inputShapes, outputs, float16ToFloat32, seed: 0 };
+    mkdirSync(params.out);
+    const capture = await runJob(environment, 'capture', params, { signal });
     const graph = await loadGraph(capture.graph);
     const { file } = graph;
-    const plan = planQuantization(graph, { strategy: 'int8-8', target, exclude, strict: false });
+    const plan = planQuantization(graph, { strategy, target, exclude, strict: false });
     const counts = new Map<string, number>();
     for (const { op } of file.nodes) counts.set(op, (counts.get(op) ?? 0) + 1);
     return {
@@ -61,7 +68,7 @@ export async function inspectModel(options: InspectOptions): Promise<Inspection>
       operators: [...counts]
         .map(([op, count]) => ({ op, count }))
         .sort((a, b) => b.count - a.count || (a.op < b.op ? -1 : 1)),
-      notes: capture.notes,
+      notes: [...(conversion?.notes ?? []), ...capture.notes],
       target,
       layers: plan.weights.length,
       quantizers: plan.activations.length,
