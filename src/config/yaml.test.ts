@@ -5,7 +5,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EXIT, UserError } from '../errors.js';
 import { listRecipes, recipeSchema } from './recipe.js';
-import { MAX_YAML_BYTES, parseYaml, readYaml } from './yaml.js';
+import { MAX_TEXT_BYTES } from './text-file.js';
+import { parseYaml, readYaml } from './yaml.js';
 
 const HEAD = 'name: mine\nfamily: test\ndescription: for tests\n';
 
@@ -135,7 +136,7 @@ describe('reading files', () => {
   });
 
   it.each([
-    ['large.yaml', `${HEAD}${'# long\n'.repeat(MAX_YAML_BYTES / 7)}`, /larger than 1 MB/],
+    ['large.yaml', `${HEAD}${'# long\n'.repeat(MAX_TEXT_BYTES / 7)}`, /larger than 1 MB/],
     ['latin1.yaml', Buffer.from(`${HEAD}# caf\u00e9\n`, 'latin1'), /not UTF-8/],
     ['binary.yaml', Uint8Array.from({ length: 300 }, (_, i) => i), /not UTF-8/],
   ])('refuses %s', async (name, content, message) => {

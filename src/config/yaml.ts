@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises';
 import {
   type Document,
   isAlias,
@@ -13,12 +12,17 @@ import {
   visit,
 } from 'yaml';
 import type { z } from 'zod';
-import { UserError } from '../errors.js';
+import type { UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
 import { describeIssue, knownKeys, type Path } from './issues.js';
+import { type Problem as PlacedProblem, problemsError, shorten } from './problems.js';
+import { readTextFile, type TextFileKind } from './text-file.js';
 
-/** Largest file that is read, in bytes. */
-export const MAX_YAML_BYTES = 1_000_000;
+const RECIPE_FILE: TextFileKind = {
+  code: 'RECIPE_INVALID',
+  never: 'no recipe',
+  advice: 'Give a YAML file, or a name that `dopt recipe list` prints.',
+};
 /** Most nodes that one anchor may stand for through its aliases: files that grow without bound are refused. */
 const MAX_ALIASES = 100;
 /** Most open collections and list items at once; what people write stays below 10. */
@@ -27,13 +31,9 @@ const MAX_DEPTH = 64;
 const MAX_TOKENS = 20_000;
 
 /** One thing wrong with a file. */
-interface Problem {
+interface Problem extends Omit<PlacedProblem, 'line' | 'column'> {
   /** Where in the text, in UTF-16 units. */
   offset: number;
-  message: string;
-  expected?: string | undefined;
-  found?: string | undefined;
-  suggestions?: string[];
 }
 
 /**
@@ -43,7 +43,7 @@ interface Problem {
  * `parseYaml` refuses.
  */
 export async function readYaml<S extends z.ZodType>(path: string, schema: S): Promise<z.output<S>> {
-  return parseYaml(await readText(path), path, schema);
+  return parseYaml(await readTextFile(path, RECIPE_FILE), path, schema);
 }
 
 /**
@@ -159,27 +159,14 @@ function locate(document: Document.Parsed, path: Path): { key: number; node: unk
 const startOf = (node: unknown): number | undefined =>
   isNode(node) && node.range ? node.range[0] : undefined;
 
-/** The first problem of the file as the error; the others are listed under its message. */
+/** The problems of a file as one error. */
 function toError(problems: Problem[], path: string, lines: LineCounter): UserError {
-  const place = ({ offset }: Problem): string => {
+  const placed = problems.map(({ offset, ...problem }) => {
     const { line, col } = lines.linePos(offset);
-    return `${path}:${Math.max(line, 1)}:${Math.max(col, 1)}`;
-  };
-  const [first, ...others] = [...problems].sort((a, b) => a.offset - b.offset) as [Problem, ...Problem[]];
-  const message = [
-    `${place(first)} ${first.message}.`,
-    ...others.slice(0, 9).map((problem) => `  ${place(problem)} ${problem.message}.`),
-    ...(others.length > 9 ? [`  and ${others.length - 9} more.`] : []),
-  ].join('\n');
-  return new UserError('RECIPE_INVALID', message, {
-    place: place(first),
-    ...(first.expected && { expected: first.expected }),
-    ...(first.found && { found: first.found }),
-    suggestions: [
-      ...new Set([first, ...others].flatMap((one) => one.suggestions ?? [])),
-      'Mend the file; `dopt recipe check FILE` reads it alone.',
-    ],
+    return { ...problem, line, column: col };
   });
+  const advice = 'Mend the file; `dopt recipe check FILE` reads it alone.';
+  return problemsError('RECIPE_INVALID', path, placed, advice);
 }
 
 /**
@@ -199,48 +186,4 @@ function findExcess(text: string, lines: LineCounter): Problem | null {
     if (++tokens > MAX_TOKENS) return { offset: parser.offset, message: 'holds too much to be a recipe' };
   }
   return null;
-}
-
-const shorten = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text);
-
-/** A UTF-8 file of at most MAX_YAML_BYTES. */
-async function readText(path: string): Promise<string> {
-  const refuse = (message: string, cause?: unknown): never => {
-    throw new UserError('RECIPE_INVALID', `${path} ${message}.`, {
-      place: path,
-      suggestions: ['Give a YAML file, or a name that `dopt recipe list` prints.'],
-      cause,
-    });
-  };
-  let bytes: Buffer;
-  try {
-    bytes = await readAtMost(path, MAX_YAML_BYTES + 1);
-  } catch (error) {
-    const reasons: Record<string, string> = { ENOENT: 'does not exist', EISDIR: 'is a folder' };
-    const { code, message } = error as NodeJS.ErrnoException;
-    return refuse(reasons[code ?? ''] ?? `cannot be read (${message})`, error);
-  }
-  if (bytes.length > MAX_YAML_BYTES) return refuse('is larger than 1 MB, which no recipe is');
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (error) {
-    return refuse('is not UTF-8 text', error);
-  }
-}
-
-/** The first `most` bytes of a file, however long it is. */
-async function readAtMost(path: string, most: number): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const buffer = Buffer.alloc(most);
-    let length = 0;
-    while (length < most) {
-      const { bytesRead } = await file.read(buffer, length, most - length);
-      if (bytesRead === 0) break;
-      length += bytesRead;
-    }
-    return buffer.subarray(0, length);
-  } finally {
-    await file.close();
-  }
 }
