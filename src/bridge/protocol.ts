@@ -243,7 +243,7 @@ export const METHODS = {
   listSamples: method(
     z.strictObject({ source: dataSourceSchema }),
     z.strictObject({
-      kind: z.enum(['pictures', 'arrays', 'stacked', 'bin']),
+      kind: z.enum(['pictures', 'arrays', 'stacked', 'bin', 'parts']),
       /** One name a sample: path relative to the folder, or `file#row` for stacked ones. */
       names: z.array(z.string()),
       /** Digest over names and contents of the source's files. */

@@ -32,6 +32,15 @@ export const preprocessSchema = z.strictObject({
 });
 export type Preprocess = z.infer<typeof preprocessSchema>;
 
+/** What fills one input of the model; a folder of pictures is read without its sub-folders. */
+export const dataPartSchema = z.strictObject({
+  /** Name of the input. */
+  input: z.string(),
+  path: z.string(),
+  preprocess: preprocessSchema,
+});
+export type DataPart = z.infer<typeof dataPartSchema>;
+
 /** Where samples come from; the same code reads them for calibration and for verification. */
 export const dataSourceSchema = z.strictObject({
   /** A folder of pictures, of `.npy`/`.npz` files, a single `.npy`/`.npz` of stacked samples, or a `.bin`. */
@@ -43,5 +52,10 @@ export const dataSourceSchema = z.strictObject({
   indices: z.array(z.number().int().nonnegative()).nullable(),
   /** Leave out unreadable samples and report them, instead of failing at the first. */
   skipBad: z.boolean(),
+  /**
+   * One source for each input, all with the same number of samples: sample i is the i-th of each. `path` then names the
+   * first and `preprocess` is not used.
+   */
+  parts: z.array(dataPartSchema).min(1).optional(),
 });
 export type DataSource = z.infer<typeof dataSourceSchema>;

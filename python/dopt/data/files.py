@@ -10,10 +10,11 @@ from dopt.errors import DoptError
 _CHUNK = 1 << 20
 
 
-def walk(folder: str) -> List[str]:
+def walk(folder: str, deep: bool = True) -> List[str]:
     """Relative POSIX paths of all files below ``folder``, sorted by code point. Hidden files and folders are left out.
 
-    Links are followed; a folder that was visited already (a loop of links) is not visited twice.
+    Without ``deep`` sub-folders are left out too. Links are followed; a folder that was visited already (a loop of
+    links) is not visited twice.
     Raises DoptError(DATA_UNREADABLE) for a folder that cannot be listed.
     """
     found: List[str] = []
@@ -37,7 +38,8 @@ def walk(folder: str) -> List[str]:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                visit(entry.path, f"{prefix}{entry.name}/")
+                if deep:
+                    visit(entry.path, f"{prefix}{entry.name}/")
             elif entry.is_file():
                 found.append(prefix + entry.name)
 

@@ -52,6 +52,10 @@ class PictureReader:
     def close(self) -> None:
         """Nothing stays open between reads."""
 
+    def warnings(self) -> List[str]:
+        """What reading found odd: nothing."""
+        return []
+
 
 class ArrayReader:
     """.npy, .npz and .bin files. A file whose header cannot be read counts as one sample, so that it can be named.
@@ -92,6 +96,10 @@ class ArrayReader:
         for block in self._blocks.values():
             block.close()
         self._blocks, self._open_file = {}, None
+
+    def warnings(self) -> List[str]:
+        """What reading found odd: nothing."""
+        return []
 
     def _list(self, file: str) -> None:
         try:

@@ -1,5 +1,6 @@
 """Where samples come from: the way into this folder, for calibration and for verification alike."""
 
+import hashlib
 import os
 from concurrent.futures import Future
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -7,6 +8,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from dopt.data import arrays, bins, files, pictures
 from dopt.data.checks import Monitor, check_finite
 from dopt.data.inputs import Input, parse_inputs
+from dopt.data.parts import Part, PartsReader, part_sources
 from dopt.data.prefetch import prefetch
 from dopt.data.preprocess import check_preprocess
 from dopt.data.readers import ArrayReader, PictureReader, Sample
@@ -63,7 +65,7 @@ class Source:
                 place=first.place,
                 suggestions=first.suggestions,
             ) from first
-        self.warnings = monitor.warnings()
+        self.warnings = monitor.warnings() + self._reader.warnings()
 
     def _settle(self, index: int, future: "Future[Sample]") -> Tuple[Optional[Sample], Optional[DoptError]]:
         try:
@@ -84,9 +86,10 @@ def open_source(source: Dict[str, Any]) -> Source:
     """Opens the ``DataSource`` of src/config/data.ts. Lists samples and checks settings; reads no sample yet.
 
     Raises DoptError: DATA_NOT_FOUND, DATA_UNREADABLE, DATA_EMPTY_FOLDER, DATA_NO_SAMPLES, DATA_MIXED_FOLDER,
-    DATA_FORMAT, DATA_INDEX, DATA_MULTIPLE_INPUTS, DATA_MEAN_COUNT and the other errors about settings.
+    DATA_FORMAT, DATA_INDEX, DATA_MULTIPLE_INPUTS, DATA_PARTS_INPUTS, DATA_PARTS_DIFFER, DATA_MEAN_COUNT and the other
+    errors about settings.
     """
-    reader, _, _ = _reader(source)
+    reader, _ = _reader(source)
     chosen = _chosen(source, len(reader.names))
     return Source(reader, chosen, source["skipBad"])
 
@@ -97,37 +100,59 @@ def list_samples(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     The digest covers the files of all samples, also of those that ``indices`` leaves out.
     """
     source = params["source"]
-    reader, root, names = _reader(source)
+    reader, contents = _reader(source)
     _chosen(source, len(reader.names))
+    digests = [files.digest(root, names, events.check_cancelled) for root, names in contents]
     return {
         "kind": reader.kind,
         "names": reader.names,
-        "sha256": files.digest(root, names, events.check_cancelled),
+        "sha256": digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
     }
 
 
-def _reader(source: Dict[str, Any]) -> Tuple[Any, str, List[str]]:
-    """The reader for a source, and the root and relative paths of its files."""
-    path, preprocess = os.path.abspath(source["path"]), source["preprocess"]
+#: Root of a source and the relative paths of its files.
+Content = Tuple[str, List[str]]
+
+
+def _reader(source: Dict[str, Any]) -> Tuple[Any, List[Content]]:
+    """The reader for a source, and the files it reads: one entry, or one a part."""
     inputs = parse_inputs(source["inputs"])
+    if not source.get("parts"):
+        reader, content = _single_reader(source, inputs, True)
+        return reader, [content]
+    parts, contents = [], []
+    for part in part_sources(source, inputs):
+        target = parse_inputs(part["inputs"])
+        reader, content = _single_reader(part, target, False)
+        size = part["preprocess"].get("resize") if reader.kind == "pictures" else None
+        scaled = (size[0], size[1]) if isinstance(size, (list, tuple)) else None
+        parts.append(Part(target[0].name, part["path"], reader, scaled))
+        contents.append(content)
+    return PartsReader(parts), contents
+
+
+def _single_reader(source: Dict[str, Any], inputs: List[Input], deep: bool) -> Tuple[Any, Content]:
+    path, preprocess = os.path.abspath(source["path"]), source["preprocess"]
     if os.path.isdir(path):
-        root, kind, names = path, *_folder_content(path)
+        root, kind, names = path, *_folder_content(path, deep)
     elif os.path.isfile(path):
         root, names = os.path.dirname(path), [os.path.basename(path)]
         kind = _file_kind(path)
     else:
         raise _not_found(path)
     if kind == "pictures":
-        return PictureReader(root, names, _picture_input(path, inputs, preprocess), preprocess), root, names
-    return ArrayReader(kind, root, names, inputs, preprocess["layout"]), root, names
+        reader: Any = PictureReader(root, names, _picture_input(path, inputs, preprocess), preprocess)
+    else:
+        reader = ArrayReader(kind, root, names, inputs, preprocess["layout"])
+    return reader, (root, names)
 
 
-def _folder_content(path: str) -> Tuple[str, List[str]]:
-    names = files.walk(path)
+def _folder_content(path: str, deep: bool) -> Tuple[str, List[str]]:
+    names = files.walk(path, deep)
     if not names:
         raise DoptError(
             "DATA_EMPTY_FOLDER",
-            f"The data folder {path} is empty (hidden files do not count).",
+            f"The data folder {path} is empty (hidden files do not count{'' if deep else ', nor do sub-folders'}).",
             place=path,
             suggestions=[f"Put samples into it: {_KINDS}."],
         )
