@@ -105,6 +105,7 @@ export default class Quantize extends BaseCommand {
         out: resolve(flags.out),
         data: resolve(flags.data),
         verifyData: path(flags['verify-data']),
+        parts: null,
         labels: path(flags.labels),
         preprocess: preprocessFrom(flags, { layout: layoutOf(args.model), ...recipe?.preprocess }),
         metric: recipe?.metric ?? (flags.labels ? DEFAULT_METRIC : null),

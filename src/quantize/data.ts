@@ -1,7 +1,7 @@
 import type { Environment } from '../bridge/environments.js';
 import type { Result } from '../bridge/protocol.js';
 import { PythonRuntime } from '../bridge/runtime.js';
-import type { DataSource } from '../config/data.js';
+import type { DataPart, DataSource } from '../config/data.js';
 import type { GraphValue } from '../config/graph.js';
 import type { QuantizeOptions } from './options.js';
 import { pickSamples, splitSamples } from './samples.js';
@@ -31,7 +31,8 @@ export async function chooseSamples(
   await using runtime = new PythonRuntime(environment);
   const list = (path: string, indices: number[] | null): Promise<ChosenSamples> => {
     const { preprocess, skipBad } = options;
-    const source: DataSource = { path, preprocess, inputs: [...inputs], indices, skipBad };
+    const parts = options.parts ? { parts: matchParts(options.parts, inputs) } : {};
+    const source: DataSource = { path, preprocess, inputs: [...inputs], indices, skipBad, ...parts };
     return runtime
       .invoke('listSamples', { source }, { timeoutMs: 600_000, ...(signal ? { signal } : {}) })
       .then((listing) => ({ source, listing }));
@@ -59,4 +60,14 @@ export async function chooseSamples(
   const count = options.verifySamples ?? free.length;
   const indices = pickSamples(free.length, count, options.seed).map((index) => free[index]!);
   return { calibration: chosen, verification: indices.length > 0 ? choose(scored, indices) : null };
+}
+
+/** Parts under the names that the inputs have in the graph: TensorFlow's `x:0` is also called `x`. */
+export function matchParts(parts: readonly DataPart[], inputs: readonly GraphValue[]): DataPart[] {
+  const bare = (name: string): string => name.replace(/:0$/, '');
+  return parts.map((part) => {
+    const exact = inputs.find(({ name }) => name === part.input);
+    const found = exact ?? inputs.find(({ name }) => bare(name) === bare(part.input));
+    return found ? { ...part, input: found.name } : part;
+  });
 }

@@ -1,5 +1,5 @@
 import type { EnvironmentKind } from '../bridge/profiles.js';
-import type { Preprocess } from '../config/data.js';
+import type { DataPart, Preprocess } from '../config/data.js';
 import type { Metric } from '../config/metric.js';
 import type { Framework } from '../doors/detect.js';
 import type { Calibration } from './algorithms/ranges.js';
@@ -27,6 +27,8 @@ export interface QuantizeOptions {
   /** Calibration samples; also the scored ones, kept apart, unless `verifyData` names others. */
   data: string;
   verifyData: string | null;
+  /** One source for each input instead of `data`, which then names the first; null otherwise. Leaves no `verifyData`. */
+  parts: DataPart[] | null;
   labels: string | null;
   preprocess: Preprocess;
   metric: Metric | null;

@@ -39,6 +39,8 @@ export interface QuantizeContext {
   signal?: AbortSignal;
   /** Command line for the manifest and the report, program name first. */
   command?: readonly string[];
+  /** What is already known to be worth a warning in the report. */
+  warnings?: readonly string[];
 }
 
 /**
@@ -51,9 +53,13 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
   const progress = context.progress ?? silentProgress;
   const run = await Run.open(options.out, {
     resume: options.resume,
-    inputs: [options.model, options.data, options.weights, options.verifyData].filter(
-      (path) => path !== null,
-    ),
+    inputs: [
+      options.model,
+      options.data,
+      options.weights,
+      options.verifyData,
+      ...(options.parts ?? []).map(({ path }) => path),
+    ].filter((path) => path !== null),
     command: context.command ?? ['dopt', 'quantize'],
     version: VERSION,
   });
@@ -70,7 +76,7 @@ export async function quantize(options: QuantizeOptions, context: QuantizeContex
       threads,
       progress,
       signal: context.signal,
-      warnings: [],
+      warnings: [...(context.warnings ?? [])],
     };
     return await quantizeIn(stages, core, options, context.command ?? []);
   } catch (error) {

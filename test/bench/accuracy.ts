@@ -77,6 +77,7 @@ async function ours(model: BenchModel, target: string): Promise<RunResult> {
       weights: null,
       className: null,
       fakeQuant: false,
+      parts: null,
       strategy: 'int8-8',
       target,
       calibration: 'auto',
