@@ -7,17 +7,21 @@ const usage = (flag: string, expected: string, found: string): UserError =>
 /** Full-width punctuation that input methods leave behind, and the ASCII character that was meant. */
 const FULL_WIDTH = /[：，；]/u;
 
+/** Dimensions of an input, under its name. */
+export interface NamedShape {
+  name: string;
+  dims: number[];
+}
+
 /**
- * `--input-shape "x:1,3,224,224;mask:1,77"`.
- * @returns dimensions by input name
+ * `x:1,3,224,224;mask:1,77` as a list in the order of the text.
+ * @param flag named in errors
  */
-export function parseInputShapes(text: string | undefined): Record<string, number[]> {
-  if (text === undefined) return {};
-  const flag = '--input-shape';
+export function parseNamedShapes(flag: string, text: string): NamedShape[] {
   const expected = 'name:dim,dim,… with several inputs separated by ";", e.g. "x:1,3,224,224"';
   if (FULL_WIDTH.test(text))
     throw usage(flag, `${expected}; plain ":" "," ";"`, `full-width punctuation in "${text}"`);
-  const shapes: Record<string, number[]> = {};
+  const shapes: NamedShape[] = [];
   for (const part of text.split(';').filter((entry) => entry.trim() !== '')) {
     const at = part.lastIndexOf(':');
     const name = part.slice(0, at).trim();
@@ -26,10 +30,19 @@ export function parseInputShapes(text: string | undefined): Record<string, numbe
       .split(',')
       .map((dim) => dim.trim());
     if (at < 1 || !dims.every((dim) => /^[1-9]\d*$/.test(dim))) throw usage(flag, expected, `"${part}"`);
-    if (name in shapes) throw usage(flag, 'each input once', `"${name}" twice`);
-    shapes[name] = dims.map(Number);
+    if (shapes.some((shape) => shape.name === name)) throw usage(flag, 'each input once', `"${name}" twice`);
+    shapes.push({ name, dims: dims.map(Number) });
   }
   return shapes;
+}
+
+/**
+ * `--input-shape "x:1,3,224,224;mask:1,77"`.
+ * @returns dimensions by input name
+ */
+export function parseInputShapes(text: string | undefined): Record<string, number[]> {
+  if (text === undefined) return {};
+  return Object.fromEntries(parseNamedShapes('--input-shape', text).map(({ name, dims }) => [name, dims]));
 }
 
 /** A list joined by `;`, given once or several times; empty entries are dropped. */
