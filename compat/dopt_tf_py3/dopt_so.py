@@ -1,0 +1,10 @@
+"""Quantization of TensorFlow models with the command line of the original tool; see ``dopt compat notrain --help``."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+    from _forward import forward
+
+    sys.exit(forward(sys.argv[1:]))
