@@ -60,7 +60,7 @@ async function floatOnnx(
   await runJob(
     await ensureEnvironment('onnx', environment),
     'rewrite',
-    { model, rewrite: edits, parameters: tensors, out, externalDataAbove: null, check: true },
+    { model, rewrite: edits, parameters: tensors, out, externalDataAbove: null, check: 'load' },
     { threads, logFile: join(folder, 'python.log'), ...(signal ? { signal } : {}) },
   );
   return out;
