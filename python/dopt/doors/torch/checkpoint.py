@@ -5,7 +5,7 @@ plain data (unpickler.py), over a list of allowed names (allowed.py), and every 
 checked against its size (storages.py).
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from dopt.doors.torch import refusals
 from dopt.doors.torch.allowed import ScriptModule
@@ -78,10 +78,9 @@ def load_checkpoint(path: str) -> Checkpoint:
     return Checkpoint(found.state, quantization, notes + [f"{path}: {note}" for note in found.notes])
 
 
-def _read(path: str, source: Source) -> Any:
+def _read(path: str, source: Source) -> Tuple[Any, bool]:
     """The object in the file, and whether it is a TorchScript archive."""
     head = bytes(source.map[:300])
-    script = False
     try:
         if head.startswith(SIGNATURE):
             return read_zip(source)
@@ -92,8 +91,7 @@ def _read(path: str, source: Source) -> Any:
     except Refused as error:
         if _is_module(source):
             raise refusals.whole_module(path, refusals.familiar(error.what)) from error
-        script = source.map.find(b"/constants.pkl") >= 0
-        if script:
+        if source.map.find(b"/constants.pkl") >= 0:
             raise refusals.torchscript(path, f"it needs '{refusals.familiar(error.what)}'") from error
         raise refusals.refused(path, error) from error
 

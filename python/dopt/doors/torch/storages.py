@@ -136,7 +136,8 @@ class Storages:
         self._budget.spend(_TENSOR_STEPS)
         whole = storage.data[: numel * itemsize(dtype)].view(dtype)
         try:
-            return torch.as_strided(whole, sizes, strides, start)
+            # as_strided counts from the beginning of the memory, also for a storage that is a part of another.
+            return torch.as_strided(whole, sizes, strides, whole.storage_offset() + start)
         except RuntimeError as error:
             raise Broken(f"a tensor of shape {sizes} cannot be made") from error
 

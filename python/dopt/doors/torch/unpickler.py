@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional
 
 from dopt.doors.torch.refusals import Broken, Refused
 
-#: Steps that one file may take; the largest checkpoints of thousands of tensors and their optimizers need some 100,000.
-MAX_STEPS = 4_000_000
+#: Steps that one file may take; checkpoints of thousands of tensors with their optimizer need some 100,000.
+MAX_STEPS = 2_000_000
 _MARK = object()
 #: Integers beyond this are not in any checkpoint; as keys of a dict they could be made to collide.
 _MAX_KEY = 1 << 60
