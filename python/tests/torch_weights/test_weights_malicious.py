@@ -117,9 +117,15 @@ def opcodes(marker):
         "ext1": (b"\x80\x02\x82\x01.", "registry of extensions"),
         "ext4": (b"\x80\x02\x84\x01\x00\x00\x00.", "registry of extensions"),
         "setstate of a tensor": (state(tensor() + b"}b"), "state of a Tensor"),
-        "setstate of a dict": (b"\x80\x02}" + text("__setstate__") + glob("torch", "Size") + b"s" + command + b"b.", "state of a dict"),
+        "setstate of a dict": (
+            b"\x80\x02}" + text("__setstate__") + glob("torch", "Size") + b"s" + command + b"b.",
+            "state of a dict",
+        ),
         "setstate of a size": (b"\x80\x02" + size + b"}b.", "state of a tuple"),
-        "setstate of a function": (b"\x80\x02" + glob("torch", "Size") + b"N}" + text("__code__") + b"Ns\x86b.", "state of a global"),
+        "setstate of a function": (
+            b"\x80\x02" + glob("torch", "Size") + b"N}" + text("__code__") + b"Ns\x86b.",
+            "state of a global",
+        ),
         "persistent id of a module": (b"\x80\x02(" + text("module") + b"NNNtQ.", "persistent id 'module'"),
         "persistent id of a command": (b"\x80\x02(" + command + b"tQ.", "persistent id 'touch"),
         "text persistent id": (b"\x80\x02P0\n.", "instruction PERSID"),

@@ -78,9 +78,11 @@ def allowed(storages: Storages, budget: Budget, script: bool = False) -> Callabl
     """
 
     def ordered_dict(items: Any = ()) -> Any:
-        if type(items) not in (list, tuple) or not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in items):
-            raise Broken("an OrderedDict is made of no pairs")
+        if type(items) not in (list, tuple):
+            raise Broken("an OrderedDict is made of no list")
         budget.spend(len(items))
+        if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in items):
+            raise Broken("an OrderedDict is made of no pairs")
         return OrderedDict((check_key(key), value) for key, value in items)
 
     def counter(counts: Any = None) -> Any:
@@ -92,10 +94,12 @@ def allowed(storages: Storages, budget: Budget, script: bool = False) -> Callabl
     def parameter(data: Any, *_: Any) -> Any:
         return _tensor(data)
 
-    def tensor_v2(storage: Any, offset: Any, size: Any, stride: Any, _grad: Any = None, _hooks: Any = None, bits: Any = None) -> Any:
+    def tensor_v2(storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, bits: Any = None) -> Any:
         return _plain(storages.tensor(storage, offset, size, stride), bits)
 
-    def tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None) -> Any:
+    def tensor_v3(
+        storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None
+    ) -> Any:
         return _plain(storages.tensor(storage, offset, size, stride, dtype), bits)
 
     def from_type(rebuild: Any, kind: Any, arguments: Any, _state: Any) -> Any:

@@ -8,8 +8,11 @@ Shape = Tuple[int, ...]
 
 
 class Difference(NamedTuple):
-    """missing: names that only the network has. unexpected: that only the file has. shapes, kinds: name, in the file, in
-    the network."""
+    """What keeps weights from a network.
+
+    missing: names that only the network has. unexpected: that only the file has.
+    shapes, kinds: name, in the file, in the network.
+    """
 
     missing: List[str]
     unexpected: List[str]
@@ -27,7 +30,9 @@ def describe(difference: Difference, expected: Sequence[str], found: Sequence[st
     expected: all names of the network. found: all names in the file.
     """
     parts = [
-        _listed(f"{len(difference.missing)} of its {len(expected)} weights are missing", difference.missing, difference.unexpected),
+        _listed(
+            f"{len(difference.missing)} of its {len(expected)} weights are missing", difference.missing, difference.unexpected
+        ),
         _listed(f"{len(difference.unexpected)} in the file do not belong to it", difference.unexpected, difference.missing),
         _listed(
             f"{len(difference.shapes)} have another shape",
@@ -61,7 +66,10 @@ def hints(difference: Difference, expected: Sequence[str], found: Sequence[str])
         layers = {name.rpartition(".")[0] for name, _, _ in difference.shapes}
         if len(layers) == 1:
             _, file, net = difference.shapes[0]
-            result.append(f"Only {layers.pop()} differs: its number of outputs (classes) is {file[0:1]} in the file, {net[0:1]} in the network.")  # noqa: E501
+            result.append(
+                f"Only {layers.pop()} differs, so the number of outputs (classes) is likely another: {list(file)} in the file, "
+                f"{list(net)} in the network."
+            )
         else:
             result.append("All names fit and shapes differ: another width is likely.")
     return result
@@ -100,5 +108,8 @@ def _prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str:
         for name in long:
             ends = [other for other in short[:1] if name.endswith("." + other)]
             if ends:
-                return f"In {where} the names begin with '{name[: -len(ends[0])]}': rename them, or give the part of the network that has the weights."  # noqa: E501
+                return (
+                    f"In {where} the names begin with '{name[: -len(ends[0])]}', and otherwise they fit: rename them, or give "
+                    "the part of the network that has the weights."
+                )
     return ""

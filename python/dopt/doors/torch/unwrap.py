@@ -29,7 +29,8 @@ def find_state(value: Any) -> Found:
     kept = {name: tensor for name, tensor in state.items() if isinstance(name, str) and _is_tensor(tensor)}
     left = [str(name) for name in state if name not in kept]
     if kept and left:
-        notes.append(f"{len(left)} entries beside the tensors were not taken: {', '.join(left[:5])}{', …' if left[5:] else ''}.")
+        more = ", …" if left[5:] else ""
+        notes.append(f"{len(left)} entries beside the tensors were not taken: {', '.join(left[:5])}{more}.")
     if path and path[-1] not in WRAPPERS:
         notes.append(f"The weights were found under {'.'.join(path)!r}.")
     return Found(_like(state, kept), notes)
