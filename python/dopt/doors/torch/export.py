@@ -1,0 +1,88 @@
+"""A network as ONNX: names of weights and batch normalization kept, sizes as numbers, the batch open where it can be."""
+
+import inspect
+import os
+from typing import Any, Dict, List, NamedTuple, Sequence
+
+from dopt.doors.torch.border import InputSpec, flatten
+from dopt.doors.torch.patches import exportable
+from dopt.errors import DoptError
+
+OPSET = 13
+
+
+class Exported(NamedTuple):
+    """Path of the file, whether its batch is open."""
+
+    path: str
+    open_batch: bool
+
+
+def export(
+    network: Any, specs: List[InputSpec], dtype: str, outputs: Sequence[str], path: str, out: str, open_batch: bool
+) -> Exported:
+    """Writes ``out``/model.onnx. Raises DoptError MODEL_EXPORT with torch's message and, where known, the operator."""
+    import torch
+
+    from dopt.doors.torch.runner import random_feeds
+
+    target = os.path.join(out, "model.onnx")
+    feeds = random_feeds(specs, dtype, 1, None, 1.0)
+    arguments = tuple(torch.from_numpy(feeds[spec.name]) for spec in specs)
+    names = [spec.name for spec in specs]
+    settings: Dict[str, Any] = {
+        "opset_version": OPSET,
+        # PRESERVE keeps batch normalization and the names of weights; the network is in evaluation mode already.
+        "training": torch.onnx.TrainingMode.PRESERVE,
+        "input_names": names,
+        "output_names": list(outputs),
+        "dynamic_axes": {name: {0: "batch"} for name in [*names, *outputs]} if open_batch else None,
+    }
+    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
+        settings["dynamo"] = False
+    flat = _flattened(network, outputs)
+    try:
+        with torch.no_grad(), exportable(fixed_batch=not open_batch):
+            torch.onnx.export(network, arguments, target, **settings)
+    except Exception as error:  # noqa: BLE001 - torch raises many types here.
+        raise _failed(path, error) from error
+    finally:
+        if flat:
+            del network.forward
+    return Exported(target, open_batch)
+
+
+def _flattened(network: Any, outputs: Sequence[str]) -> bool:
+    """Lets forward() give a tuple of the wanted tensors; True when it was changed. TorchScript stays as it is."""
+    import functools
+
+    import torch
+
+    if isinstance(network, torch.jit.ScriptModule):
+        return False
+    original = network.forward
+
+    @functools.wraps(original)
+    def forward(*arguments: Any, **more: Any) -> Any:
+        found = flatten(original(*arguments, **more))
+        return tuple(found[name] for name in outputs)
+
+    network.forward = forward
+    return True
+
+
+def _failed(path: str, error: BaseException) -> DoptError:
+    import re
+
+    text = " ".join(str(error).split())
+    operator = re.search(r"(?:operator|op):? '?(?:aten::)?(\w+)'?", text)
+    suggestions = ["Report the network: dopt's own form of the operator may be missing."]
+    if operator:
+        suggestions.insert(0, f"Spell {operator.group(1)} with other operators in the network's forward().")
+    return DoptError(
+        "MODEL_EXPORT",
+        f"{path}: torch cannot export the network: {text[:400]}",
+        kind="external",
+        place=path,
+        suggestions=suggestions,
+    )

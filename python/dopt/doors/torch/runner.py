@@ -1,0 +1,80 @@
+"""A network that takes and gives numpy arrays by name."""
+
+from typing import Any, Dict, List, Optional, Sequence
+
+from dopt.doors.torch.border import InputSpec, flatten
+from dopt.errors import DoptError
+
+#: Types that inputs are tried with, most likely first: pictures and features, then token numbers.
+DTYPES = ("float32", "int64")
+
+
+class Runner:
+    """Runs ``network`` without gradients; ``inputs`` and ``outputs`` are names in order, ``dtypes`` those of the inputs."""
+
+    def __init__(self, network: Any, inputs: Sequence[str], outputs: Optional[Sequence[str]] = None) -> None:
+        self.network, self.inputs, self.outputs = network, list(inputs), outputs and list(outputs)
+
+    def __call__(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
+        """Outputs by name for one batch."""
+        import torch
+
+        with torch.no_grad():
+            found = flatten(self.network(*[torch.from_numpy(feeds[name].copy()) for name in self.inputs]))
+        return {name: found[name].detach().cpu().numpy() for name in self.outputs or found}
+
+    def modules(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
+        """First result of every module that has weights, by the module's name."""
+        results: Dict[str, Any] = {}
+        handles = []
+        for name, module in self.network.named_modules():
+            if getattr(module, "weight", None) is None:
+                continue
+
+            def keep(_module: Any, _inputs: Any, output: Any, name: str = name) -> None:
+                if hasattr(output, "detach"):
+                    results.setdefault(name, output.detach().cpu().numpy())
+
+            handles.append(module.register_forward_hook(keep))
+        try:
+            self(feeds)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return results
+
+
+def random_feeds(specs: Sequence[InputSpec], dtype: str, seed: int, batch: Optional[int], scale: float) -> Dict[str, Any]:
+    """Random inputs: normal floats times ``scale``, or small whole numbers. ``batch`` replaces the first size."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    for name, shape in specs:
+        sizes = shape if batch is None or not shape else (batch,) + tuple(shape[1:])
+        if dtype == "float32":
+            feeds[name] = (rng.standard_normal(sizes) * scale).astype(np.float32)
+        else:
+            feeds[name] = rng.integers(0, 10, sizes).astype(dtype)
+    return feeds
+
+
+def input_dtype(network: Any, specs: List[InputSpec], path: str) -> str:
+    """The type of inputs that the network takes, found by running it.
+
+    Raises DoptError MODEL_RUN_FAILED with torch's message when it takes none.
+    """
+    reasons = []
+    for dtype in DTYPES:
+        try:
+            Runner(network, [spec.name for spec in specs])(random_feeds(specs, dtype, 0, None, 1.0))
+            return dtype
+        except Exception as error:  # noqa: BLE001 - the user's code raises anything.
+            reasons.append(" ".join(str(error).split())[:300])
+    shapes = "; ".join(f"{name} {list(shape)}" for name, shape in specs)
+    raise DoptError(
+        "MODEL_RUN_FAILED",
+        f"{path}: the network fails on inputs of shape {shapes}: {reasons[0]}",
+        place=path,
+        suggestions=["Check the sizes in --input-shape.", "Run the network in your own project with these sizes."],
+    )
