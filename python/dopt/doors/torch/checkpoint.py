@@ -9,10 +9,11 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from dopt.doors.torch import refusals
 from dopt.doors.torch.allowed import ScriptModule
+from dopt.doors.torch.entry import detach
 from dopt.doors.torch.legacy import NotLegacy, read_legacy
 from dopt.doors.torch.refusals import Broken, Refused
 from dopt.doors.torch.storages import Source
-from dopt.doors.torch.unwrap import find_state, to_plain
+from dopt.doors.torch.unwrap import find_state
 from dopt.doors.torch.zip_archive import SIGNATURE, flatten, read_zip
 from dopt.errors import DoptError
 
@@ -32,13 +33,15 @@ class Checkpoint(NamedTuple):
     """A weights file, read.
 
     state: tensors on the CPU by name, detached, in the file's order and types; views of one storage stay views of one.
-    quantization: the ``dopt`` entry of a file that dopt wrote, as plain data; None elsewhere.
+    quantization: that of a file that dopt wrote (entry.py), as plain data; None elsewhere.
     notes: what the user should know of how the weights were chosen.
+    wrapper: the keys that lead to the weights in the file; none for a plain state dict.
     """
 
     state: Dict[str, Any]
     quantization: Optional[Dict[str, Any]]
     notes: List[str]
+    wrapper: Tuple[str, ...]
 
 
 def load_state_dict(path: str) -> Dict[str, Any]:
@@ -47,7 +50,7 @@ def load_state_dict(path: str) -> Dict[str, Any]:
 
 
 def load_quantization(path: str) -> Optional[Dict[str, Any]]:
-    """The ``dopt`` entry of a file that dopt wrote, None when there is none. Raises as ``load_checkpoint``."""
+    """The quantization in a file that dopt wrote, None when there is none. Raises as ``load_checkpoint``."""
     return load_checkpoint(path).quantization
 
 
@@ -74,8 +77,8 @@ def load_checkpoint(path: str) -> Checkpoint:
     found = find_state(value)
     if not found.state:
         raise _empty(path, value, script)
-    quantization = _quantization(path, value)
-    return Checkpoint(found.state, quantization, notes + [f"{path}: {note}" for note in found.notes])
+    quantization = _quantization(path, found.state)
+    return Checkpoint(found.state, quantization, notes + [f"{path}: {note}" for note in found.notes], found.path)
 
 
 def _read(path: str, source: Source) -> Tuple[Any, bool]:
@@ -123,14 +126,11 @@ def _refuse_other_formats(path: str, head: bytes, size: int) -> None:
         raise refusals.not_weights(path, f"no PyTorch file (it begins with {head[:4]!r})", _RESAVE)
 
 
-def _quantization(path: str, value: Any) -> Optional[Dict[str, Any]]:
-    entry = value.get("dopt") if isinstance(value, dict) else None
-    if not isinstance(entry, dict):
-        return None
+def _quantization(path: str, state: Any) -> Optional[Dict[str, Any]]:
     try:
-        return to_plain(entry)
-    except ValueError as error:
-        raise refusals.broken(path, f"its entry 'dopt' is not what dopt writes: {error}") from error
+        return detach(state)
+    except (ValueError, AttributeError) as error:
+        raise refusals.broken(path, f"its quantization is not what dopt writes: {error}") from error
 
 
 def _empty(path: str, value: Any, script: bool) -> DoptError:

@@ -33,7 +33,9 @@ def load_into(network: Any, state: Mapping[str, Any], path: str) -> List[str]:
     notes = [f"{path}: the prefix '{''.join(chosen.prefixes)}' of all names was taken off."] if chosen.prefixes else []
     if difference.kinds:
         raise _mismatch(path, network, expected, chosen.state, difference, None)
-    complete = _complete(expected, chosen.state, notes, path)
+    # A class with a load_state_dict of its own takes the names of the file, and none that were added to them.
+    renames = difference.count > 0 and _has_own_loading(network)
+    complete = chosen.state if renames else _complete(expected, chosen.state, notes, path)
     try:
         # Also tried when names differ: a network may rename older ones as it loads (_load_from_state_dict).
         network.load_state_dict(complete, strict=True)
@@ -42,6 +44,12 @@ def load_into(network: Any, state: Mapping[str, Any], path: str) -> List[str]:
     if difference.count:
         notes.append(f"{path}: the network renamed or dropped {difference.count} weights as it loaded them.")
     return notes + _conversions(expected, chosen.state, path)
+
+
+def _has_own_loading(network: Any) -> bool:
+    import torch
+
+    return type(network).load_state_dict is not torch.nn.Module.load_state_dict
 
 
 def compare(expected: Mapping[str, Any], state: Mapping[str, Any]) -> Difference:

@@ -17,7 +17,7 @@ from dopt.errors import DoptError
 class Opened(NamedTuple):
     """A network in evaluation mode with its weights, and what the user should know of how it was found.
 
-    quantization: the ``dopt`` entry of a weights file that dopt wrote, None elsewhere. script: it is TorchScript.
+    quantization: that of a weights file that dopt wrote, None elsewhere. script: it is TorchScript.
     """
 
     network: Any

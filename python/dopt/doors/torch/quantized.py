@@ -1,4 +1,4 @@
-"""Weights files that dopt wrote: ordinary state dicts whose ``dopt`` entry tells how the inputs of layers are rounded.
+"""Weights files that dopt wrote: ordinary state dicts that also tell how the inputs of layers are rounded (entry.py).
 
 ``load_quantized`` is all that a project needs to run such a file as the device will.
 """

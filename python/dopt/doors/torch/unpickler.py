@@ -13,6 +13,7 @@ import pickletools
 from collections import OrderedDict
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional
 
+from dopt.doors.torch.entry import ENTRY
 from dopt.doors.torch.refusals import Broken, Refused
 
 #: Steps that one file may take; checkpoints of thousands of tensors with their optimizer need some 100,000.
@@ -241,13 +242,15 @@ def check_key(key: Any) -> Any:
     return key
 
 
-def _versions(metadata: Mapping[Any, Any]) -> "OrderedDict[str, Dict[str, int]]":
-    """Only what load_state_dict reads: module name -> {'version': number}."""
-    kept: "OrderedDict[str, Dict[str, int]]" = OrderedDict()
+def _versions(metadata: Mapping[Any, Any]) -> "OrderedDict[str, Dict[str, Any]]":
+    """Only what load_state_dict reads: module name -> {'version': number}; and what dopt keeps there (quantized.py)."""
+    kept: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()
     for name, entry in metadata.items():
         version = entry.get("version") if type(entry) is dict else None
         if isinstance(name, str) and type(version) is int:
             kept[name] = {"version": version}
+            if name == ENTRY and isinstance(entry.get("quantization"), str):
+                kept[name]["quantization"] = entry["quantization"]
     return kept
 
 

@@ -6,15 +6,14 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "weights")
 #: A wrapper in a wrapper: ``{'model': {'state_dict': …}}``.
 _DEPTH = 2
-_MAX_PLAIN_DEPTH = 50
-_MAX_PLAIN_VALUES = 1_000_000
 
 
 class Found(NamedTuple):
-    """Tensors by name, and what the user should know of how they were chosen."""
+    """Tensors by name, what the user should know of how they were chosen, and the keys that led to them."""
 
     state: Dict[str, Any]
     notes: List[str]
+    path: Tuple[str, ...]
 
 
 def find_state(value: Any) -> Found:
@@ -33,28 +32,7 @@ def find_state(value: Any) -> Found:
         notes.append(f"{len(left)} entries beside the tensors were not taken: {', '.join(left[:5])}{more}.")
     if path and path[-1] not in WRAPPERS:
         notes.append(f"The weights were found under {'.'.join(path)!r}.")
-    return Found(_like(state, kept), notes)
-
-
-def to_plain(value: Any) -> Any:
-    """A copy made of dicts, lists, numbers, texts and tensors. Raises ValueError for anything else, and for endless data."""
-    left = [_MAX_PLAIN_VALUES]
-
-    def copy(item: Any, depth: int) -> Any:
-        left[0] -= 1
-        if depth > _MAX_PLAIN_DEPTH or left[0] < 0:
-            raise ValueError("it is nested too deeply or too large")
-        if isinstance(item, Mapping):
-            if not all(isinstance(key, str) for key in item):
-                raise ValueError("it has a key that is no text")
-            return {key: copy(part, depth + 1) for key, part in item.items()}
-        if isinstance(item, (list, tuple)):
-            return [copy(part, depth + 1) for part in item]
-        if item is None or isinstance(item, (str, int, float)) or _is_tensor(item):
-            return item
-        raise ValueError(f"it has a value that is a {type(item).__name__}")
-
-    return copy(value, 0)
+    return Found(_like(state, kept), notes, path)
 
 
 def _descend(value: Any, path: Tuple[str, ...], notes: List[str]) -> Tuple[Tuple[str, ...], Mapping[Any, Any]]:

@@ -33,12 +33,15 @@ class Written(NamedTuple):
 def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Method ``writeBack`` of src/bridge/protocol.ts for PyTorch.
 
-    Writes ``{'state_dict', 'dopt'}`` as torch.save does (TorchScript: the program with other parameters). Raises DoptError
+    Writes a file of the form of the user's own, with the quantization beside it (entry.py); TorchScript: the program with
+    other parameters. Raises DoptError
     WRITE_BACK_UNMAPPED for a layer whose weight is no tensor of the network, and OUTPUT_WRITE.
     """
     import torch
 
     from dopt import safetensors
+    from dopt.doors.torch.checkpoint import load_checkpoint
+    from dopt.doors.torch.entry import attach
     from dopt.doors.torch.network import open_network
 
     opened = open_network(params)
@@ -46,6 +49,7 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
         plan = json.load(file)
     numbers = safetensors.read(params["parameters"])
     state = OrderedDict((name, value.detach().clone()) for name, value in opened.network.state_dict().items())
+    original = OrderedDict(state)
     written = rewrite_state(state, plan, numbers, _initializers(params["onnx"]), params["model"])
     buffer = io.BytesIO()
     if opened.script:
@@ -56,9 +60,13 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
             for each in plan["activations"]
         ]
     else:
-        prefix = _prefix(params["weights"], written.state)
-        named = OrderedDict((prefix + name, value) for name, value in written.state.items())
-        torch.save({"state_dict": named, "dopt": written.entry}, buffer)
+        checkpoint = load_checkpoint(params["weights"])
+        named = _named_as(checkpoint.state, original, written)
+        attach(named, written.entry)
+        value: Any = named
+        for key in reversed(checkpoint.wrapper):
+            value = {key: value}
+        torch.save(value, buffer)
         unmapped = written.unmapped
     _save(params["out"], buffer.getvalue())
     return {"files": [describe(params["out"])], "notes": written.notes, "unmapped": unmapped}
@@ -231,15 +239,30 @@ def _quantize_inputs(
     return unmapped
 
 
-def _prefix(weights: str, state: Dict[str, Any]) -> str:
-    """What the user's file puts before every name (``module.``), kept for the scripts that read it."""
-    from dopt.doors.torch.checkpoint import load_state_dict
+def _named_as(theirs: Dict[str, Any], network: Dict[str, Any], written: Written) -> Any:
+    """The weights under the names that the user's file has for them, whatever its class makes of these on loading.
 
-    first = next(iter(state))
-    for name in load_state_dict(weights):
-        if name.endswith("." + first):
-            return name[: -len(first)]
-    return ""
+    ``theirs``: the file's tensors; ``network``: the network's own before the write-back, with the same numbers.
+    """
+    import torch
+
+    names = {}
+    free = dict(theirs)
+    for name, value in network.items():
+        same = [each for each, tensor in free.items() if tensor.shape == value.shape and torch.equal(tensor, value)]
+        # Names that end alike go together: layers of equal numbers (fresh counters, unit scales) are told apart so.
+        same.sort(key=lambda each: (not each.endswith(name), each.rpartition(".")[2] != name.rpartition(".")[2]))
+        names[name] = same[0] if same else name
+        free.pop(names[name], None)
+    if len(set(names.values())) != len(names):
+        names = {name: name for name in network}
+    if any(theirs_name != name for name, theirs_name in names.items()) and not _is_prefixed(names):
+        written.notes.append("Weights have the names of the user's file, which its class renames as it loads them.")
+    return OrderedDict((names[name], value) for name, value in written.state.items())
+
+
+def _is_prefixed(names: Dict[str, str]) -> bool:
+    return len({theirs[: -len(name)] if theirs.endswith(name) else theirs for name, theirs in names.items()}) == 1
 
 
 def _save(path: str, data: bytes) -> None:
