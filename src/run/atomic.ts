@@ -25,7 +25,8 @@ export async function copyFileAtomic(from: string, to: string): Promise<void> {
   });
 }
 
-async function placeAtomic(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
+/** Lets `write` make a temporary file beside `path`, then renames it over; removes it after an error. */
+export async function placeAtomic(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
   const temporary = `${path}.${process.pid}.partial`;
   try {
     await write(temporary);
