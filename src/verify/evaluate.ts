@@ -50,10 +50,12 @@ export type Progress = (done: number, total: number, message: string) => void;
  */
 export async function evaluate(request: VerifyRequest, progress: Progress): Promise<Verification> {
   const start = performance.now();
-  const tensorSamples = request.tensors ? Math.min(request.tensors.samples, request.samples.length) : 0;
+  // Where everything inside stays float there is no tensor to compare, and onnxruntime takes no empty list of them.
+  const inner = request.tensors?.pairs.length ? request.tensors : undefined;
+  const tensorSamples = inner ? Math.min(inner.samples, request.samples.length) : 0;
   const total = request.samples.length + tensorSamples;
-  const tensors = request.tensors
-    ? await withModels(request.tensors, request, (float, quantized) =>
+  const tensors = inner
+    ? await withModels(inner, request, (float, quantized) =>
         compareTensors(request, float, quantized, (done) => progress(done, total, 'comparing tensors')),
       )
     : [];

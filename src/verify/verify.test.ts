@@ -102,6 +102,12 @@ describe('verifyModels', () => {
     expect(result.tensors).toMatchObject([{ name: 'inner', signal: 28, noise: 10 }]);
   });
 
+  it('compares the ends alone where no inner tensor is quantized', async () => {
+    const tensors = { float: base.float, quantized: base.quantized, pairs: [], samples: 2 };
+    const result = await verifyModels({ ...base, tensors });
+    expect(result).toMatchObject({ tensorSamples: 0, tensors: [], samples: 4 });
+  });
+
   it('names the label that the model has no class for', async () => {
     const labels = { kind: 'classification' as const, classes: [2, 0, 7, 0] };
     const metric = { kind: 'classification' as const, topk: [1] };
