@@ -37,8 +37,9 @@ export async function stageJob<M extends MethodName>(
   return result;
 }
 
-/** Says a warning now and keeps it for the report. */
+/** Says a warning now and keeps it for the report; once, though several stages read the same samples. */
 export function warn(context: StageContext, message: string): void {
+  if (context.warnings.includes(message)) return;
   context.warnings.push(message);
   context.progress.warn(message);
 }
