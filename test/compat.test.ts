@@ -212,6 +212,14 @@ describe('dopt compat notrain', () => {
       expect(sha256(join(out, 'quant_params.json'))).toBe(reference[1]);
     }));
 
+  it('takes Quant_INT16-8', () =>
+    inFolder(async (folder) => {
+      const own = command(folder, config(folder, 'int16.prototxt'));
+      await quantized(own);
+      const parameters = quantParamsSchema.parse(JSON.parse(readFileSync(own.parameters, 'utf8')));
+      expect(parameters.strategy).toBe('int16-8');
+    }));
+
   it('warns of a standard deviation of 0 and of a GPU, also in the report', () =>
     inFolder(async (folder) => {
       const own = command(folder, config(folder, 'zero-std.prototxt'), { '--device_idx': '1' });

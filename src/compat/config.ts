@@ -3,6 +3,7 @@ import { placeText } from '../config/problems.js';
 import { readTextFile } from '../config/text-file.js';
 import { UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
+import type { Strategy } from '../quantize/options.js';
 import { readPrototxt } from './prototxt/message.js';
 
 /** What fills one input of the model. */
@@ -25,8 +26,6 @@ export const notrainParameterSchema = z.strictObject({
   exclude_op: z.array(z.string()).default([]),
 });
 
-export type NotrainStrategy = 'int8-8' | 'int16-8';
-
 /** One preprocess_parameter in our terms, with the places of its settings as `file:line:column`. */
 export interface InputBlock {
   kind: 'image' | 'binary';
@@ -40,7 +39,7 @@ export interface InputBlock {
 
 export interface NotrainConfig {
   file: string;
-  strategy: NotrainStrategy;
+  strategy: Strategy;
   /** As the file has it, with its place. */
   strategyName: { name: string; place: string };
   device: 'cpu' | 'gpu';
@@ -51,7 +50,7 @@ export interface NotrainConfig {
 }
 
 /** Strategies of the original, and who serves those that quantization without training does not. */
-const STRATEGIES: Record<string, NotrainStrategy> = { 'Quant_INT8-8': 'int8-8', 'Quant_INT16-8': 'int16-8' };
+const STRATEGIES: Record<string, Strategy> = { 'Quant_INT8-8': 'int8-8', 'Quant_INT16-8': 'int16-8' };
 const ELSEWHERE: Record<string, string> = {
   'Quant_INT16-4': 'It is for language models: dopt llm',
   'Quant_INT8-4_ECO': 'It is for language models: dopt llm',
@@ -123,7 +122,7 @@ export function parseNotrainConfig(text: string, file: string): NotrainConfig {
   };
 }
 
-function strategyOf(name: string, place: string): NotrainStrategy {
+function strategyOf(name: string, place: string): Strategy {
   const strategy = Object.hasOwn(STRATEGIES, name) ? STRATEGIES[name] : undefined;
   if (strategy) return strategy;
   const known = Object.keys(STRATEGIES);

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type Progress, silentProgress } from '../cli/progress.js';
 import type { Delivered } from '../config/delivered.js';
 import type { RunResult } from '../config/result.js';
+import type { Framework } from '../doors/detect.js';
 import { UserError } from '../errors.js';
 import type { QuantizeOptions } from '../quantize/options.js';
 import { quantize } from '../quantize/quantize.js';
@@ -10,7 +11,7 @@ import { type NotrainConfig, readNotrainConfig } from './config.js';
 import { deliver, refuseForeignFiles } from './delivery.js';
 import { type InputParts, inputParts } from './input-parts.js';
 import { ownFormatModel } from './outputs.js';
-import { checkRequest, type Framework, type NotrainRequest } from './request.js';
+import { checkRequest, type NotrainRequest } from './request.js';
 
 /** Calibration samples used at most: what `dopt quantize` takes. */
 const SAMPLES = 200;
@@ -87,7 +88,7 @@ export function quantizeOptions(
     model: request.model,
     framework,
     weights: request.weight,
-    className: null,
+    className: request.className,
     fakeQuant: false,
     out: runFolder(request.output),
     data: parts[0]!.path,

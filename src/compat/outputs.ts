@@ -1,21 +1,14 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 import { ensureEnvironment } from '../bridge/environments.js';
 import { runJob } from '../bridge/jobs.js';
 import type { EnvironmentKind } from '../bridge/profiles.js';
 import type { RunResult } from '../config/result.js';
 import { rewriteSchema } from '../config/rewrite.js';
+import type { Framework } from '../doors/detect.js';
 import { Bug } from '../errors.js';
 import { readJson, readSafetensors, writeSafetensors } from '../graph/safetensors.js';
 import { floatRewrite } from './float-model.js';
-import type { Framework } from './request.js';
-
-/** Endings of what the framework doors write back. */
-const OWN_ENDINGS: Record<Framework, readonly string[]> = {
-  tensorflow: ['.pb'],
-  pytorch: ['.pth', '.pt'],
-  onnx: [],
-};
 
 /**
  * The model of a finished run in its own framework, with weights on the grid: what the original writes to --output.
@@ -28,7 +21,8 @@ export async function ownFormatModel(
   options: { environment: EnvironmentKind; threads: number; signal: AbortSignal | undefined },
 ): Promise<string> {
   if (framework === 'onnx') return floatOnnx(folder, result.model.name, options);
-  const written = Object.keys(result.files).find((name) => OWN_ENDINGS[framework].includes(extname(name)));
+  // NAME.int8.pb beside NAME.int8.onnx
+  const written = Object.keys(result.files).find((name) => /\.int(8|16)\.(?!onnx$)/.test(name));
   if (!written) throw new Bug(`the run in ${folder} wrote no ${framework} model`);
   return join(folder, written);
 }

@@ -7,7 +7,7 @@ import { checkRequest, type NotrainRequest } from './request.js';
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'dopt-request-'));
-  for (const name of ['net.onnx', 'net.pb', 'net.py', 'net.pth', 'c.prototxt', 'other'])
+  for (const name of ['net.onnx', 'net.pb', 'net.py', 'net.pth', 'script.pt', 'c.prototxt', 'other'])
     writeFileSync(join(folder, name), '');
   mkdirSync(join(folder, 'dir.onnx'));
   mkdirSync(join(folder, 'saved'));
@@ -27,6 +27,7 @@ const check = ({ model = 'net.onnx', weight, calConf = 'c.prototxt', ...more }: 
     framework: 5,
     model: join(folder, model),
     weight: weight === undefined ? null : join(folder, weight),
+    className: null,
     calConf: join(folder, calConf),
     output: '/out/net',
     compressConf: '/out/param',
@@ -46,6 +47,7 @@ describe('checkRequest', () => {
     expect(check({ framework: 3, model: 'net.pb' })).toBe('tensorflow');
     expect(check({ framework: 3, model: 'saved' })).toBe('tensorflow');
     expect(check({ model: 'net.py', weight: 'net.pth' })).toBe('pytorch');
+    expect(check({ model: 'script.pt' })).toBe('pytorch');
   });
 
   it.each<[string, Overrides, number, RegExp]>([

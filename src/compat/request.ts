@@ -2,10 +2,10 @@ import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import type { EnvironmentKind } from '../bridge/profiles.js';
 import type { NamedShape } from '../cli/parse.js';
+import type { Framework } from '../doors/detect.js';
 import { EXIT, UserError } from '../errors.js';
 
 export type Layout = 'nchw' | 'nhwc';
-export type Framework = 'tensorflow' | 'pytorch' | 'onnx';
 
 /** What the original's command line asks for. Paths are absolute. */
 export interface NotrainRequest {
@@ -15,6 +15,8 @@ export interface NotrainRequest {
   framework: number;
   model: string;
   weight: string | null;
+  /** Class or function in the `.py`; null when there is only one. */
+  className: string | null;
   calConf: string;
   output: string;
   compressConf: string;
@@ -38,7 +40,9 @@ const usage = (message: string, suggestions: string[], place?: string): UserErro
 const ENDINGS: Record<string, Framework> = {
   '.pb': 'tensorflow',
   '.h5': 'tensorflow',
+  '.hdf5': 'tensorflow',
   '.py': 'pytorch',
+  '.pt': 'pytorch',
   '.onnx': 'onnx',
 };
 const NAMES: Record<Framework, string> = { tensorflow: 'TensorFlow', pytorch: 'PyTorch', onnx: 'ONNX' };
@@ -57,7 +61,7 @@ export function checkRequest(request: NotrainRequest): Framework {
     ]);
   }
   const framework = frameworkOf(request);
-  if (framework === 'pytorch' && weight === null) {
+  if (extname(model).toLowerCase() === '.py' && weight === null) {
     throw usage(
       '--weight is missing: a .py holds the network without its weights.',
       ['Give the .pth file: --weight net.pth'],

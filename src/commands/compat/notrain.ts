@@ -24,6 +24,9 @@ export default class CompatNotrain extends BaseCommand {
     framework: Flags.integer({ required: true, description: '3: TensorFlow; 5: PyTorch (.py) or ONNX' }),
     model: path('.pb, .py or .onnx'),
     weight: path('PyTorch: .pth beside the .py', false),
+    class: Flags.string({
+      description: 'not of the original: class or function in the .py, when it has several',
+    }),
     cal_conf: path('config.prototxt'),
     output: path('model to write'),
     compress_conf: path('parameter file to write'),
@@ -52,6 +55,7 @@ export default class CompatNotrain extends BaseCommand {
         framework: flags.framework,
         model: flags.model!,
         weight: flags.weight ?? null,
+        className: flags.class ?? null,
         calConf: flags.cal_conf!,
         output: flags.output!,
         compressConf: flags.compress_conf!,
