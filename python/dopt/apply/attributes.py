@@ -6,6 +6,12 @@ from dopt.errors import DoptError
 
 _WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
+#: Attributes of operators that onnx has no schema for: those of Ascend's deploy models (hicann/amct, insert_quant_pass).
+_CUSTOM = {
+    "AscendQuant": {"scale": "FLOAT", "offset": "FLOAT", "dst_type": "STRING"},
+    "AscendDequant": {"dtype": "INT"},
+}
+
 
 def make_attributes(op: str, domain: str, values: Dict[str, Any], versions: Dict[str, int]) -> List[Any]:
     """AttributeProtos in name order, typed by the operator's schema; for unknown operators by the values themselves.
@@ -29,7 +35,7 @@ def _make(op: str, name: str, value: Any, schema: Any) -> Any:
     from onnx import AttributeProto
 
     if schema is None:
-        kind = _guess(value)
+        kind = _CUSTOM.get(op, {}).get(name) or _guess(value)
     elif name in schema.attributes:
         kind = schema.attributes[name].type.name
     else:
