@@ -1,14 +1,10 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { ensureEnvironment } from '../bridge/environments.js';
-import { runJob } from '../bridge/jobs.js';
 import type { EnvironmentKind } from '../bridge/profiles.js';
 import type { RunResult } from '../config/result.js';
-import { rewriteSchema } from '../config/rewrite.js';
 import type { Framework } from '../doors/detect.js';
 import { Bug } from '../errors.js';
-import { readJson, readSafetensors, writeSafetensors } from '../graph/safetensors.js';
-import { floatRewrite } from './float-model.js';
+import { exportRun } from '../export/export.js';
 
 /**
  * The model of a finished run in its own framework, with weights on the grid: what the original writes to --output.
@@ -31,31 +27,12 @@ export async function ownFormatModel(
 async function floatOnnx(
   folder: string,
   name: string,
-  {
-    environment,
-    threads,
-    signal,
-  }: { environment: EnvironmentKind; threads: number; signal: AbortSignal | undefined },
+  { environment, signal }: { environment: EnvironmentKind; signal: AbortSignal | undefined },
 ): Promise<string> {
-  const applied = join(folder, 'stages/apply');
-  const model = join(folder, 'stages/capture/float.onnx');
-  if (!existsSync(model)) throw new Bug(`the run in ${folder} kept no captured model`);
-  const { rewrite, parameters } = floatRewrite(
-    rewriteSchema.parse(readJson(join(applied, 'rewrite.json'))),
-    readSafetensors(join(applied, 'parameters.safetensors')),
-  );
   const work = join(folder, 'compat');
-  mkdirSync(work, { recursive: true });
-  const [edits, tensors, out] = ['rewrite.json', 'parameters.safetensors', `${name}.onnx`].map((file) =>
-    join(work, file),
-  ) as [string, string, string];
-  writeFileSync(edits, JSON.stringify(rewrite));
-  writeSafetensors(tensors, parameters);
-  await runJob(
-    await ensureEnvironment('onnx', environment),
-    'rewrite',
-    { model, rewrite: edits, parameters: tensors, out, externalDataAbove: null, check: 'load' },
-    { threads, logFile: join(folder, 'python.log'), ...(signal ? { signal } : {}) },
-  );
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work);
+  const out = join(work, `${name}.onnx`);
+  await exportRun({ run: folder, format: 'float-onnx', out, environment, ...(signal ? { signal } : {}) });
   return out;
 }

@@ -9,6 +9,7 @@ import type { FileDigest } from '../config/result.js';
 import { EXIT, UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
 import { writeSafetensors } from '../graph/safetensors.js';
+import { checkOf } from '../quantize/apply.js';
 import { diskError, makeFolder } from '../run/atomic.js';
 import { fileDigest } from '../run/digest.js';
 import { aimetEncodings, ENCODINGS_VERSIONS, type EncodingsVersion } from './aimet-encodings.js';
@@ -135,7 +136,7 @@ async function write(
     let paths = [made];
     if (exported.kind === 'text') writeFileSync(made, exported.text, { flush: true });
     else if (exported.kind === 'copy') await copyFile(exported.from, made);
-    else paths = await rewrite(exported, folder, made, options, progress);
+    else paths = await carryOut(exported, folder, made, options, progress);
     // The model last: with it, all is there.
     const files: FileDigest[] = [];
     for (const path of [...paths].reverse()) {
@@ -152,7 +153,7 @@ async function write(
 }
 
 /** Lets Python carry out the edits; returns the model and its external data, if any. */
-async function rewrite(
+async function carryOut(
   { model, edits, runs }: Extract<Exported, { kind: 'rewrite' }>,
   folder: string,
   out: string,
@@ -161,13 +162,21 @@ async function rewrite(
 ): Promise<string[]> {
   const environment = await ensureEnvironment('onnx', kind, { onProgress: (line) => progress.note(line) });
   const [list, tensors] = [join(folder, 'rewrite.json'), join(folder, 'parameters.safetensors')];
-  writeFileSync(list, JSON.stringify(edits.done()));
+  const rewrite = edits.done();
+  writeFileSync(list, JSON.stringify(rewrite));
   writeSafetensors(tensors, edits.parameters);
   const shown = progress.stage('write model');
   const { files } = await runJob(
     environment,
     'rewrite',
-    { model, rewrite: list, parameters: tensors, out, externalDataAbove: null, check: runs },
+    {
+      model,
+      rewrite: list,
+      parameters: tensors,
+      out,
+      externalDataAbove: null,
+      check: runs ? checkOf(rewrite) : 'none',
+    },
     signal ? { signal } : {},
   );
   shown.done();

@@ -48,6 +48,10 @@ export function qdqRewrite(
   return edits.done();
 }
 
+/** How a rewritten model can be checked: onnxruntime of the onnx profile is older than 16-bit operators. */
+export const checkOf = ({ addNodes }: Pick<Rewrite, 'addNodes'>): 'structure' | 'load' =>
+  addNodes.some(({ domain }) => domain !== '') ? 'structure' : 'load';
+
 /** Nodes that read the rounded value of a quantized tensor: all of them where tensors are stored as integers. */
 export function integerReaders(plan: Plan, removed: readonly string[]): Set<string> {
   const groups = plan.storage === 'integer' ? plan.groups : plan.groups.filter((group) => group.quantized);

@@ -11,7 +11,7 @@ import type { NativeCore } from '../native/index.js';
 import { type Labels, readLabels } from '../verify/labels.js';
 import { verifyModels } from '../verify/verify.js';
 import type { ChannelStatistics } from './algorithms/channel-scales.js';
-import { dequantized, type QdqRewrite, qdqRewrite } from './apply.js';
+import { checkOf, dequantized, type QdqRewrite, qdqRewrite } from './apply.js';
 import { type StageContext, stageJob } from './context.js';
 import type { Layer } from './layers.js';
 import { loadChannels, tensorsToObserve, tensorsWithChannels } from './observe.js';
@@ -168,8 +168,6 @@ async function writeModel(
   { rewrite, parameters }: QdqRewrite,
   out: string,
 ): Promise<void> {
-  // onnxruntime of the onnx profile is older than 16-bit operators; verification loads such a model in a newer one.
-  const foreign = rewrite.addNodes.some(({ domain }) => domain !== '');
   const edits = join(folder, 'rewrite.json');
   const tensors = join(folder, 'parameters.safetensors');
   writeFileSync(edits, JSON.stringify(rewrite));
@@ -180,7 +178,7 @@ async function writeModel(
     parameters: tensors,
     out,
     externalDataAbove: null,
-    check: foreign ? 'structure' : 'load',
+    check: checkOf(rewrite),
   });
 }
 
