@@ -7,6 +7,7 @@ import { type FileDigest, fileDigestSchema, type RunResult, resultSchema } from 
 import { UserError } from '../errors.js';
 import { type Graph, loadGraph } from '../graph/graph.js';
 import { readJson } from '../graph/safetensors.js';
+import { widthOf } from '../quantize/options.js';
 import { fileDigest } from '../run/digest.js';
 import { readRunSummary } from '../run/history.js';
 
@@ -45,7 +46,7 @@ export async function openRun(path: string): Promise<RunFiles> {
   const result = read(join(folder, 'result.json'), resultSchema);
   const plan = read(join(folder, 'plan.json'), planSchema);
   const params = read(join(folder, 'quant_params.json'), quantParamsSchema);
-  const model = `${result.model.name}.int8.onnx`;
+  const model = `${result.model.name}.${widthOf(result.settings.strategy)}.onnx`;
   const quantized = result.files[model];
   if (!quantized) throw damaged(join(folder, 'result.json'), `it does not list ${model}`);
   for (const file of [quantized, result.files['quant_params.json']]) if (file) await verify(folder, file);

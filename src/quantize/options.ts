@@ -11,6 +11,9 @@ export type Effort = 'fast' | 'balanced';
 export const STRATEGIES = ['int8-8', 'int16-8'] as const;
 export type Strategy = (typeof STRATEGIES)[number];
 
+/** What results are named by: the type of the activations. */
+export const widthOf = (strategy: Strategy): 'int8' | 'int16' => (strategy === 'int8-8' ? 'int8' : 'int16');
+
 /** Everything `dopt quantize` can be asked for; flags and recipes end here. Paths are absolute. */
 export interface QuantizeOptions {
   model: string;

@@ -20,7 +20,7 @@ import { type StageContext, stageJob, warn } from './context.js';
 import { chooseSamples, type SampleSets } from './data.js';
 import { collectLayers } from './layers.js';
 import { loadObserved } from './observe.js';
-import type { QuantizeOptions } from './options.js';
+import { type QuantizeOptions, widthOf } from './options.js';
 import { planQuantization } from './plan.js';
 import { assembleResult } from './result.js';
 import { solveActivations, solveLayers } from './solve.js';
@@ -141,7 +141,7 @@ async function quantizeIn(
   const verified = scoring && (await verifyStage(context, prepared, quantized, scoring));
   for (const warning of verified?.value.verification.warnings ?? []) warn(context, warning);
 
-  const width = plan.strategy === 'int8-8' ? 'int8' : 'int16';
+  const width = widthOf(plan.strategy);
   const results = { [`${name}.${width}.onnx`]: quantized };
   let doorResult: DoorResult | null = null;
   if (door) {
