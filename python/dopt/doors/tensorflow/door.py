@@ -1,0 +1,229 @@
+"""The TensorFlow door: frozen graphs, SavedModels and Keras files as ONNX; and back as a frozen graph."""
+
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+
+from dopt.errors import DoptError
+
+
+class Opened(NamedTuple):
+    """A graph with its border; ``front_end`` is what lies before it, None for most."""
+
+    graph_def: Any
+    session: Any
+    inputs: List[str]
+    outputs: List[str]
+    shapes: Dict[str, List[Optional[int]]]
+    model: Any
+    front_end: Any
+
+
+def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
+    """Method ``convert``: freezes, cuts a front end off, converts and compares on random inputs.
+
+    Raises DoptError: those of ``load_graph``, MODEL_OUTPUT, MODEL_INPUT_SHAPE, MODEL_CONVERT, MODEL_OPERATORS,
+    PARITY_FAILED.
+    """
+    from dopt.doors.common.files import source_of
+    from dopt.doors.tensorflow.convert import save
+    from dopt.doors.tensorflow.load import quiet_tensorflow
+
+    quiet_tensorflow()
+    import tensorflow as tf
+    import tf2onnx
+
+    events.progress(0, 3, "reading the graph")
+    opened = _open(params, events)
+    onnx_path = save(opened.model, params["out"])
+    events.progress(2, 3, "comparing")
+    samples = _random_samples(opened, params["seed"])
+    names = {name: name for name in opened.inputs}
+    parity = _compare(params, opened.session, onnx_path, names, {name: name for name in opened.outputs}, samples)
+    events.progress(3, 3, "converted")
+    front_end = opened.front_end
+    return {
+        "model": onnx_path,
+        "inputs": [{"name": name, "frameworkName": name} for name in opened.inputs],
+        "outputs": [{"name": name, "frameworkName": name} for name in opened.outputs],
+        "frontEnd": front_end
+        and {"takes": "wav", "input": front_end.input, "features": front_end.features, "description": front_end.description},
+        "notes": [f"The graph begins at {front_end.features}, behind {front_end.description}."] if front_end else [],
+        "parity": parity,
+        "versions": {"tensorflow": tf.__version__, "tf2onnx": tf2onnx.__version__},
+        "source": source_of(params["model"]),
+    }
+
+
+def check_parity(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
+    """Method ``checkParity``. Raises as ``convert`` and ``open_source``."""
+    from dopt.data.source import open_source
+
+    session = _session(params)
+    samples = (sample.feeds for sample in open_source(params["source"]))
+    inputs = {each["name"]: each["frameworkName"] for each in params["borders"]["inputs"]}
+    outputs = {each["name"]: each["frameworkName"] for each in params["borders"]["outputs"]}
+    return _compare(params, session, params["onnx"], inputs, outputs, samples)
+
+
+def compute_features(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
+    """Method ``computeFeatures``: see front_end.py."""
+    from dopt.doors.tensorflow.front_end import compute_features as compute
+
+    return compute(_session(params), params, events)
+
+
+def run_framework(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
+    """Method ``runFramework``."""
+    from dopt.doors.common.runs import run_over
+
+    session = _session(params)
+    import tensorflow as tf
+
+    inputs = {each["name"]: each["frameworkName"] for each in params["borders"]["inputs"]}
+    outputs = {each["name"]: each["frameworkName"] for each in params["borders"]["outputs"]}
+
+    def run(feeds: Dict[str, Any]) -> Dict[str, Any]:
+        values = session.run(list(outputs.values()), {inputs[name]: array for name, array in feeds.items()})
+        return dict(zip(outputs, values))
+
+    return run_over(params, events, f"TensorFlow {tf.__version__} CPU", run)
+
+
+def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
+    """Method ``writeBack``: see write_back/."""
+    from dopt.doors.tensorflow.write_back import write_back as write
+
+    return write(params, events)
+
+
+def _session(params: Dict[str, Any]) -> Any:
+    from dopt.doors.tensorflow.load import load_graph
+    from dopt.doors.tensorflow.session import GraphSession
+
+    return GraphSession(load_graph(params["model"]).graph_def)
+
+
+def _open(params: Dict[str, Any], events: Any) -> Opened:
+    from dopt.doors.tensorflow.border import find_outputs, input_shapes, placeholders
+    from dopt.doors.tensorflow.convert import convert_graph, unknown_operators
+    from dopt.doors.tensorflow.front_end import feature_shape, find_front_end
+    from dopt.doors.tensorflow.load import load_graph
+    from dopt.doors.tensorflow.session import GraphSession
+
+    path = params["model"]
+    loaded = load_graph(path)
+    graph_def = loaded.graph_def
+    outputs = find_outputs(graph_def, path, loaded.outputs, params["outputs"])
+    session = GraphSession(graph_def)
+    missing = [name for name in outputs if not session.has(name)]
+    if missing:
+        raise DoptError("MODEL_OUTPUT", f"{path}: {missing[0]!r} is no tensor of the graph.", place=path)
+    inputs = placeholders(graph_def, outputs)
+    if not inputs:
+        raise DoptError(
+            "MODEL_INPUT",
+            f"{path}: no placeholder leads to {', '.join(outputs)}.",
+            place=path,
+            suggestions=["Name outputs that depend on the input: --outputs NAME"],
+        )
+    events.progress(1, 3, "converting")
+    texts = [name for name in inputs if session.dtype(name) == "string"]
+    if not texts:
+        shapes = input_shapes(path, {name: session.shape(name) for name in inputs}, params["inputShapes"])
+        model = convert_graph(graph_def, path, inputs, outputs, shapes)
+        unknown = unknown_operators(model)
+        if not unknown:
+            return Opened(graph_def, session, inputs, outputs, shapes, model, None)
+    else:
+        unknown = _front_end_operators(graph_def, outputs)
+    front_end = find_front_end(graph_def, path, unknown, outputs)
+    shape: List[Optional[int]] = list(feature_shape(session, front_end))
+    shapes = {front_end.features: shape}
+    model = convert_graph(graph_def, path, [front_end.features], outputs, shapes)
+    left = unknown_operators(model)
+    if left:
+        find_front_end(graph_def, path, left, outputs)
+    return Opened(graph_def, session, [front_end.features], outputs, shapes, model, front_end)
+
+
+def _front_end_operators(graph_def: Any, outputs: List[str]) -> Any:
+    """Audio operators, and everything that reads text: what a graph with text as its input begins with."""
+    from dopt.doors.tensorflow.border import needed
+
+    reached = needed(graph_def, outputs, set())
+    audio = {"DecodeWav", "AudioSpectrogram", "Mfcc"}
+    return {node.op for node in graph_def.node if node.name in reached and node.op in audio} or {"Placeholder"}
+
+
+def _random_samples(opened: Opened, seed: int) -> Iterator[Dict[str, Any]]:
+    """Normal values, and for pictures whole ones from 0 to 255 as well; a batch of two where the batch is open."""
+    import numpy as np
+
+    for place in range(4):
+        rng = np.random.default_rng(10 * seed + place)
+        feeds = {}
+        for name in opened.inputs:
+            sizes = [(2 if place == 1 else 1) if size is None else size for size in opened.shapes[name]]
+            dtype = np.dtype(opened.session.dtype(name))
+            if dtype.kind != "f":
+                feeds[name] = rng.integers(0, 10, sizes).astype(dtype)
+            elif place % 2 == 1 and len(sizes) == 4:
+                feeds[name] = rng.integers(0, 256, sizes).astype(dtype)
+            else:
+                feeds[name] = rng.standard_normal(sizes).astype(dtype)
+        yield feeds
+
+
+def _compare(
+    params: Dict[str, Any], session: Any, onnx_path: str, inputs: Dict[str, str], outputs: Dict[str, str], samples: Any
+) -> Dict[str, Any]:
+    import onnxruntime
+    import tensorflow as tf
+
+    from dopt.capture.runner import Session
+    from dopt.doors.common.parity import compare_outputs
+
+    converted = Session(onnx_path)
+
+    def framework(feeds: Dict[str, Any]) -> Dict[str, Any]:
+        values = session.run(list(outputs.values()), {inputs[name]: array for name, array in feeds.items()})
+        return dict(zip(outputs, values))
+
+    def onnx(feeds: Dict[str, Any]) -> Dict[str, Any]:
+        return dict(zip(outputs, converted.run(list(outputs), feeds)))
+
+    executor = f"TensorFlow {tf.__version__} against onnxruntime {onnxruntime.__version__}, optimizations off"
+    return compare_outputs(
+        params["model"],
+        executor,
+        framework,
+        onnx,
+        samples,
+        lambda feeds: _first_difference(session, onnx_path, inputs, feeds),
+        ["Cut the graph before the tensor that differs: --outputs NAME", "Report the model: both must compute the same."],
+    )
+
+
+def _first_difference(session: Any, onnx_path: str, inputs: Dict[str, str], feeds: Dict[str, Any]) -> Optional[str]:
+    """The first tensor, in the order of computation, that both forms have under one name and that differs."""
+    import numpy as np
+    import onnx
+
+    from dopt.capture.parity import compare
+    from dopt.capture.runner import Session
+    from dopt.doors.common.parity import TOLERANCE
+
+    try:
+        model = onnx.load(onnx_path)
+        common = [name for node in model.graph.node for name in node.output if ":" in name and session.has(name)]
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in common)
+        found = Session(model.SerializeToString()).run(common, feeds)
+        expected = session.run(common, {inputs[name]: array for name, array in feeds.items()})
+    except Exception:  # noqa: BLE001 - this only refines a message.
+        return None
+    for name, left, right in zip(common, expected, found):
+        # The two keep pictures in different orders of dimensions.
+        forms = [right] + ([np.transpose(right, (0, 2, 3, 1))] if right.ndim == 4 else [])
+        if all(compare(left, form).exceeds(TOLERANCE) for form in forms):
+            return name
+    return None

@@ -1,0 +1,153 @@
+"""TensorFlow models as frozen graphs: a .pb is read, a SavedModel or Keras .h5 is frozen here."""
+
+import os
+from typing import Any, List, NamedTuple
+
+from dopt.errors import DoptError
+
+#: Operators whose values lie outside the graph.
+_VARIABLES = {"Variable", "VariableV2", "VarHandleOp", "ReadVariableOp", "ResourceGather", "HashTableV2"}
+
+
+class LoadedGraph(NamedTuple):
+    """A GraphDef whose weights are constants, with the tensors that the model names as its own (none for a .pb)."""
+
+    graph_def: Any
+    inputs: List[str]
+    outputs: List[str]
+
+
+def load_graph(path: str) -> LoadedGraph:
+    """Reads a model. Raises DoptError: MODEL_FORMAT (another kind of file), MODEL_DAMAGED, MODEL_NOT_FROZEN."""
+    quiet_tensorflow()
+    if os.path.basename(path) == "saved_model.pb":
+        path = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        return _from_saved_model(path)
+    if path.lower().endswith((".h5", ".hdf5")):
+        return _from_keras(path)
+    return LoadedGraph(_read_graph_def(path), [], [])
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's own messages to errors; must be called before it is imported first."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def _read_graph_def(path: str) -> Any:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise DoptError("MODEL_UNREADABLE", f"Cannot read {path}: {error.strerror}.", place=path) from error
+    graph_def = tf.compat.v1.GraphDef()
+    try:
+        graph_def.ParseFromString(data)
+    except DecodeError as error:
+        raise _format(path, data, "it is no TensorFlow graph, or it is damaged") from error
+    if not graph_def.node:
+        raise _format(path, data, "it holds no nodes")
+    try:
+        tf.import_graph_def(graph_def, name="")
+    except Exception as error:  # noqa: BLE001 - TensorFlow raises many types for damaged graphs.
+        raise DoptError(
+            "MODEL_DAMAGED",
+            f"TensorFlow {tf.__version__} cannot take the graph {path}: {' '.join(str(error).split())[:300]}",
+            place=path,
+            suggestions=["Freeze the model again with this or an older version of TensorFlow."],
+        ) from error
+    variables = [node.name for node in graph_def.node if node.op in _VARIABLES]
+    if variables:
+        raise DoptError(
+            "MODEL_NOT_FROZEN",
+            f"{path} keeps weights outside the graph: {len(variables)} variables, {variables[0]!r} first.",
+            place=path,
+            suggestions=[
+                "Freeze it with its checkpoint: tf.compat.v1.graph_util.convert_variables_to_constants.",
+                "Or give the SavedModel folder or the .h5 file.",
+            ],
+        )
+    return graph_def
+
+
+def _format(path: str, data: bytes, reason: str) -> DoptError:
+    suggestions = ["Give a frozen GraphDef, a SavedModel folder or a Keras .h5."]
+    if data[:4] == b"PK\x03\x04":
+        reason, suggestions = "it is a zip archive", ["A .pth or .pt goes with its .py: NET.py --weights FILE"]
+    elif b"saved_model" in data[:4096] or b"serving_default" in data:
+        reason, suggestions = "it looks like the saved_model.pb of a SavedModel", ["Give the folder that it lies in."]
+    elif data[:8] == b"\x89HDF\r\n\x1a\n":
+        reason, suggestions = "it is a Keras file in HDF5", ["Give it the ending .h5."]
+    elif _is_onnx(data):
+        reason, suggestions = "it is an ONNX model", ["Give it the ending .onnx, or --framework onnx."]
+    return DoptError("MODEL_FORMAT", f"Cannot read {path} as a TensorFlow graph: {reason}.", place=path, suggestions=suggestions)
+
+
+def _is_onnx(data: bytes) -> bool:
+    import onnx
+
+    try:
+        model = onnx.ModelProto()
+        model.ParseFromString(data)
+        return bool(model.graph.node) and bool(model.opset_import)
+    except Exception:  # noqa: BLE001
+        return False
+
+
+def _from_saved_model(path: str) -> LoadedGraph:
+    import tensorflow as tf
+
+    try:
+        model = tf.saved_model.load(path)
+        signatures = dict(model.signatures)
+    except Exception as error:  # noqa: BLE001
+        raise _unloadable(path, error) from error
+    if not signatures:
+        raise DoptError(
+            "MODEL_FORMAT",
+            f"The SavedModel {path} has no signature.",
+            place=path,
+            suggestions=["Save it with signatures={'serving_default': function}."],
+        )
+    function = signatures.get("serving_default") or next(iter(signatures.values()))
+    return _freeze(function)
+
+
+def _from_keras(path: str) -> LoadedGraph:
+    import tensorflow as tf
+
+    try:
+        model = tf.keras.models.load_model(path, compile=False)
+        specs = [tf.TensorSpec(value.shape, value.dtype, name=value.name.split(":")[0]) for value in model.inputs]
+        single = len(specs) == 1
+        function = tf.function(lambda *args: model(args[0] if single else list(args), training=False))
+        concrete = function.get_concrete_function(*specs)
+    except Exception as error:  # noqa: BLE001
+        raise _unloadable(path, error) from error
+    return _freeze(concrete)
+
+
+def _freeze(function: Any) -> LoadedGraph:
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    inputs = [value.name for value in frozen.inputs if value.dtype.name != "resource"]
+    return LoadedGraph(frozen.graph.as_graph_def(), inputs, [value.name for value in frozen.outputs])
+
+
+def _unloadable(path: str, error: BaseException) -> DoptError:
+    import tensorflow as tf
+
+    return DoptError(
+        "MODEL_DAMAGED",
+        f"TensorFlow {tf.__version__} cannot load {path}: {' '.join(str(error).split())[:300]}",
+        place=path,
+        suggestions=[
+            "Save it again with this or an older version of TensorFlow.",
+            "Layers and functions of your own have to be left out of the file: save a SavedModel instead of a .h5.",
+        ],
+    )
