@@ -4,7 +4,7 @@ import os
 import tempfile
 from typing import Any, Dict
 
-from dopt.capture import float16, normalize, opset, parity
+from dopt.capture import float16, normalize, opset, parity, patterns
 from dopt.capture.fold import simplify
 from dopt.capture.load import load
 from dopt.capture.network import LOWEST_IR, Network
@@ -62,6 +62,8 @@ def _capture(network: Network, params: Dict[str, Any], scratch: str, events: Any
     types = simplify(network)
     if len(network.nodes) != node_count:
         network.notes.append(f"Folding constants turned {node_count} nodes into {len(network.nodes)}.")
+    patterns.recognize(network)
+    normalize.drop_dead(network)
     normalize.sort_nodes(network)
     opset.check(network)
     files = save(network, types, os.path.abspath(params["out"]))

@@ -1,0 +1,88 @@
+"""Spelled-out operators are put together again, and compute what they computed (capture checks parity itself)."""
+
+import numpy as np
+import pytest
+from models import constant, floats, model, node, value, write
+
+
+def ops(graph):
+    return [each["op"] for each in graph["nodes"]]
+
+
+@pytest.fixture
+def captured(capture, tmp_path):
+    def run(nodes, initializers, shape=(1, 3, 6, 6), output="y"):
+        made = model(nodes, [value("x", list(shape))], [value(output, None)], initializers, check=False)
+        result, graph = capture(write(made, tmp_path / "m.onnx"))
+        assert result["parity"]["samples"] > 0 and result["parity"]["maxRelativeDifference"] < 1e-5
+        return graph
+
+    return run
+
+
+def test_gain_and_offset_behind_a_convolution_become_batch_normalization(captured):
+    nodes = [node("Conv", "x w", "c", "conv"), node("Mul", "c g", "m", "mul"), node("Add", "b m", "y", "add")]
+    graph = captured(nodes, [floats("w", 4, 3, 3, 3), floats("g", 1, 4, 1, 1), floats("b", 4, 1, 1)])
+    assert ops(graph) == ["Conv", "BatchNormalization"]
+    assert graph["nodes"][1]["attributes"]["epsilon"] == 0
+
+
+def test_a_gain_alone_and_one_behind_gemm(captured):
+    graph = captured([node("Conv", "x w", "c", "conv"), node("Mul", "c g", "y", "mul")], [floats("w", 4, 3, 1, 1), floats("g", 1, 4, 1, 1)])
+    assert ops(graph) == ["Conv", "BatchNormalization"]
+    gemm = [node("Gemm", "x w", "c", "gemm"), node("Mul", "g c", "m", "mul"), node("Add", "m b", "y", "add")]
+    assert ops(captured(gemm, [floats("w", 5, 4), floats("g", 4), floats("b", 1, 4)], (2, 5))) == ["Gemm", "BatchNormalization"]
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 4, 4, 4), (4,), (1, 1, 4, 4)])
+def test_other_constants_stay(captured, shape):
+    nodes = [node("Conv", "x w", "c", "conv"), node("Mul", "c g", "y", "mul")]
+    assert ops(captured(nodes, [floats("w", 4, 3, 3, 3), floats("g", *shape)])) == ["Conv", "Mul"]
+
+
+def test_a_layer_that_is_read_twice_stays(captured):
+    nodes = [node("Conv", "x w", "c", "conv"), node("Mul", "c g", "m", "mul"), node("Add", "m c", "y", "add")]
+    graph = captured(nodes, [floats("w", 4, 3, 3, 3), floats("g", 1, 4, 1, 1)])
+    assert ops(graph) == ["Conv", "Mul", "Add"]
+
+
+def test_keras_prelu(captured):
+    nodes = [
+        node("Relu", "x", "p", "relu"),
+        node("Neg", "x", "n", "neg"),
+        node("Relu", "n", "q", "relu2"),
+        node("Mul", "slope q", "s", "mul"),
+        node("Add", "p s", "y", "add"),
+    ]
+    graph = captured(nodes, [floats("slope", 3, 1, 1)])
+    assert ops(graph) == ["PRelu"]
+
+
+def test_prelu_by_masks(captured):
+    nodes = [
+        node("Greater", "x zero", "g", "greater"),
+        node("Cast", "g", "a", "cast", to=1),
+        node("Not", "g", "ng", "not"),
+        node("Cast", "ng", "b", "cast2", to=1),
+        node("Mul", "x a", "above", "mul"),
+        node("Mul", "slope x", "sx", "mul2"),
+        node("Mul", "sx b", "below", "mul3"),
+        node("Add", "below above", "y", "add"),
+    ]
+    graph = captured(nodes, [constant("zero", np.float32(0)), floats("slope", 3, 1, 1)])
+    assert ops(graph) == ["PRelu"]
+
+
+def test_masks_of_another_tensor_stay(captured):
+    nodes = [
+        node("Neg", "x", "other", "neg"),
+        node("Greater", "other zero", "g", "greater"),
+        node("Cast", "g", "a", "cast", to=1),
+        node("Not", "g", "ng", "not"),
+        node("Cast", "ng", "b", "cast2", to=1),
+        node("Mul", "x a", "above", "mul"),
+        node("Mul", "slope x", "sx", "mul2"),
+        node("Mul", "sx b", "below", "mul3"),
+        node("Add", "below above", "y", "add"),
+    ]
+    assert "PRelu" not in ops(captured(nodes, [constant("zero", np.float32(0)), floats("slope", 3, 1, 1)]))
