@@ -274,11 +274,6 @@ def test_nesting_of_checkpoints(tmp_path):
     broken(save(inner, tmp_path / "w.pth"), "WEIGHTS_EMPTY")
 
 
-def test_entry_of_ours_that_contains_itself(tmp_path):
-    body = b"\x80\x02}" + text("w") + tensor() + b"s" + text("dopt") + b"}q\x01" + text("x") + b"h\x01ss."
-    assert "nested" in broken(wrap(tmp_path / "w.pth", body, "zip", [("0", 6, bytes(24))]))
-
-
 OTHERS = {
     b"": ("WEIGHTS_BROKEN", "empty"),
     b"version https://git-lfs.github.com/spec/v1\n": ("WEIGHTS_FORMAT", "Git LFS"),

@@ -13,6 +13,7 @@ np = pytest.importorskip("numpy")
 from craft import save  # noqa: E402
 
 from dopt.doors.torch.checkpoint import load_checkpoint  # noqa: E402
+from dopt.doors.torch.entry import attach
 from dopt.errors import DoptError  # noqa: E402
 
 CASES = int(os.environ.get("DOPT_FUZZ_CASES", "1500"))
@@ -48,8 +49,8 @@ def seeds(folder, form):
         "best": np.float64(0.5),
         "size": torch.Size([1, 2]),
         "device": torch.device("cuda:0"),
-        "dopt": {"version": 1, "weights": {"0.weight": {"scale": torch.ones(2), "axis": 0}}},
     }
+    attach(checkpoint["state_dict"], {"version": 1, "weights": {}, "inputs": {"0": {"scale": [0.5], "bits": 8}}})
     values = [
         (net.state_dict(), 2),
         (checkpoint, 2),

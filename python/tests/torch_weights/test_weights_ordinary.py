@@ -11,6 +11,7 @@ np = pytest.importorskip("numpy")
 from craft import FORMATS, archive, save, trusted_load, wrap  # noqa: E402
 
 from dopt.doors.torch.checkpoint import load_checkpoint, load_quantization, load_state_dict  # noqa: E402
+from dopt.doors.torch.entry import attach
 from dopt.errors import DoptError  # noqa: E402
 
 TYPES = "float32 float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64 complex128".split()
@@ -125,32 +126,45 @@ def test_training_checkpoint(tmp_path, form, scheduler):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_numpy_numbers_keep_their_values(tmp_path, form):
-    entry = {"a": np.float32(1.5), "b": np.array(2, ">i4")[()], "c": np.float16(-0.25), "d": np.uint64(2**63)}
-    path = save({"state_dict": {"w": torch.ones(1)}, "dopt": entry}, tmp_path / "w.pth", form)
-    assert load_quantization(path) == {"a": 1.5, "b": 2, "c": -0.25, "d": 2**63}
+def test_numpy_numbers_beside_the_weights(tmp_path, form):
+    best = {"a": np.float32(1.5), "b": np.array(2, ">i4")[()], "c": np.float16(-0.25), "d": np.uint64(2**63)}
+    path = save({"state_dict": {"w": torch.ones(1)}, "best": best}, tmp_path / "w.pth", form)
+    assert list(load_checkpoint(path).state) == ["w"]
+
+
+QUANTIZATION = {"version": 1, "weights": {}, "inputs": {"0": {"scale": [0.5], "zero_point": [3], "bits": 8}}}
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_quantization_entry(tmp_path, form):
-    scale = torch.tensor([0.5, 0.25])
-    entry = {"version": 1, "weights": {"0.weight": {"scale": scale, "axis": 0, "bits": (8, None, True, "x", 0.5)}}}
-    path = save({"state_dict": {"0.weight": torch.ones(2)}, "dopt": entry}, tmp_path / "w.pth", form)
-    found = load_quantization(path)
-    weight = found["weights"]["0.weight"]
-    assert found["version"] == 1 and weight["axis"] == 0 and weight["bits"] == [8, None, True, "x", 0.5]
-    assert torch.equal(weight["scale"], scale)
+@pytest.mark.parametrize("wrapper", [(), ("state_dict",), ("model", "state_dict")])
+def test_quantization_beside_the_weights(tmp_path, form, wrapper):
+    state = torch.nn.Sequential(torch.nn.Linear(2, 2)).state_dict()
+    attach(state, QUANTIZATION)
+    value = state
+    for key in reversed(wrapper):
+        value = {key: value}
+    path = save(value, tmp_path / "w.pth", form)
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.quantization == QUANTIZATION and checkpoint.wrapper == wrapper
+    # The user's own code loads the file as any other, strictly.
+    loaded = trusted_load(path)
+    for key in wrapper:
+        loaded = loaded[key]
+    torch.nn.Sequential(torch.nn.Linear(2, 2)).load_state_dict(loaded, strict=True)
 
 
 def test_no_quantization_entry(tmp_path):
     assert load_quantization(save({"w": torch.ones(1)}, tmp_path / "w.pth")) is None
 
 
-def test_quantization_entry_of_something_else(tmp_path):
-    path = save({"state_dict": {"w": torch.ones(1)}, "dopt": {"x": {1: 2}}}, tmp_path / "w.pth")
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}'])
+def test_quantization_of_another_form(tmp_path, text):
+    state = torch.nn.Linear(2, 2).state_dict()
+    attach(state, QUANTIZATION)
+    state._metadata["dopt"]["quantization"] = text
     with pytest.raises(DoptError) as caught:
-        load_quantization(path)
-    assert caught.value.code == "WEIGHTS_BROKEN" and "'dopt'" in caught.value.message
+        load_quantization(save(state, tmp_path / "w.pth"))
+    assert caught.value.code == "WEIGHTS_BROKEN" and "quantization" in caught.value.message
 
 
 def test_big_endian(tmp_path):
