@@ -1,0 +1,207 @@
+"""Networks come in: found in the user's file, exported with names kept, compared on other inputs."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+from doorway import convert, user_file  # noqa: E402
+from dopt.errors import DoptError  # noqa: E402
+
+NET = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(8)
+        self.fc = nn.Linear(8, 4)
+    def forward(self, x):
+        out = F.relu(self.bn(self.conv(x)))
+        out = F.avg_pool2d(out, out.size()[3])
+        return self.fc(out.view(out.size(0), -1))
+"""
+SHAPE = {"x": [1, 3, 8, 8]}
+
+
+def wrong(code, run):
+    with pytest.raises(DoptError) as caught:
+        run()
+    assert caught.value.code == code, caught.value.message
+    assert caught.value.suggestions
+    return caught.value
+
+
+def onnx_of(result):
+    import onnx
+
+    return onnx.load(result["model"])
+
+
+def test_names_and_batch_normalization_stay_and_the_batch_is_open(tmp_path):
+    path, weights, network = user_file(tmp_path, NET)
+    result = convert(tmp_path, path, weights, SHAPE)
+    graph = onnx_of(result).graph
+    names = {each.name for each in graph.initializer}
+    assert {name for name in network.state_dict() if "num_batches" not in name} <= names
+    assert [node.op_type for node in graph.node].count("BatchNormalization") == 1
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert result["parity"]["samples"] == 5 and result["parity"]["maxRelativeDifference"] < 1e-4
+    assert result["inputs"] == [{"name": "x", "frameworkName": "x"}] and result["outputs"][0]["name"] == "output"
+    assert result["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "self.a = nn.Conv2d(4, 6, 3, padding='same')|self.a(x)",
+        "self.a = nn.Conv2d(4, 6, 4, padding='same')|self.a(x)",
+        "self.a = nn.Conv2d(4, 6, 3, padding='valid')|self.a(x)",
+        "self.a = nn.Conv1d(4, 6, 3, padding='same', dilation=2)|self.a(x.flatten(2))",
+        "self.a = nn.PixelUnshuffle(2)|self.a(x)",
+        "self.a = nn.ChannelShuffle(2)|self.a(x)",
+        "self.a = nn.Linear(8, 8)|torch.argsort(self.a(x), dim=1).float()",
+        "self.a = nn.AdaptiveAvgPool2d((3, 5))|self.a(x)",
+        "self.a = nn.AdaptiveAvgPool2d(2)|self.a(x)",
+        "self.a = nn.Identity()|F.interpolate(x, size=x.size()[2:], mode='bilinear') * x.shape[1]",
+    ],
+)
+def test_constructs(tmp_path, body):
+    make, call = body.split("|")
+    source = f"class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        {make}\n    def forward(self, x):\n        return {call}\n"
+    path, weights, _ = user_file(tmp_path, source)
+    result = convert(tmp_path, path, weights, {"x": [1, 4, 8, 8]})
+    assert result["parity"]["samples"] == 5
+
+
+def test_torch_is_left_as_it_was(tmp_path):
+    import torch.nn.functional as functional
+
+    before = (torch.Tensor.size, functional.conv2d, functional.pixel_unshuffle, torch.argsort)
+    path, weights, _ = user_file(tmp_path, NET)
+    convert(tmp_path, path, weights, SHAPE)
+    assert (torch.Tensor.size, functional.conv2d, functional.pixel_unshuffle, torch.argsort) == before
+    assert isinstance(torch.zeros(2, 3).shape, torch.Size)
+
+
+def test_a_branch_on_values_is_found(tmp_path):
+    source = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.second = nn.Linear(4, 4)
+    def forward(self, x):
+        y = self.first(x)
+        return self.second(y) if x.sum() > 0 else y - 1
+"""
+    path, weights, _ = user_file(tmp_path, source)
+    error = wrong("PARITY_FAILED", lambda: convert(tmp_path, path, weights, {"x": [1, 4]}))
+    assert "torch.where" in error.suggestions[0] and error.kind == "external"
+
+
+def test_several_inputs_and_outputs_by_name(tmp_path):
+    source = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 3), nn.Linear(5, 3)
+    def forward(self, left, right, scale=None):
+        y = self.a(left) + self.b(right)
+        return {"sum": y, "parts": (y * 2, y - 1)}
+"""
+    path, weights, _ = user_file(tmp_path, source)
+    result = convert(tmp_path, path, weights, {"left": [1, 4], "right": [1, 5]})
+    assert [each["name"] for each in result["inputs"]] == ["left", "right"]
+    assert [each["name"] for each in result["outputs"]] == ["sum", "parts.0", "parts.1"] or len(result["outputs"]) == 3
+    cut = convert(tmp_path, path, weights, {"left": [1, 4], "right": [1, 5]}, outputs=["sum"])
+    assert [each["name"] for each in cut["outputs"]] == ["sum"]
+    wrong("MODEL_OUTPUT", lambda: convert(tmp_path, path, weights, {"left": [1, 4], "right": [1, 5]}, outputs=["summ"]))
+
+
+def test_token_numbers_as_input(tmp_path):
+    source = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.e = nn.Embedding(20, 8)\n    def forward(self, ids):\n        return self.e(ids).mean(1)\n"
+    path, weights, _ = user_file(tmp_path, source)
+    assert onnx_of(convert(tmp_path, path, weights, {"ids": [1, 6]})).graph.input[0].type.tensor_type.elem_type == 7
+
+
+def test_input_shapes_that_do_not_fit(tmp_path):
+    path, weights, _ = user_file(tmp_path, NET)
+    missing = wrong("MODEL_INPUT_SHAPE", lambda: convert(tmp_path, path, weights, {}))
+    assert 'x:1,3,224,224' in missing.suggestions[-1]
+    # One argument and one shape belong together whatever the shape's name is.
+    convert(tmp_path, path, weights, {"input": [1, 3, 8, 8]})
+    wrong("MODEL_RUN_FAILED", lambda: convert(tmp_path, path, weights, {"x": [1, 5, 8, 8]}))
+
+
+TWO = NET + NET.replace("Net", "Other") + "\ndef make(width=4):\n    return Net()\n"
+
+
+def test_the_class_is_named_when_there_are_several(tmp_path):
+    path, weights, _ = user_file(tmp_path, TWO)
+    error = wrong("MODEL_CLASS", lambda: convert(tmp_path, path, weights, SHAPE))
+    assert "Net" in error.message and "Other" in error.message and "--class" in error.suggestions[0]
+    assert "Other" in wrong("MODEL_CLASS", lambda: convert(tmp_path, path, weights, SHAPE, className="Othr")).suggestions[0]
+    for name in ("Net", "make"):
+        assert convert(tmp_path, path, weights, SHAPE, className=name)["parity"]["samples"] == 5
+
+
+def test_parts_of_a_network_are_no_candidates(tmp_path):
+    source = NET.replace("class Net", "class Part") + "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.part = Part()\n    def forward(self, x):\n        return self.part(x)\n"
+    path, weights, _ = user_file(tmp_path, source)
+    assert convert(tmp_path, path, weights, SHAPE)["parity"]["samples"] == 5
+
+
+def test_a_factory_when_no_class_can_be_made(tmp_path):
+    source = NET.replace("def __init__(self):", "def __init__(self, depth):") + "def net8():\n    return Net(8)\n"
+    path, weights, _ = user_file(tmp_path, source, "net8()")
+    assert convert(tmp_path, path, weights, SHAPE)["parity"]["samples"] == 5
+    error = wrong("MODEL_CONSTRUCTOR", lambda: convert(tmp_path, path, weights, SHAPE, className="Net"))
+    assert "depth" in error.message and "def make()" in error.suggestions[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("raise ValueError('no data set here')", "no data set here"),
+        ("import sys; sys.exit(3)", "SystemExit"),
+        ("import no_such_package", "no_such_package"),
+        ("def broken(:", "SyntaxError"),
+    ],
+)
+def test_files_that_do_not_run(tmp_path, line, words):
+    path, weights, _ = user_file(tmp_path, NET)
+    with open(path, "a") as file:
+        file.write("\n" + line + "\n")
+    error = wrong("MODEL_PY_FAILED", lambda: convert(tmp_path, path, weights, SHAPE))
+    assert words in error.message and error.place.startswith(path) and ":" in error.place[len(path) :]
+
+
+def test_a_file_without_networks(tmp_path):
+    path, weights, _ = user_file(tmp_path, NET)
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    assert "no torch.nn.Module" in wrong("MODEL_CLASS", lambda: convert(tmp_path, tmp_path / "empty.py", weights, SHAPE)).message
+
+
+def test_weights_of_another_network(tmp_path):
+    path, _, _ = user_file(tmp_path, NET)
+    _, other, _ = user_file(tmp_path, NET.replace("8, 4", "8, 5"), name="other")
+    wrong("WEIGHTS_MISMATCH", lambda: convert(tmp_path, path, other, SHAPE))
+
+
+def test_torchscript(tmp_path):
+    _, _, network = user_file(tmp_path, NET)
+    script = tmp_path / "script.pt"
+    torch.jit.trace(network, torch.zeros(1, 3, 8, 8)).save(str(script))
+    result = convert(tmp_path, script, None, {"x": [1, 3, 8, 8]})
+    assert result["parity"]["maxRelativeDifference"] < 1e-4
+    script.write_bytes(script.read_bytes()[:400])
+    wrong("MODEL_TORCHSCRIPT", lambda: convert(tmp_path, script, None, {"x": [1, 3, 8, 8]}))
+
+
+def test_averages_are_torch_s_adaptive_pooling():
+    from dopt.doors.torch.patches import averages
+
+    x = torch.randn(2, 3, 7, 11)
+    for rows, columns in ((3, 5), (7, 4), (1, 11), (2, 2)):
+        ours = averages(rows, 7) @ x @ averages(columns, 11).t()
+        assert np.allclose(ours, torch.nn.functional.adaptive_avg_pool2d(x, (rows, columns)), atol=1e-6)

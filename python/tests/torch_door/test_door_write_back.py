@@ -1,0 +1,150 @@
+"""Networks go back: weights on the grid in the user's own layout, strictly loadable, equal to the quantized ONNX model."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+from doorway import Plan, capture, convert, model_params, user_file  # noqa: E402
+from dopt.doors.torch import door  # noqa: E402
+from dopt.doors.torch.checkpoint import load_checkpoint  # noqa: E402
+from dopt.doors.torch.quantized import fake_quantizer, load_quantized  # noqa: E402
+from dopt.errors import DoptError  # noqa: E402
+from dopt.events import Events  # noqa: E402
+
+CONV = "nn.Conv2d(3, 8, 3, padding=1, bias={bias})"
+BODIES = {
+    "batch normalization": ("nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)", (3, 8, 8)),
+    "bias and batch normalization": ("nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()", (3, 8, 8)),
+    "normalization without parameters": ("nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, affine=False)", (3, 8, 8)),
+    "depthwise": ("nn.Conv2d(4, 4, 3, groups=4, bias=False), nn.BatchNorm2d(4), nn.ReLU6(), nn.Conv2d(4, 6, 1)", (4, 8, 8)),
+    "transposed": ("nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), nn.BatchNorm2d(6), nn.ReLU()", (4, 5, 5)),
+    "linear": ("nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5)", (3, 2, 2)),
+    "linear over three dimensions": ("nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)", (4, 6)),
+}
+
+
+def sequential(parts):
+    return f"class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.body = nn.Sequential({parts})\n    def forward(self, x):\n        return self.body(x)\n"
+
+
+def written(tmp_path, path, weights, shape, **more):
+    """Converts, quantizes and writes back; (plan, path of the written file, params, result)."""
+    converted = convert(tmp_path, path, weights, {"x": [1, *shape]}, **more)
+    float_onnx, graph = capture(tmp_path, converted)
+    rng = np.random.default_rng(5)
+    feeds = {"x": rng.standard_normal((4, *shape)).astype(np.float32)}
+    plan = Plan(tmp_path, float_onnx, graph, feeds)
+    params = model_params(path, weights, {"x": [1, *shape]}, **more)
+    borders = {"inputs": converted["inputs"], "outputs": converted["outputs"]}
+    out = tmp_path / "written.pth"
+    result = door.write_back(plan.params(params, borders, out), Events())
+    return plan, out, {**params, "borders": borders}, result
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_the_written_file_is_the_quantized_network(tmp_path, kind):
+    parts, shape = BODIES[kind]
+    path, weights, network = user_file(tmp_path, sequential(parts))
+    plan, out, params, result = written(tmp_path, path, weights, shape)
+    assert result["unmapped"] == [] and result["files"][0]["path"] == str(out)
+    state = torch.load(str(out))
+    assert list(state) == list(torch.load(weights))
+    network.load_state_dict(state, strict=True)
+    checkpoint = load_checkpoint(str(out))
+    assert set(checkpoint.quantization["weights"]) == {name for name, each in state.items() if name.endswith("weight") and each.dim() > 1}
+    load_quantized(network, str(out))
+    feeds = {"x": np.random.default_rng(6).standard_normal((4, *shape)).astype(np.float32)}
+    with torch.no_grad():
+        found = network(torch.from_numpy(feeds["x"])).numpy()
+    expected = plan.run(feeds, ["output"])[0]
+    # What is left are values that float summation moves over a rounding border, a step of the grid each.
+    close = np.isclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert close.mean() > 0.97 and np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_the_same_bytes_again(tmp_path):
+    path, weights, _ = user_file(tmp_path, sequential(BODIES["batch normalization"][0]))
+    _, out, _, first = written(tmp_path, path, weights, (3, 8, 8))
+    data = out.read_bytes()
+    out.unlink()
+    _, out, _, second = written(tmp_path, path, weights, (3, 8, 8))
+    assert out.read_bytes() == data and first["files"][0]["sha256"] == second["files"][0]["sha256"]
+
+
+def test_channels_that_normalization_kills_keep_their_weights(tmp_path):
+    path, weights, network = user_file(tmp_path, sequential(BODIES["batch normalization"][0]))
+    network.body[1].weight.data[2] = 0
+    torch.save(network.state_dict(), weights)
+    plan, out, _, _ = written(tmp_path, path, weights, (3, 8, 8))
+    state = torch.load(str(out))
+    assert torch.equal(state["body.0.weight"][2], network.body[0].weight[2])
+    assert all(torch.isfinite(each).all() for each in state.values())
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_the_form_of_the_users_file_stays(tmp_path, wrapper):
+    path, weights, network = user_file(tmp_path, sequential(BODIES["linear"][0]))
+    named = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({wrapper: named, "epoch": 7}, weights)
+    _, out, _, _ = written(tmp_path, path, weights, (3, 2, 2))
+    loaded = torch.load(str(out))
+    assert list(loaded) == [wrapper] and list(loaded[wrapper]) == list(named)
+
+
+def test_names_that_the_class_changes_stay(tmp_path):
+    source = sequential(BODIES["linear"][0]) + "    def load_state_dict(self, state, strict=True):\n        return super().load_state_dict({name.replace('old', 'body'): value for name, value in state.items()}, strict)\n"
+    path, weights, network = user_file(tmp_path, source)
+    torch.save({name.replace("body", "old"): value for name, value in network.state_dict().items()}, weights)
+    _, out, params, _ = written(tmp_path, path, weights, (3, 2, 2))
+    assert all(name.startswith("old.") for name in torch.load(str(out)))
+    load_quantized(network, str(out))
+
+
+def test_a_function_that_is_no_module_is_listed(tmp_path):
+    source = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.w = nn.Parameter(torch.randn(6, 4))\n    def forward(self, x):\n        return x @ self.w\n"
+    path, weights, _ = user_file(tmp_path, source)
+    _, out, _, result = written(tmp_path, path, weights, (3, 6))
+    assert load_checkpoint(str(out)).quantization["weights"]
+    assert result["unmapped"] == [] or result["unmapped"][0]["reason"]
+
+
+def test_a_weight_that_the_network_computes_is_refused(tmp_path):
+    source = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.a = nn.Conv2d(3, 4, 3)\n    def forward(self, x):\n        return F.conv2d(x, self.a.weight * 2 + 1)\n"
+    path, weights, _ = user_file(tmp_path, source)
+    with pytest.raises(DoptError) as caught:
+        written(tmp_path, path, weights, (3, 8, 8))
+    assert caught.value.code == "WRITE_BACK_UNMAPPED" and "--exclude" in caught.value.suggestions[0]
+    assert not (tmp_path / "written.pth").exists()
+
+
+def test_torchscript_goes_back_as_torchscript(tmp_path):
+    _, _, network = user_file(tmp_path, sequential(BODIES["linear"][0]))
+    script = tmp_path / "script.pt"
+    torch.jit.trace(network, torch.zeros(1, 3, 2, 2)).save(str(script))
+    _, out, _, result = written(tmp_path, script, None, (3, 2, 2))
+    assert len(result["unmapped"]) > 0
+    state = torch.jit.load(str(out)).state_dict()
+    integers = state["body.1.weight"] / state["body.1.weight"].abs().amax(1, keepdim=True) * 127
+    assert torch.allclose(integers, integers.round(), atol=1e-3)
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(8, False), (8, True), (16, True)])
+def test_fake_quantizer_is_onnx_arithmetic(bits, signed):
+    ort = pytest.importorskip("onnxruntime")
+    if bits == 16:
+        pytest.skip("onnxruntime before 1.17 has no 16-bit operators to compare with")
+    from onnx import TensorProto, helper
+
+    dtype = TensorProto.INT8 if signed else TensorProto.UINT8
+    scale, zero = 0.037, 5 if signed else 131
+    x = (np.random.default_rng(0).standard_normal(4000) * 4).astype(np.float32)
+    x[:6] = [0.0185, 0.0555, -0.0185, 1e9, -1e9, 0]
+    nodes = [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]), helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"])]
+    constants = [helper.make_tensor("s", 1, [], [scale]), helper.make_tensor("z", dtype, [], [zero])]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "g", [value("x", 1, [None])], [value("y", 1, [None])], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    expected = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    spec = {"scale": [scale], "zero_point": [zero], "bits": bits, "signed": signed, "axis": None}
+    assert np.array_equal(fake_quantizer(spec)(torch.from_numpy(x)).numpy(), expected)
