@@ -58,8 +58,8 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const name = options.name ?? plainName(source.name);
   const outputs = options.outputs ?? source.facts.outputs;
   const facts = { ...source.facts, outputs };
-  const handed = [name, options.weight, options.compressConf].filter((path) => path !== null).map(shown);
-  const findings = checkModel(facts, options.inputShapes, handed, converterLimits());
+  const files = [options.weight, options.compressConf].filter((path) => path !== null).map(shown);
+  const findings = checkModel(facts, options.inputShapes, [name, ...files], converterLimits());
   refuse(findings, options.source);
   for (const warning of findings.warnings) progress.warn(warning);
 
@@ -73,12 +73,17 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
     outputs,
     platform: options.platform,
   });
+  const { warnings } = findings;
   const result = options.execute ? await execute(source, name, line, options) : null;
+  if (options.execute && result === null) {
+    warnings.push(`${CONVERTER} reported success, but there is no ${name}.om or ${name}.omc.`);
+    progress.warn(warnings.at(-1)!);
+  }
   return {
     commands: [...source.prepare.map(shellLine), shellLine([CONVERTER, ...line])],
     executed: options.execute,
     result,
-    warnings: findings.warnings,
+    warnings,
     notes: parameterFileNotes(options.compressConf && shown(options.compressConf)),
   };
 }
