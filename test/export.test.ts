@@ -212,9 +212,9 @@ describe.each(TARGETS)('a network with every kind of layer on %s', (target) => {
   it('keeps what has no integer operator as it was, and computes the rest in integers', async () => {
     const { path, warnings } = await exportedHere(run(), 'qoperator-onnx');
     const { operators } = await describeModel(path);
-    expect(operators).toMatchObject({ ConvTranspose: 1, Conv: 1 });
+    expect(operators).toMatchObject({ ConvTranspose: 1, Conv: 2 });
     expect((operators.MatMulInteger ?? 0) + (operators.QLinearMatMul ?? 0)).toBe(3);
-    expect(warnings.join(' ')).toMatch(/Conv_b.*scale a channel.*ConvTranspose_d/);
+    expect(warnings.join(' ')).toMatch(/Conv_b.*scale a channel.*Conv_g.*scale a channel.*ConvTranspose_d/);
     const expected = await runOnnx(quantizedOf(run()), samples());
     expect(similarity(expected, await runOnnx(path, samples()))).toBeGreaterThan(45);
   });
@@ -226,12 +226,15 @@ describe.each(TARGETS)('a network with every kind of layer on %s', (target) => {
   });
 
   it('is refused by formats of one scale a tensor, with the layer to exclude', async () => {
-    for (const format of ['amct-record', 'ascend-deploy-onnx']) {
+    for (const [format, found] of [
+      ['amct-record', 'silu, relu'],
+      ['ascend-deploy-onnx', 'silu'],
+    ] as const) {
       const out = join(folder, `refused.${format}`);
       const error = await exportRun({ run: run(), format, out, environment: 'venv' }).catch(
         (e: UserError) => e,
       );
-      expect(error).toMatchObject({ code: 'EXPORT_PER_CHANNEL', found: 'silu' });
+      expect(error).toMatchObject({ code: 'EXPORT_PER_CHANNEL', found });
       expect((error as UserError).suggestions.join(' ')).toContain("--exclude 'Conv_b'");
       expect(existsSync(out)).toBe(false);
     }
@@ -241,11 +244,13 @@ describe.each(TARGETS)('a network with every kind of layer on %s', (target) => {
   });
 });
 
-it('writes a deploy model of every kind of layer once those with a scale a channel are excluded', async () => {
+it('writes a deploy model of every kind of layer, scales a channel with one zero point included', async () => {
   const run = runOf('mixed-excluded');
   const more = ['--data', join(folder, 'data'), '--samples', '16', '--exclude', 'Conv_b', '--out', run];
   expect((await dopt(['quantize', join(folder, 'mixed.onnx'), ...more])).code).toBe(EXIT.ok);
   const { path } = await exportedHere(run, 'ascend-deploy-onnx');
+  // One Mul is the SiLU's, the other brings the channels behind the Relu to a common scale.
+  expect((await describeModel(path)).operators).toMatchObject({ AscendQuant: 7, AscendDequant: 7, Mul: 2 });
   const samples = arraySamples(join(folder, 'data'), 'x');
   const expected = await runOnnx(quantizedOf(run), samples);
   expect(similarity(expected, await evaluateDeploy(path, samples))).toBeGreaterThan(45);

@@ -10,7 +10,7 @@ import { amctWarnings, refusePerChannel } from './per-channel.js';
  * AMCT's integers are signed: int = round(x / scale_d) + offset_d in −128..127, so an unsigned zero point moves by 128.
  */
 export function amctRecord({ network }: ExportSource): Exported {
-  refusePerChannel('amct-record', network);
+  refusePerChannel('amct-record', network, false);
   const text = network.layers
     .filter((layer): layer is ExportLayer & { input: Activation } => layer.input !== null)
     .map(({ layer, input, scales }) =>

@@ -3,7 +3,7 @@ import { signedOffset } from './amct-record.js';
 import { EditList } from './edit-list.js';
 import { writeOnGrid } from './float-onnx.js';
 import type { Exported, ExportSource } from './formats.js';
-import { type Activation, type ExportLayer, transpose } from './layers.js';
+import { type Activation, type ExportLayer, isPerTensor, transpose } from './layers.js';
 import { amctWarnings, refusePerChannel } from './per-channel.js';
 
 /** ge::DataType of AscendDequant's result: DT_FLOAT. */
@@ -19,7 +19,7 @@ const FLOAT = 0;
  * offset · Σw. It is for that compiler; onnxruntime does not know the operators.
  */
 export function ascendDeployOnnx({ run, network }: ExportSource): Exported {
-  refusePerChannel('ascend-deploy-onnx', network);
+  refusePerChannel('ascend-deploy-onnx', network, true);
   const edits = new EditList();
   const quantized = new Map<string, string>();
   for (const exported of network.layers) {
@@ -29,7 +29,7 @@ export function ascendDeployOnnx({ run, network }: ExportSource): Exported {
       writeOnGrid(edits, run.graph, exported);
       continue;
     }
-    if (!quantized.has(input.tensor)) quantized.set(input.tensor, writeQuant(edits, layer.name, input));
+    if (!quantized.has(input.tensor)) quantized.set(input.tensor, writeQuant(edits, exported, input));
     edits.input(layer.name, 1 - layer.weightIndex, quantized.get(input.tensor)!);
     writeWeight(edits, exported);
     writeBiasAndDequant(edits, exported, input);
@@ -42,13 +42,23 @@ export function ascendDeployOnnx({ run, network }: ExportSource): Exported {
 }
 
 /** One AscendQuant for all layers that read a tensor, named after the first as AMCT does. */
-function writeQuant(edits: EditList, layer: string, input: Activation): string {
+function writeQuant(edits: EditList, { layer }: ExportLayer, input: Activation): string {
+  const { name } = layer;
+  const common = [...input.scales].sort((a, b) => a - b)[input.scales.length >> 1]!;
   const attributes = {
-    scale: Math.fround(1 / input.scales[0]!),
+    scale: Math.fround(1 / common),
     offset: signedOffset(input),
     dst_type: `INT${input.bits}`,
   };
-  return edits.node(`${layer}.quant`, 'AscendQuant', [input.tensor], attributes, `${layer}.quant.output0`);
+  let data = input.tensor;
+  if (!isPerTensor(input)) {
+    // As AMCT's balancer does. The median as the common scale keeps the factors within float16.
+    const factors = input.scales.map((scale) => common / scale);
+    const shape = [1, factors.length, ...layer.shape.slice(2).map(() => 1)];
+    const constant = edits.constant(`${name}.tensor_balance_factor`, factors, shape);
+    data = edits.node(`${name}.mul`, 'Mul', [data, constant], {}, `${name}.mul.output0`);
+  }
+  return edits.node(`${name}.quant`, 'AscendQuant', [data], attributes, `${name}.quant.output0`);
 }
 
 /** int8 weight; a transposed Gemm is turned round, as AMCT does and the compiler expects. */
@@ -85,10 +95,10 @@ function writeBiasAndDequant(edits: EditList, exported: ExportLayer, input: Acti
   edits.node(`${name}.dequant`, 'AscendDequant', [raw, param], { dtype: FLOAT }, layer.output);
 }
 
-/** s_x·s_w as float32: that of the bias where there is one, else of the weight. */
-export function outputScales({ bias, scales }: ExportLayer, input: Activation): Float32Array {
+/** s_x·s_w as float32: that of the bias where there is one, else of the weight and of the input channel it reads. */
+export function outputScales({ bias, scales }: ExportLayer, { scales: inputs }: Activation): Float32Array {
   if (bias && bias.scales.length >= scales.length) return bias.scales;
-  return scales.map((scale) => scale * input.scales[0]!);
+  return scales.map((scale, i) => scale * inputs[Math.floor((i * inputs.length) / scales.length)]!);
 }
 
 /** float32 scales in the lower half of uint64; the upper half holds the weight's offset, which is 0. */

@@ -1,21 +1,29 @@
 import { UserError } from '../errors.js';
 import { some } from './formats.js';
-import { type ExportLayer, isPerTensor, type QuantizedNetwork } from './layers.js';
+import { type Activation, type ExportLayer, isPerTensor, type QuantizedNetwork } from './layers.js';
+
+/** Whether an activation has a scale a channel and the channels differ in nothing but the scale. */
+export const differsByFactor = (input: Activation): boolean =>
+  !isPerTensor(input) && new Set(input.zeroPoints).size === 1;
 
 /**
- * Refuses activations with a scale a channel (docs/decisions/002) for a format that has one a tensor. Folding the
- * channels' factors into the depthwise weights would need one zero point for all of them, and padding writes that zero
- * point: no set of numbers of such a format gives the run's result.
+ * Refuses activations with a scale a channel (docs/decisions/002) for a format that has one a tensor.
+ *
+ * Channels with the same zero point (those behind a Relu) differ by a factor that a multiplication can move into the
+ * layer's output scale. Where zero points differ nothing is exact: padding writes the one zero point that there is.
+ * @param canMultiply the format is a graph, which can hold that multiplication
  * @throws UserError EXPORT_PER_CHANNEL
  */
-export function refusePerChannel(format: string, { layers }: QuantizedNetwork): void {
-  const affected = layers.filter(({ input }) => input !== null && !isPerTensor(input));
+export function refusePerChannel(format: string, { layers }: QuantizedNetwork, canMultiply: boolean): void {
+  const affected = layers.filter(
+    ({ input }) => input !== null && !isPerTensor(input) && !(canMultiply && differsByFactor(input)),
+  );
   if (affected.length === 0) return;
   const tensors = [...new Set(affected.map(({ layer }) => layer.input))];
   const names = affected.map(({ layer }) => layer.name);
   throw new UserError(
     'EXPORT_PER_CHANNEL',
-    `${format} has one scale a tensor, but ${tensors.length} activations of this run have one a channel.`,
+    `${format} has one scale and zero point a tensor; activations of this run that have one a channel: ${tensors.length}.`,
     {
       expected: 'one scale for each activation that a layer reads',
       found: some(tensors),

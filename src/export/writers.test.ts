@@ -125,7 +125,7 @@ describe('amct-record', () => {
   });
 
   it('refuses a scale a channel', () => {
-    const perChannel = activation({ axis: 1, scales: Float32Array.of(1, 2), zeroPoints: [0, 0] });
+    const perChannel = activation({ axis: 1, scales: Float32Array.of(1, 2), zeroPoints: [0, 5] });
     for (const writer of [amctRecord, ascendDeployOnnx]) {
       expect(() => writer(source(perChannel))).toThrow(
         expect.objectContaining({ code: 'EXPORT_PER_CHANNEL', found: 'x' }),
@@ -135,6 +135,16 @@ describe('amct-record', () => {
 });
 
 describe('ascend-deploy-onnx', () => {
+  it('multiplies channels with one zero point to a common scale', () => {
+    const scales = Float32Array.of(0.25, 8, 2);
+    const { addNodes, parameters } = rewriteOf(
+      ascendDeployOnnx(source(activation({ axis: 1, scales, zeroPoints: [4, 4, 4] }))),
+    );
+    expect(addNodes.map(({ op }) => op)).toEqual(['Mul', 'AscendQuant', 'AscendDequant']);
+    expect(addNodes[1]!.attributes).toEqual({ scale: 0.5, offset: -124, dst_type: 'INT8' });
+    expect(parameters.get(addNodes[0]!.inputs[1]!)!.data).toEqual(Float32Array.of(8, 0.25, 1));
+  });
+
   it('turns a transposed Gemm, and packs float32 scales into uint64', () => {
     const from = source();
     const { addNodes, attributes, parameters, outputs } = rewriteOf(ascendDeployOnnx(from));

@@ -57,17 +57,17 @@ def test_names_and_batch_normalization_stay_and_the_batch_is_open(tmp_path):
         "self.a = nn.Conv2d(4, 6, 4, padding='same')|self.a(x)",
         "self.a = nn.Conv2d(4, 6, 3, padding='valid')|self.a(x)",
         "self.a = nn.Conv1d(4, 6, 3, padding='same', dilation=2)|self.a(x.flatten(2))",
-        "self.a = nn.PixelUnshuffle(2)|self.a(x)",
-        "self.a = nn.ChannelShuffle(2)|self.a(x)",
+        "self.a = nn.PixelUnshuffle(2)|self.a(self.w(x))",
+        "self.a = nn.ChannelShuffle(2)|self.a(self.w(x))",
         "self.a = nn.Linear(8, 8)|torch.argsort(self.a(x), dim=1).float()",
-        "self.a = nn.AdaptiveAvgPool2d((3, 5))|self.a(x)",
-        "self.a = nn.AdaptiveAvgPool2d(2)|self.a(x)",
-        "self.a = nn.Identity()|F.interpolate(x, size=x.size()[2:], mode='bilinear') * x.shape[1]",
+        "self.a = nn.AdaptiveAvgPool2d((3, 5))|self.a(self.w(x))",
+        "self.a = nn.AdaptiveAvgPool2d(2)|self.a(self.w(x))",
+        "self.a = nn.Identity()|F.interpolate(self.w(x), size=x.size()[2:], mode='bilinear') * x.shape[1]",
     ],
 )
 def test_constructs(tmp_path, body):
     make, call = body.split("|")
-    source = f"class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        {make}\n    def forward(self, x):\n        return {call}\n"
+    source = f"class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.w = nn.Conv2d(4, 4, 1)\n        {make}\n    def forward(self, x):\n        return {call}\n"
     path, weights, _ = user_file(tmp_path, source)
     result = convert(tmp_path, path, weights, {"x": [1, 4, 8, 8]})
     assert result["parity"]["samples"] == 5
@@ -189,7 +189,7 @@ def test_weights_of_another_network(tmp_path):
 
 
 def test_torchscript(tmp_path):
-    _, _, network = user_file(tmp_path, NET)
+    _, _, network = user_file(tmp_path, NET.replace("F.avg_pool2d(out, out.size()[3])", "out.mean((2, 3))"))
     script = tmp_path / "script.pt"
     torch.jit.trace(network, torch.zeros(1, 3, 8, 8)).save(str(script))
     result = convert(tmp_path, script, None, {"x": [1, 3, 8, 8]})
