@@ -40,7 +40,8 @@ export async function runOnnx(path: string, { input, shape, rows }: Samples): Pr
   try {
     const results: number[][] = [];
     for (const data of rows) {
-      const outputs = await model.run(new Map([[input, { dtype: 'float32', data, shape }]]), model.outputs);
+      const feeds = new Map([[input, { dtype: 'float32' as const, data, shape }]]);
+      const outputs = await model.run(feeds, model.outputs, results.length);
       results.push(Array.from(outputs[model.outputs[0]!]!.data as Float32Array));
     }
     return results;
