@@ -136,6 +136,9 @@ export const METHODS = {
       parity: paritySchema,
       /** Of the framework, and of the converter. */
       versions: z.record(z.string(), z.string()),
+      /** Of the whole call: reading, conversion and comparison. */
+      seconds: z.number(),
+      peakBytes: z.number(),
       /** Digest over the model file or folder, and over the weights. */
       source: fileSchema,
     }),

@@ -63,6 +63,7 @@ function describeDoor(
   return {
     framework,
     versions,
+    conversion: { seconds: conversion.seconds, peakBytes: conversion.peakBytes },
     parity: { random: conversion.parity, samples: parity },
     frontEnd: frontEnd && { description: frontEnd.description, features: frontEnd.features },
     notes: [...conversion.notes, ...notes],

@@ -2,7 +2,7 @@
 
     python prepare_assets.py ASSETS OUT
 
-OUT gets imagenet/, cifar10/, coco/ and camvid/, each with calibration/, test/ and labels. Pictures are linked, not
+OUT gets imagenet/, cifar10/, coco/, camvid/ and speech/, each with calibration/, test/ and labels. Files are linked, not
 copied, except for CIFAR-10, whose rows are cut out of the sheets. No picture is in both folders; COCO has too few
 pictures to give any away, so its models calibrate on ImageNet pictures (of other scenes, not the scored ones).
 """
@@ -64,9 +64,25 @@ def camvid(assets, out):
             link(os.path.join(folder, source, name), os.path.join(out, "camvid", part, name))
 
 
+def speech(assets, out):
+    folder = os.path.join(assets, "data", "speech")
+    with open(os.path.join(assets, "models", "tensorflow", "kws-labels.txt"), encoding="utf-8") as file:
+        classes = file.read().split()
+    lines = []
+    for number, name in enumerate(classes):
+        clips = sorted(os.listdir(os.path.join(folder, name)))
+        for place, clip in enumerate(clips):
+            part = "calibration" if place % 2 == 0 else "test"
+            link(os.path.join(folder, name, clip), os.path.join(out, "speech", part, name, clip))
+            if part == "test":
+                lines.append("%s/%s %d" % (name, clip, number))
+    with open(os.path.join(out, "speech", "labels.txt"), "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+
+
 def main():
     assets, out = sys.argv[1:]
-    for part in (imagenet, cifar10, coco, camvid):
+    for part in (imagenet, cifar10, coco, camvid, speech):
         part(assets, out)
 
 

@@ -18,8 +18,14 @@ def _door(params: Params, function: str) -> Callable[[Params, Events], Params]:
 
 
 def convert(params: Params, events: Events) -> Params:
-    """Converts the model to ONNX and compares both on random inputs."""
-    return _door(params, "convert")(params, events)
+    """Converts the model to ONNX and compares both on random inputs; says what that took."""
+    import time
+
+    from dopt.execute.peak import peak_bytes
+
+    started = time.monotonic()
+    result = _door(params, "convert")(params, events)
+    return {**result, "seconds": time.monotonic() - started, "peakBytes": peak_bytes()}
 
 
 def check_parity(params: Params, events: Events) -> Params:
