@@ -86,3 +86,43 @@ def test_masks_of_another_tensor_stay(captured):
         node("Add", "below above", "y", "add"),
     ]
     assert "PRelu" not in ops(captured(nodes, [constant("zero", np.float32(0)), floats("slope", 3, 1, 1)]))
+
+
+def pad(*amounts):
+    return constant("amounts", np.array(amounts, np.int64))
+
+
+def test_zeros_before_convolutions_are_their_padding(captured):
+    nodes = [
+        node("Pad", "x amounts", "p", "pad"),
+        node("Conv", "p w", "a", "conv", strides=[2, 2], pads=[1, 0, 0, 2]),
+        node("Conv", "p v", "b", "conv2", strides=[2, 2], pads=[1, 0, 0, 2]),
+        node("Add", "a b", "y", "add"),
+    ]
+    weights = [pad(0, 0, 0, 1, 0, 0, 2, 3), floats("w", 4, 3, 3, 3), floats("v", 4, 3, 3, 3)]
+    graph = captured(nodes, weights)
+    assert ops(graph) == ["Conv", "Conv", "Add"]
+    assert graph["nodes"][0]["attributes"]["pads"] == [1, 1, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "extra", "mode"),
+    [
+        ((0, 1, 0, 0, 0, 0, 1, 1), [], "constant"),
+        ((0, 0, -1, 0, 0, 0, 1, 1), [], "constant"),
+        ((0, 0, 1, 1, 0, 0, 1, 1), [constant("one", np.float32(1))], "constant"),
+        ((0, 0, 1, 1, 0, 0, 1, 1), [], "reflect"),
+    ],
+)
+def test_other_padding_stays(captured, amounts, extra, mode):
+    channels = 4 if amounts[1] else 3
+    nodes = [
+        node("Pad", "x amounts one" if extra else "x amounts", "p", "pad", mode=mode),
+        node("Conv", "p w", "y", "conv"),
+    ]
+    assert ops(captured(nodes, [pad(*amounts), floats("w", 4, channels, 3, 3), *extra])) == ["Pad", "Conv"]
+
+
+def test_padding_that_something_else_reads_stays(captured):
+    nodes = [node("Pad", "x amounts", "p", "pad"), node("Conv", "p w", "c", "conv", pads=[1, 1, 1, 1]), node("Add", "c p", "y", "add")]
+    assert ops(captured(nodes, [pad(0, 0, 1, 1, 0, 0, 1, 1), floats("w", 3, 3, 3, 3)])) == ["Pad", "Conv", "Add"]

@@ -1,4 +1,4 @@
-"""Operators that exporters spell out, put together again: gains and offsets behind a layer, and PReLU.
+"""Operators that exporters spell out, put together again: gains and offsets behind a layer, padding before it, PReLU.
 
 A frozen Keras graph leaves ``Conv, Mul [1, C, 1, 1], Add [1, C, 1, 1]`` where batch normalization was; the plan folds
 batch normalization into layers, so that is what the pair becomes. Everything here computes the same numbers.
@@ -33,11 +33,14 @@ def recognize(network: Network) -> None:
     scene = _Scene(network, producers, readers, network.tensor_names(), {}, {})
     affine = sum(_affine(scene, node) for node in list(network.nodes) if node.op_type in _LAYERS and not node.domain)
     prelus = sum(_prelu(scene, node) for node in list(network.nodes) if node.op_type == "Add" and not node.domain)
-    if affine or prelus:
+    pads = sum(_pad(scene, node) for node in list(network.nodes) if node.op_type == "Pad" and not node.domain)
+    if affine or prelus or pads:
         kept = [node for node in network.nodes if node.name not in scene.removed]
         network.replace_nodes([each for node in kept for each in scene.replaced.get(node.name, [node])])
     if affine:
         network.notes.append(f"{affine} pairs of Mul and Add behind a layer are batch normalizations now.")
+    if pads:
+        network.notes.append(f"{pads} Pad operators are part of the convolutions behind them now.")
     if prelus:
         network.notes.append(f"{prelus} spelled-out PReLU functions are PRelu operators now.")
 
@@ -107,6 +110,51 @@ def _output_channels(scene: _Scene, layer: Any) -> Optional[int]:
     if layer.op_type == "Gemm":
         return int(weight.array.shape[0 if attributes.get("transB") else 1])
     return int(weight.array.shape[0])
+
+
+def _pad(scene: _Scene, pad: Any) -> bool:
+    """A border of zeros that convolutions alone read: their own padding. PyTorch pads so for unequal sides."""
+    readers = scene.readers.get(pad.output[0], [])
+    convolutions = [node for node in readers if _is(node, "Conv") and node.input[0] == pad.output[0]]
+    border = _border(scene, pad)
+    if border is None or not readers or len(convolutions) != len(readers):
+        return False
+    if any(_attribute(node, "auto_pad") not in (None, b"NOTSET", b"VALID") for node in convolutions):
+        return False
+    spatial = len(border) // 2
+    for node in convolutions:
+        own = _attribute(node, "pads") or [0] * (2 * spatial)
+        for attribute in [each for each in node.attribute if each.name in ("pads", "auto_pad")]:
+            node.attribute.remove(attribute)
+        node.attribute.add(name="pads", type=7, ints=[a + b for a, b in zip(own, border)])
+        node.input[0] = pad.input[0]
+    scene.removed[pad.name] = pad
+    return True
+
+
+def _border(scene: _Scene, pad: Any) -> Optional[List[int]]:
+    """Zeros before and after each spatial size, as Conv's ``pads``; None for any other padding."""
+    if _attribute(pad, "mode") not in (None, b"constant") or len(pad.input) < 2 or (len(pad.input) > 3 and pad.input[3]):
+        return None
+    value = scene.network.weights.get(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else None
+    if len(pad.input) > 2 and pad.input[2] and (value is None or float(value.array.reshape(-1)[0]) != 0.0):
+        return None
+    amounts = scene.network.weights.get(pad.input[1])
+    if amounts is None:
+        return None
+    sizes = [int(each) for each in amounts.array.reshape(-1)]
+    rank = len(sizes) // 2
+    before, after = sizes[:rank], sizes[rank:]
+    if rank < 3 or any(before[:2] + after[:2]) or min(sizes) < 0:
+        return None
+    return before[2:] + after[2:]
+
+
+def _attribute(node: Any, name: str) -> Any:
+    for each in node.attribute:
+        if each.name == name:
+            return list(each.ints) if each.type == 7 else each.s
+    return None
 
 
 def _prelu(scene: _Scene, add: Any) -> bool:
