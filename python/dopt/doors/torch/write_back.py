@@ -246,23 +246,23 @@ def _named_as(theirs: Dict[str, Any], network: Dict[str, Any], written: Written)
     """
     import torch
 
-    names = {}
+    names: Dict[str, str] = {}
     free = dict(theirs)
     for name, value in network.items():
         same = [each for each, tensor in free.items() if tensor.shape == value.shape and torch.equal(tensor, value)]
         # Names that end alike go together: layers of equal numbers (fresh counters, unit scales) are told apart so.
         same.sort(key=lambda each: (not each.endswith(name), each.rpartition(".")[2] != name.rpartition(".")[2]))
-        names[name] = same[0] if same else name
-        free.pop(names[name], None)
-    if len(set(names.values())) != len(names):
-        names = {name: name for name in network}
-    if any(theirs_name != name for name, theirs_name in names.items()) and not _is_prefixed(names):
+        if same:
+            names[name] = same[0]
+            del free[same[0]]
+    prefixes = {theirs_name[: -len(name)] if theirs_name.endswith(name) else None for name, theirs_name in names.items()}
+    prefix = prefixes.pop() if len(prefixes) == 1 else None
+    if prefix is None:
         written.notes.append("Weights have the names of the user's file, which its class renames as it loads them.")
-    return OrderedDict((names[name], value) for name, value in written.state.items())
-
-
-def _is_prefixed(names: Dict[str, str]) -> bool:
-    return len({theirs[: -len(name)] if theirs.endswith(name) else theirs for name, theirs in names.items()}) == 1
+    # What the file does not have (counters of training steps, half-precision copies) goes by the network's name.
+    left = [name for name in network if name not in names and not name.endswith("num_batches_tracked")]
+    names.update({name: (prefix or "") + name for name in left})
+    return OrderedDict((names[name], value) for name, value in written.state.items() if name in names)
 
 
 def _save(path: str, data: bytes) -> None:
