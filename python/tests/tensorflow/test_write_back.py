@@ -1,0 +1,204 @@
+"""Write-back of layers: graphs in code, quantized, written, and run in TensorFlow against QDQ ONNX in onnxruntime."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="needs tensorflow, which this environment does not have")
+pytest.importorskip("tf2onnx", reason="needs tf2onnx, which this environment does not have")
+
+import tensorflow as tf  # noqa: E402
+from write_back_graphs import Quantized, borders_of, convert, freeze, randomize, run_graph, run_onnx  # noqa: E402
+
+from dopt.doors.tensorflow.write_back import write_back_graph  # noqa: E402
+from dopt.errors import DoptError  # noqa: E402
+
+keras = tf.keras
+SHAPE = [1, 12, 10, 3]
+
+
+def constant(*shape, seed=0, low=None):
+    rng = np.random.default_rng(seed)
+    value = rng.uniform(low, 2.0, shape) if low is not None else rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))
+    return tf.constant(value.astype(np.float32))
+
+
+def sequential(*layers, shape=SHAPE):
+    model = randomize(keras.Sequential([keras.Input(shape[1:]), *layers]))
+    return lambda x: model(x, training=False)
+
+
+def conv_bn_relu():
+    return sequential(keras.layers.Conv2D(8, 3, padding="same"), keras.layers.BatchNormalization(), keras.layers.ReLU())
+
+
+def depthwise():
+    return sequential(
+        keras.layers.Conv2D(4, 3),
+        keras.layers.ReLU(6.0),
+        keras.layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False, padding="same"),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(6.0),
+    )
+
+
+def separable():
+    return sequential(
+        keras.layers.SeparableConv2D(6, 3, strides=2, padding="same"),
+        keras.layers.BatchNormalization(scale=False),
+        keras.layers.ReLU(),
+        keras.layers.MaxPool2D(),
+    )
+
+
+def dense_after_flatten():
+    return sequential(
+        keras.layers.Conv2D(4, 3, activation="relu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(9, activation="relu"),
+        keras.layers.Dense(7),
+        keras.layers.Dense(5, use_bias=False),
+    )
+
+
+def dense_over_time():
+    return sequential(keras.layers.Reshape((12, 30)), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(4))
+
+
+def residual():
+    first, second = constant(3, 3, 3, 6), constant(1, 1, 6, 6, seed=1)
+
+    def build(x):
+        shared = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, first, 1, "SAME"), constant(6, seed=2)))
+        branch = tf.nn.conv2d(shared, second, 1, "SAME") + constant(6, seed=3)
+        return tf.nn.relu(shared + branch)
+
+    return build
+
+
+def keras_v2():
+    """Batch normalization in the primitives that Keras wrote before it used FusedBatchNorm everywhere."""
+
+    def build(x):
+        for count in (6, 4):
+            x = tf.nn.bias_add(tf.nn.conv2d(x, constant(3, 3, x.shape[-1], count), 1, "VALID"), constant(count, seed=1))
+            scale, offset = constant(count, seed=2, low=0.5), constant(count, seed=3)
+            mean, variance = constant(count, seed=4), constant(count, seed=5, low=0.5)
+            x = tf.nn.relu(tf.nn.batch_normalization(x, mean, variance, offset, scale, 1e-3))
+        return x
+
+    return build
+
+
+def conv_transpose():
+    return sequential(
+        keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu"),
+        keras.layers.Conv2DTranspose(5, 4, strides=2, padding="same"),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(),
+    )
+
+
+def shared_weights():
+    kernel = tf.Variable(constant(3, 3, 3, 3))
+
+    def build(x):
+        x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), constant(3, seed=1)))
+        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), constant(3, seed=2))
+
+    return build
+
+
+def conv_1d():
+    return sequential(
+        keras.layers.Reshape((12, 30)),
+        keras.layers.Conv1D(8, 3, padding="same"),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(),
+        keras.layers.Conv1D(4, 3, use_bias=False),
+    )
+
+
+def dilated_in_batches():
+    """Dilation as TensorFlow 1 wrote it."""
+
+    def build(x):
+        x = tf.space_to_batch_nd(x, [2, 2], [[2, 2], [2, 2]])
+        x = tf.nn.conv2d(x, constant(3, 3, 3, 6), 1, "VALID")
+        return tf.nn.relu(tf.nn.bias_add(tf.batch_to_space(x, [2, 2], [[0, 0], [0, 0]]), constant(6, seed=1)))
+
+    return build
+
+
+def padded():
+    """Explicit padding that the converter takes into the convolution, read by two of them."""
+
+    def build(x):
+        wide = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        left = tf.nn.conv2d(wide, constant(3, 3, 3, 4), 2, "VALID")
+        right = tf.nn.conv2d(wide, constant(3, 3, 3, 4, seed=1), 2, "VALID")
+        return tf.concat([tf.nn.relu(left), tf.nn.relu6(right)], -1)
+
+    return build
+
+
+def bare():
+    """Neither bias nor normalization: the convolution's own name is read."""
+    return lambda x: tf.nn.conv2d(tf.nn.relu(tf.nn.conv2d(x, constant(3, 3, 3, 4), 1, "SAME")), constant(1, 1, 4, 2), 1, "SAME")
+
+
+GRAPHS = {
+    build.__name__: build
+    for build in (
+        conv_bn_relu, depthwise, separable, dense_after_flatten, dense_over_time, residual, keras_v2, conv_transpose,
+        shared_weights, conv_1d, dilated_in_batches, padded, bare,
+    )
+}  # fmt: skip
+
+
+def inputs(count, shape=SHAPE, seed=7):
+    rng = np.random.default_rng(seed)
+    return [{"x:0": rng.standard_normal(shape).astype(np.float32)} for _ in range(count)]
+
+
+class Case:
+    """A graph with its ONNX form and a quantization of it."""
+
+    def __init__(self, build, folder, **options):
+        self.graph = freeze(build, SHAPE)
+        self.path = convert(self.graph, {"x:0": SHAPE}, ["out:0"], folder)
+        self.quantized = Quantized(self.path, inputs(6), **options)
+        self.parameters = self.quantized.save(folder)
+
+    def write(self, fake_quant):
+        borders = borders_of(["x:0"], ["out:0"])
+        return write_back_graph(self.graph, self.path, self.quantized.plan, self.parameters, borders, fake_quant, "net.pb")
+
+    def compare(self, graph):
+        """Share of elements that agree to float precision, and the largest difference, both over the largest value."""
+        expected = np.concatenate([run_onnx(self.quantized.model, feeds, ["out:0"])[0] for feeds in inputs(8, seed=3)])
+        found = np.concatenate([run_graph(graph, feeds, ["out:0"])[0] for feeds in inputs(8, seed=3)])
+        difference = np.abs(expected - found) / np.max(np.abs(expected))
+        return np.mean(difference < 2e-6), difference.max()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_weights_on_the_grid(name, tmp_path):
+    case = Case(GRAPHS[name](), tmp_path, readers=())
+    assert case.quantized.plan["layers"]
+    graph, _, unmapped = case.write(False)
+    agreeing, worst = case.compare(graph)
+    assert unmapped == []
+    assert agreeing == 1.0, worst
+    # The float graph is far away: the comparison would see it if nothing had been written.
+    assert case.compare(case.graph)[1] > 1e-3
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_rounded_activations(name, tmp_path):
+    case = Case(GRAPHS[name](), tmp_path)
+    graph, _, unmapped = case.write(True)
+    assert unmapped == []
+    agreeing, worst = case.compare(graph)
+    # Sums in another order move single values to the neighbouring step of the grid.
+    assert agreeing > 0.99 and worst < 0.02
+    assert case.compare(case.write(False)[0])[0] < 0.9
