@@ -17,10 +17,10 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     those of loading the model, of ``write_back_graph``, and OUTPUT_WRITE (environment).
     """
     from dopt.doors.common.files import describe
-    from dopt.doors.tensorflow.load import load
+    from dopt.doors.tensorflow.load import load_graph
 
     events.progress(0, 3, "reading the model")
-    loaded = load(params["model"])
+    loaded = load_graph(params["model"])
     with open(params["writeBack"], encoding="utf-8") as file:
         plan = json.load(file)
     events.progress(1, 3, "finding the layers")

@@ -1,31 +1,14 @@
 """Write-back of layers: graphs in code, quantized, written, and run in TensorFlow against QDQ ONNX in onnxruntime."""
 
-import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="needs tensorflow, which this environment does not have")
-pytest.importorskip("tf2onnx", reason="needs tf2onnx, which this environment does not have")
+pytest.importorskip("tensorflow", reason="needs TensorFlow (profile tensorflow)")
+pytest.importorskip("tf2onnx", reason="needs tf2onnx (profile tensorflow)")
 
 import tensorflow as tf  # noqa: E402
-from write_back_graphs import Quantized, borders_of, convert, freeze, randomize, run_graph, run_onnx  # noqa: E402
-
-from dopt.doors.tensorflow.write_back import write_back_graph  # noqa: E402
-from dopt.errors import DoptError  # noqa: E402
+from write_back_graphs import SHAPE, Case, constant, sequential  # noqa: E402
 
 keras = tf.keras
-SHAPE = [1, 12, 10, 3]
-
-
-def constant(*shape, seed=0, low=None):
-    rng = np.random.default_rng(seed)
-    value = rng.uniform(low, 2.0, shape) if low is not None else rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))
-    return tf.constant(value.astype(np.float32))
-
-
-def sequential(*layers, shape=SHAPE):
-    model = randomize(keras.Sequential([keras.Input(shape[1:]), *layers]))
-    return lambda x: model(x, training=False)
-
 
 def conv_bn_relu():
     return sequential(keras.layers.Conv2D(8, 3, padding="same"), keras.layers.BatchNormalization(), keras.layers.ReLU())
@@ -153,32 +136,6 @@ GRAPHS = {
         shared_weights, conv_1d, dilated_in_batches, padded, bare,
     )
 }  # fmt: skip
-
-
-def inputs(count, shape=SHAPE, seed=7):
-    rng = np.random.default_rng(seed)
-    return [{"x:0": rng.standard_normal(shape).astype(np.float32)} for _ in range(count)]
-
-
-class Case:
-    """A graph with its ONNX form and a quantization of it."""
-
-    def __init__(self, build, folder, **options):
-        self.graph = freeze(build, SHAPE)
-        self.path = convert(self.graph, {"x:0": SHAPE}, ["out:0"], folder)
-        self.quantized = Quantized(self.path, inputs(6), **options)
-        self.parameters = self.quantized.save(folder)
-
-    def write(self, fake_quant):
-        borders = borders_of(["x:0"], ["out:0"])
-        return write_back_graph(self.graph, self.path, self.quantized.plan, self.parameters, borders, fake_quant, "net.pb")
-
-    def compare(self, graph):
-        """Share of elements that agree to float precision, and the largest difference, both over the largest value."""
-        expected = np.concatenate([run_onnx(self.quantized.model, feeds, ["out:0"])[0] for feeds in inputs(8, seed=3)])
-        found = np.concatenate([run_graph(graph, feeds, ["out:0"])[0] for feeds in inputs(8, seed=3)])
-        difference = np.abs(expected - found) / np.max(np.abs(expected))
-        return np.mean(difference < 2e-6), difference.max()
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+#: Of the input ``x:0`` of the graphs in code.
+SHAPE = [1, 12, 10, 3]
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -31,6 +33,23 @@ def randomize(model, seed=0):
             value = rng.standard_normal(shape) * (1.0 / np.sqrt(fan_in) if len(shape) > 1 else 0.3)
         variable.assign(value.astype(np.float32))
     return model
+
+
+def constant(*shape, seed=0, low=None):
+    """A random kernel (standard deviation by its inputs), or values from ``low`` to 2."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(seed)
+    value = rng.uniform(low, 2.0, shape) if low is not None else rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))
+    return tf.constant(value.astype(np.float32))
+
+
+def sequential(*layers):
+    """A Keras model of the layers with random variables, as a function for ``freeze``."""
+    from tensorflow import keras
+
+    model = randomize(keras.Sequential([keras.Input(SHAPE[1:]), *layers]))
+    return lambda x: model(x, training=False)
 
 
 def read_graph(path):
@@ -243,6 +262,40 @@ class Quantized:
         del graph.node[:]
         graph.node.extend(copies)
         return model.SerializeToString()
+
+
+def inputs(count, seed=7):
+    """Random feeds for ``x:0``."""
+    rng = np.random.default_rng(seed)
+    return [{"x:0": rng.standard_normal(SHAPE).astype(np.float32)} for _ in range(count)]
+
+
+class Case:
+    """A graph with its ONNX form and a quantization of it."""
+
+    def __init__(self, build, folder, **options):
+        self.graph = freeze(build, SHAPE)
+        self.path = convert(self.graph, {"x:0": SHAPE}, ["out:0"], folder)
+        self.quantize(folder, **options)
+
+    def quantize(self, folder, **options):
+        """Takes another quantization; ``options`` as Quantized has them."""
+        self.quantized = Quantized(self.path, inputs(6), **options)
+        self.parameters = self.quantized.save(folder)
+
+    def write(self, fake_quant):
+        """The graph with the quantization, notes and activations that are not rounded."""
+        from dopt.doors.tensorflow.write_back import write_back_graph
+
+        borders = borders_of(["x:0"], ["out:0"])
+        return write_back_graph(self.graph, self.path, self.quantized.plan, self.parameters, borders, fake_quant, "net.pb")
+
+    def compare(self, graph):
+        """Share of elements that agree to float precision, and the largest difference, both over the largest value."""
+        expected = np.concatenate([run_onnx(self.quantized.model, feeds, ["out:0"])[0] for feeds in inputs(8, seed=3)])
+        found = np.concatenate([run_graph(graph, feeds, ["out:0"])[0] for feeds in inputs(8, seed=3)])
+        difference = np.abs(expected - found) / np.max(np.abs(expected))
+        return np.mean(difference < 2e-6), difference.max()
 
 
 def _grid(value, bits, signed, axis):
