@@ -88,9 +88,9 @@ async function native() {
 const PROFILES = {
   onnx: [
     'python/tests',
-    ...['tensorflow', 'torch_door', 'torch_weights'].map((name) => `--ignore=python/tests/${name}`),
+    ...['tensorflow_door', 'torch_door', 'torch_weights'].map((name) => `--ignore=python/tests/${name}`),
   ],
-  tensorflow: ['python/tests/tensorflow'],
+  tensorflow: ['python/tests/tensorflow_door'],
   torch: ['python/tests/torch_door', 'python/tests/torch_weights'],
 };
 

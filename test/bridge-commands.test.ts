@@ -39,10 +39,13 @@ describe('dopt env', () => {
       expect(ok).toBe(false);
       expect(findings.map(({ name }) => name)).toEqual([
         'Node',
+        'processor',
         'C++ compiler',
         'CMake',
         'native core',
         'profile onnx',
+        'profile tensorflow',
+        'profile torch',
       ]);
     });
   });

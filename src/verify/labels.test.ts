@@ -70,6 +70,13 @@ describe('classification labels', () => {
     });
   });
 
+  it('match by relative path without the extension where base names are taken twice', async () => {
+    const path = await write('labels.csv', 'x/a.png,1\ny/a.png,2\n');
+    expect(await readLabels(path, classification, keys('y/a.jpg', 'x/a.jpg'))).toMatchObject({
+      classes: [2, 1],
+    });
+  });
+
   it('say which samples have none', async () => {
     const path = await write('labels.txt', 'a.png 1\n');
     await expect(readLabels(path, classification, keys('a.png', 'b.png', 'c.png'))).rejects.toMatchObject({

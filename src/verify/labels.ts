@@ -28,7 +28,7 @@ export type Labels =
  * or array, a `.npy` array aligned with the listing, or the folder whose sub-folders are the classes (their names as
  * class numbers when all are numbers, else their place in code-point order). Segmentation: a folder of PNG or `.npy`
  * class maps. Detection: a folder of YOLO `.txt` files, `class x y width height` a line; a picture without one has no
- * objects. Names match by relative path, else by base name, else without their extension.
+ * objects. Names match by relative path, with or without extension, else by base name, with or without it.
  *
  * @throws UserError LABELS_NOT_FOUND, LABELS_FORMAT (with file:line), LABELS_MISSING (with the samples)
  */

@@ -1,9 +1,9 @@
 /**
- * A lookup of sample names: by the same relative path, else by base name, else by base name without its extension. A
- * base name that stands for several values finds none of them.
+ * A lookup of sample names: by the same relative path, else by it without its extension, else by base name, else by base
+ * name without its extension. A name that stands for several values finds none of them.
  */
 export function nameIndex<T>(entries: readonly (readonly [string, T])[]): (name: string) => T | undefined {
-  const forms = [normal, baseName, stem].map((form) => {
+  const forms = [normal, trunk, baseName, stem].map((form) => {
     const map = new Map<string, T>();
     const twice = new Set<string>();
     for (const [name, value] of entries) {
@@ -26,3 +26,4 @@ export function nameIndex<T>(entries: readonly (readonly [string, T])[]): (name:
 const normal = (name: string): string => name.replaceAll('\\', '/').replace(/^\.\//, '');
 const baseName = (name: string): string => normal(name).split('/').at(-1)!;
 const stem = (name: string): string => baseName(name).replace(/(?<=.)\.[^.]*$/, '');
+const trunk = (name: string): string => normal(name).replace(/(?<=[^/])\.[^./]*$/, '');
