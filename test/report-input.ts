@@ -209,6 +209,7 @@ function madeUpResult(
       target: 'generic',
       calibration: 'auto',
       effort: 'balanced',
+      without: [],
       recipe: 'yolox',
       exclude: [],
       seed: 0,

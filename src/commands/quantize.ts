@@ -6,7 +6,8 @@ import { BaseCommand } from '../cli/base-command.js';
 import { layoutOf, modelFlags, modelFrom, pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
 import { parseList } from '../cli/parse.js';
 import type { RunResult } from '../config/result.js';
-import { STRATEGIES, type Strategy } from '../quantize/options.js';
+import { ALGORITHM_NAMES, algorithmsNamed, engineFor } from '../quantize/engine.js';
+import { type Effort, STRATEGIES, type Strategy } from '../quantize/options.js';
 import { DEFAULT_TARGET, TARGETS } from '../target/profiles.js';
 
 export default class Quantize extends BaseCommand {
@@ -79,6 +80,10 @@ export default class Quantize extends BaseCommand {
       default: 'balanced',
       description: 'fast leaves refinement out',
     }),
+    without: Flags.string({
+      multiple: true,
+      description: `leave an algorithm out, to see what it is worth: ${ALGORITHM_NAMES.join(', ')}`,
+    }),
     exclude: Flags.string({
       multiple: true,
       description: 'node, weight, tensor, pattern* or op:Type to keep in float',
@@ -112,7 +117,8 @@ export default class Quantize extends BaseCommand {
         strategy: flags.strategy as Strategy,
         target: flags.target,
         calibration: (flags.calibration ?? recipe?.calibration?.method ?? 'auto') as 'auto',
-        effort: flags.effort as 'balanced',
+        effort: flags.effort as Effort,
+        engine: engineFor(flags.effort as Effort, algorithmsNamed(parseList(flags.without))),
         samples: flags.samples ?? recipe?.calibration?.samples ?? 200,
         verifySamples: flags['verify-samples'] ?? null,
         exclude: [...(recipe?.exclude ?? []), ...parseList(flags.exclude)],

@@ -4,6 +4,7 @@ import type { Delivered } from '../config/delivered.js';
 import type { RunResult } from '../config/result.js';
 import type { Framework } from '../doors/detect.js';
 import { UserError } from '../errors.js';
+import { engineFor } from '../quantize/engine.js';
 import type { QuantizeOptions } from '../quantize/options.js';
 import { quantize } from '../quantize/quantize.js';
 import { DEFAULT_TARGET } from '../target/profiles.js';
@@ -103,6 +104,7 @@ export function quantizeOptions(
     target: DEFAULT_TARGET,
     calibration: 'auto',
     effort: 'balanced',
+    engine: engineFor('balanced'),
     samples: SAMPLES,
     verifySamples: null,
     exclude: config.exclude.map(({ name }) => name),

@@ -40,6 +40,7 @@ export const resultSchema = z.strictObject({
     target: z.string(),
     calibration: z.string(),
     effort: z.string(),
+    without: z.array(z.string()).describe('algorithms that were switched off'),
     recipe: z.string().nullable(),
     exclude: z.array(z.string()),
     seed: z.number(),

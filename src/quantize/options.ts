@@ -3,6 +3,7 @@ import type { DataPart, Preprocess } from '../config/data.js';
 import type { Metric } from '../config/metric.js';
 import type { Framework } from '../doors/detect.js';
 import type { Calibration } from './algorithms/ranges.js';
+import type { Engine } from './engine.js';
 
 /** How much work goes into accuracy: `fast` stops at the ranges, `balanced` refines layer by layer. */
 export type Effort = 'fast' | 'balanced';
@@ -41,6 +42,8 @@ export interface QuantizeOptions {
   target: string;
   calibration: Calibration;
   effort: Effort;
+  /** Which algorithms run: those of the effort (`engineFor`), less what was switched off. */
+  engine: Engine;
   /** Most calibration samples used, and most scored ones (null: all of `verifyData`, or what is kept back). */
   samples: number;
   verifySamples: number | null;

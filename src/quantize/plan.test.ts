@@ -38,6 +38,31 @@ describe('groups and folds', () => {
     expect(plan(b.build([b.matMul(b.batchNorm(gemm))])).folds).toEqual([]);
   });
 
+  it('without fusion a function of several operators is in pieces, a single one still fuses', () => {
+    const b = new GraphBuilder();
+    const y = b.relu(b.conv(b.input('x'), { name: 'a' }));
+    const z = b.conv(y, { name: 'b' });
+    const graph = b.build([b.conv(b.node('Mul', [z, b.node('Sigmoid', [z])]), { name: 'c' })]);
+    const shown = (fuse: boolean) =>
+      plan(graph, { fuse }).groups.map(({ kind, nodes }) => [kind, nodes.length]);
+    expect(shown(true)).toEqual([
+      ...[
+        ['conv', 2],
+        ['conv', 3],
+        ['conv', 1],
+      ],
+    ]);
+    expect(shown(false)).toEqual([
+      ...[
+        ['conv', 2],
+        ['conv', 1],
+        ['elementwise', 1],
+        ['mul', 1],
+        ['conv', 1],
+      ],
+    ]);
+  });
+
   it('batch normalization behind a concatenation is one function with its activation', () => {
     const b = new GraphBuilder();
     const x = b.input('x');

@@ -19,6 +19,8 @@ export interface PlanOptions {
   exclude: readonly string[];
   /** Make an operator that dopt does not know an error instead of leaving it in float. */
   strict: boolean;
+  /** Whether a function spelled in several operators is one unit, alone or with the layer before it; true by default. */
+  fuse?: boolean;
 }
 
 /**
@@ -39,7 +41,7 @@ export function planQuantization(graph: Graph, options: PlanOptions): Plan {
   const causes = floatCauses(graph);
   if (options.strict) refuseUnsupported(graph, causes, excludedNames);
 
-  const drafts = groupNodes(graph, (node) => causes.has(node.name));
+  const drafts = groupNodes(graph, (node) => causes.has(node.name), options.fuse);
   const isExcluded = (group: Group): boolean => group.nodes.some((name) => excludedNames.has(name));
   const isFloat = (group: Group): boolean => causes.has(group.name) || isExcluded(group);
   const integer = integerGroups(graph, drafts, profile, isFloat);

@@ -113,7 +113,9 @@ async function quantizeIn(
 
   const layers = collectLayers(graph.file, plan, SafetensorsFile.open(capture.weights));
   const channels = await channelStage(context, prepared, calibration.source, dataDigest);
-  const solution = solveActivations(core, plan, observed, channels, options.calibration);
+  const { calibration: method, engine } = options;
+  const ties = engine.concatTies ? 'by loss' : 'always';
+  const solution = solveActivations(core, plan, observed, channels, method, ties);
   const { value: refinement, digest: refined } = await refineStage(
     context,
     core,
@@ -228,8 +230,9 @@ async function captureAndPlan(context: StageContext, options: QuantizeOptions, d
     ),
   );
   const graph: Graph = await loadGraph(capture.graph);
-  const { strategy, target, exclude, strict } = options;
-  const plan: Plan = planQuantization(graph, { strategy, target, exclude, strict });
+  const { strategy, target, exclude, strict, engine } = options;
+  const fuse = engine.fusedActivations;
+  const plan: Plan = planQuantization(graph, { strategy, target, exclude, strict, fuse });
   if (plan.weights.length === 0 && plan.activations.length === 0) {
     throw new UserError('NOTHING_TO_QUANTIZE', `${model} has no operator that could be quantized.`, {
       place: model,

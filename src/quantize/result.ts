@@ -7,6 +7,7 @@ import type { NativeCore } from '../native/index.js';
 import { VERSION } from '../version.js';
 import type { StageContext } from './context.js';
 import type { ChosenSamples, SampleSets } from './data.js';
+import { switchedOff } from './engine.js';
 import type { QuantizeOptions } from './options.js';
 import type { Prepared } from './stages.js';
 
@@ -58,6 +59,7 @@ export function assembleResult(facts: RunFacts): RunResult {
       target: options.target,
       calibration: options.calibration,
       effort: options.effort,
+      without: switchedOff(options.engine, options.effort),
       recipe: options.recipe,
       exclude: options.exclude,
       seed: options.seed,

@@ -154,7 +154,7 @@ describe('solveActivations', () => {
       quantized: true,
       activation: null,
     });
-    const make = (high: number) => {
+    const make = (high: number, ties: 'by loss' | 'always' = 'by loss') => {
       const seen = new Map([
         observed('a', ramp(0, 1)),
         observed('b', ramp(0, high)),
@@ -164,7 +164,7 @@ describe('solveActivations', () => {
         groups: [group('concat', ['a', 'b'], 'y'), { ...group('conv', ['a'], 'z'), kind: 'conv' }],
         concats: [{ node: 'concat', inputs: ['a', 'b'], output: 'y' }],
       });
-      return solveActivations(core, concat, seen, new Map(), 'minmax');
+      return solveActivations(core, concat, seen, new Map(), 'minmax', ties);
     };
     const like = make(1.1);
     expect(like.concats[0]!.tied).toBe(true);
@@ -172,6 +172,7 @@ describe('solveActivations', () => {
     const unlike = make(640);
     expect(unlike.concats[0]!.tied).toBe(false);
     expect(unlike.activations.get('a')!.scale).toBeCloseTo(1 / 255, 6);
+    expect(make(640, 'always').activations.get('a')!.scale).toBeCloseTo(640 / 255, 4);
   });
 
   it('splits channels only where one grid drowns them and every reader is depthwise', () => {

@@ -65,6 +65,7 @@ export interface ActivationSolution {
  * channel where one for all would drown some.
  *
  * @param channels statistics a channel, for tensors that may take a scale a channel
+ * @param ties whether concatenations share one range where that loses least, or in any case
  */
 export function solveActivations(
   core: NativeCore,
@@ -72,6 +73,7 @@ export function solveActivations(
   observed: ReadonlyMap<string, Observed>,
   channels: ReadonlyMap<string, ChannelStatistics>,
   calibration: Calibration,
+  ties: 'by loss' | 'always' = 'by loss',
 ): ActivationSolution {
   const roots = shareRoots(plan);
   const ranges = new Map<string, Range>();
@@ -91,7 +93,10 @@ export function solveActivations(
 
   const concats = plan.concats.map(({ node, inputs, output }) => {
     const members = [...new Set([...inputs, output].map((tensor) => roots.get(tensor)!))];
-    const decision = decideTie(core, plan, ranges, observed, members, output);
+    const decision =
+      ties === 'always'
+        ? { tied: true, union: unionOf(members, ranges), reason: 'ties were asked for' }
+        : decideTie(core, plan, ranges, observed, members, output);
     if (decision.tied) {
       const [root, ...others] = members;
       ranges.set(root!, decision.union);
@@ -165,6 +170,17 @@ interface TieDecision {
   reason: string;
 }
 
+/** The range that covers those of all members of a concat. */
+function unionOf(members: readonly string[], ranges: ReadonlyMap<string, Range>): Range {
+  const list = members.map((member) => ranges.get(member)!);
+  return {
+    low: Math.min(...list.map((range) => range.low)),
+    high: Math.max(...list.map((range) => range.high)),
+    rule: 'concat',
+    error: 0,
+  };
+}
+
 /** Whether the members of one concat (its inputs and its output, by root) take one quantizer. */
 function decideTie(
   core: NativeCore,
@@ -174,13 +190,7 @@ function decideTie(
   members: readonly string[],
   output: string,
 ): TieDecision {
-  const list = members.map((member) => ranges.get(member)!);
-  const union: Range = {
-    low: Math.min(...list.map((range) => range.low)),
-    high: Math.max(...list.map((range) => range.high)),
-    rule: 'concat',
-    error: 0,
-  };
+  const union = unionOf(members, ranges);
   const plans = new Map(plan.activations.map((activation) => [activation.tensor, activation]));
   if (members.some((member) => plans.get(member)?.range.kind === 'fixed')) {
     return { tied: false, union, reason: 'one of them has a fixed range' };

@@ -13,6 +13,7 @@ import { verifyModels } from '../verify/verify.js';
 import type { ChannelStatistics } from './algorithms/channel-scales.js';
 import { checkOf, dequantized, type QdqRewrite, qdqRewrite } from './apply.js';
 import { type StageContext, stageJob } from './context.js';
+import type { Engine } from './engine.js';
 import type { Layer } from './layers.js';
 import { loadChannels, tensorsToObserve, tensorsWithChannels } from './observe.js';
 import type { QuantizeOptions } from './options.js';
@@ -40,6 +41,8 @@ export interface Prepared {
   float: string;
   captured: string;
 }
+
+type RefineLayer = Params<'refine'>['layers'][number];
 
 interface Keyed<T> {
   value: T;
@@ -75,11 +78,11 @@ export function observeStage(
 /** Statistics a channel of the tensors that may take a scale a channel. */
 export async function channelStage(
   context: StageContext,
-  { plan, float, captured }: Prepared,
+  { options, plan, float, captured }: Prepared,
   source: DataSource,
   dataDigest: string,
 ): Promise<Map<string, ChannelStatistics>> {
-  const tensors = tensorsWithChannels(plan);
+  const tensors = options.engine.channelScales ? tensorsWithChannels(plan) : [];
   if (tensors.length === 0) return new Map();
   const chosen = { ...source, indices: source.indices?.slice(0, REFINE_SAMPLES) ?? null };
   const key = { captured, tensors, dataDigest, source: { ...chosen, path: '' } };
@@ -102,8 +105,8 @@ export async function refineStage(
   statisticsDigest: string,
 ): Promise<Keyed<Refinement>> {
   const { options, float } = prepared;
-  const asked = refinementLayers(core, layers, solution);
-  if (options.effort === 'fast' || asked.length === 0) {
+  const asked = switched(refinementLayers(core, layers, solution), options.engine);
+  if (!asked.some(({ choice, correctBias }) => choice !== null || correctBias)) {
     return { value: { activations: solution.activations, shifts: new Map() }, digest: 'none' };
   }
   const indices = source.indices?.slice(0, REFINE_SAMPLES) ?? null;
@@ -133,6 +136,15 @@ export async function refineStage(
   });
   const shifts = SafetensorsFile.open(join(context.run.stageFolder('refine'), value.shifts));
   return { value: applyRefinement(core, solution, asked, value, shifts), digest };
+}
+
+/** What the walk does with some of its parts switched off. */
+function switched(asked: readonly RefineLayer[], { refineRanges, biasCorrection }: Engine): RefineLayer[] {
+  return asked.map((layer) => ({
+    ...layer,
+    choice: refineRanges ? layer.choice : null,
+    correctBias: biasCorrection && layer.correctBias,
+  }));
 }
 
 function refineSummary({ layers, samples }: Result<'refine'>): string {

@@ -130,6 +130,9 @@ export function facts({ result }: { result: RunResult }): Html {
       'Calibration',
       `${settings.calibration}, effort ${settings.effort}${settings.recipe ? `, recipe ${settings.recipe}` : ''}`,
     ],
+    ...(settings.without.length > 0
+      ? [['Switched off', settings.without.join(', ')] satisfies [string, string]]
+      : []),
     ['Excluded', settings.exclude.length > 0 ? settings.exclude.join(', ') : 'nothing'],
     [
       'Size',

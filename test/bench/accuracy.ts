@@ -20,6 +20,7 @@ import { toNumber } from '../../src/config/common.js';
 import type { RunResult } from '../../src/config/result.js';
 import type { Verification } from '../../src/config/verification.js';
 import { loadGraph } from '../../src/graph/graph.js';
+import { engineFor } from '../../src/quantize/engine.js';
 import { quantize } from '../../src/quantize/quantize.js';
 import { DEFAULT_TARGET } from '../../src/target/profiles.js';
 import { readLabels } from '../../src/verify/labels.js';
@@ -82,6 +83,7 @@ async function ours(model: BenchModel, target: string): Promise<RunResult> {
       target,
       calibration: 'auto',
       effort: 'balanced',
+      engine: engineFor('balanced'),
       samples: 200,
       verifySamples: null,
       exclude: [],

@@ -1,7 +1,7 @@
 import type { GraphNode } from '../../config/graph.js';
 import type { Group } from '../../config/plan.js';
 import { foldableBatchNorm } from '../../graph/batch-norm.js';
-import { functionFrom, fuseBehind } from '../../graph/fusion.js';
+import { type FunctionRegion, functionFrom, fuseBehind } from '../../graph/fusion.js';
 import type { Graph } from '../../graph/graph.js';
 import { isElementwise, isReduction, operatorRole } from '../../graph/operators.js';
 import { isPassThrough, maxPoolBehindPad } from './pass-through.js';
@@ -19,34 +19,40 @@ interface Draft {
  * one group; groups are in graph order of their first nodes, which have the names of the groups.
  *
  * @param isApart nodes that nothing is fused with (postprocessing, shapes, unknown operators)
+ * @param fuse false leaves functions of several operators in pieces
  */
-export function groupNodes(graph: Graph, isApart: (node: GraphNode) => boolean): Group[] {
+export function groupNodes(graph: Graph, isApart: (node: GraphNode) => boolean, fuse = true): Group[] {
   const taken = new Set<string>();
   const isFree = (node: GraphNode): boolean => !taken.has(node.name) && !isApart(node);
   const groups: Group[] = [];
   for (const node of graph.nodes) {
     if (taken.has(node.name)) continue;
-    const draft = isApart(node) ? alone(graph, node) : draftFrom(graph, node, isFree);
+    const draft = isApart(node) ? alone(graph, node) : draftFrom(graph, node, isFree, fuse);
     for (const member of draft.nodes) taken.add(member.name);
     groups.push(asGroup(graph, draft));
   }
   return groups;
 }
 
-function draftFrom(graph: Graph, node: GraphNode, isFree: (node: GraphNode) => boolean): Draft {
+function draftFrom(
+  graph: Graph,
+  node: GraphNode,
+  isFree: (node: GraphNode) => boolean,
+  fuse: boolean,
+): Draft {
   const role = operatorRole(node.op, node.domain);
   if (role === 'weighted') {
     const batchNorm = foldableBatchNorm(graph, node);
-    return withFunction(graph, batchNorm ? [node, batchNorm] : [node], isFree);
+    return withFunction(graph, batchNorm ? [node, batchNorm] : [node], isFree, fuse);
   }
-  if (role === 'arithmetic' && joinsTensors(graph, node)) return withFunction(graph, [node], isFree);
+  if (role === 'arithmetic' && joinsTensors(graph, node)) return withFunction(graph, [node], isFree, fuse);
   const region =
     isElementwise(node.op, node.domain) ||
     isReduction(node.op, node.domain) ||
     node.op === 'BatchNormalization'
       ? functionFrom(graph, node, isFree)
       : null;
-  if (region) {
+  if (region && isWhole(region, fuse)) {
     const kind = region.normalizes ? 'normalization' : 'activation';
     return { kind, nodes: region.nodes, activation: region.name };
   }
@@ -57,14 +63,23 @@ function draftFrom(graph: Graph, node: GraphNode, isFree: (node: GraphNode) => b
 }
 
 /** A layer or sum with what can be fused behind it. */
-function withFunction(graph: Graph, nodes: GraphNode[], isFree: (node: GraphNode) => boolean): Draft {
-  const region = fuseBehind(graph, nodes.at(-1)!.outputs[0]!, isFree);
+function withFunction(
+  graph: Graph,
+  nodes: GraphNode[],
+  isFree: (node: GraphNode) => boolean,
+  fuse: boolean,
+): Draft {
+  const found = fuseBehind(graph, nodes.at(-1)!.outputs[0]!, isFree);
+  const region = found && isWhole(found, fuse) ? found : null;
   return {
     kind: kindOf(graph, nodes[0]!),
     nodes: [...nodes, ...(region?.nodes ?? [])],
     activation: region?.name ?? null,
   };
 }
+
+/** Whether a function is one unit: always, or only when it is a single operator. */
+const isWhole = ({ nodes }: FunctionRegion, fuse: boolean): boolean => fuse || nodes.length === 1;
 
 const alone = (graph: Graph, node: GraphNode): Draft => ({
   kind: kindOf(graph, node),

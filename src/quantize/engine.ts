@@ -1,0 +1,59 @@
+import { EXIT, UserError } from '../errors.js';
+import { nearMatches } from '../graph/near-match.js';
+import type { Effort } from './options.js';
+
+/** Algorithms that a run can do without, each with what it does. What is essential has no switch. */
+export const ALGORITHMS = {
+  fusedActivations: 'one unit of a function spelled in several operators (SiLU, GELU, …)',
+  channelScales: 'a scale a channel where only depthwise convolutions read',
+  concatTies: 'one scale for a concatenation only where it costs least; without, always',
+  refineRanges: 'ranges compared at the output of the next layer',
+  biasCorrection: 'means of the remaining errors moved into biases',
+} as const;
+
+export type Algorithm = keyof typeof ALGORITHMS;
+
+/** Which algorithms run. */
+export type Engine = Readonly<Record<Algorithm, boolean>>;
+
+const NAMES = Object.keys(ALGORITHMS) as Algorithm[];
+
+/** What an effort has no time for. */
+const LEFT_OUT: Readonly<Record<Effort, readonly Algorithm[]>> = {
+  fast: ['refineRanges', 'biasCorrection'],
+  balanced: [],
+};
+
+/** The engine of an effort, less the algorithms in `without`. */
+export function engineFor(effort: Effort, without: readonly Algorithm[] = []): Engine {
+  const off = new Set<Algorithm>([...LEFT_OUT[effort], ...without]);
+  return Object.fromEntries(NAMES.map((name) => [name, !off.has(name)])) as Engine;
+}
+
+/** Name of an algorithm on the command line and in results: channelScales is channel-scales. */
+export const algorithmName = (algorithm: Algorithm): string =>
+  algorithm.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** Names of all algorithms, as the command line takes them. */
+export const ALGORITHM_NAMES: readonly string[] = NAMES.map(algorithmName);
+
+/** Names of the algorithms that do not run though the effort has time for them. */
+export const switchedOff = (engine: Engine, effort: Effort): string[] =>
+  NAMES.filter((name) => engineFor(effort)[name] && !engine[name]).map(algorithmName);
+
+/**
+ * Algorithms by their names on the command line.
+ * @throws UserError ALGORITHM_UNKNOWN with names that come near
+ */
+export function algorithmsNamed(names: readonly string[]): Algorithm[] {
+  return names.map((name) => {
+    const found = NAMES.find((algorithm) => algorithmName(algorithm) === name);
+    if (found) return found;
+    throw new UserError('ALGORITHM_UNKNOWN', `dopt has no algorithm called "${name}".`, {
+      exitCode: EXIT.usage,
+      expected: ALGORITHM_NAMES.join(', '),
+      found: name,
+      suggestions: nearMatches(name, ALGORITHM_NAMES).map((near) => `Did you mean ${near}?`),
+    });
+  });
+}
