@@ -207,6 +207,7 @@ function madeUpResult(
     settings: {
       strategy: 'int8-8',
       target: 'generic',
+      weightsGranularity: 'channel',
       calibration: 'auto',
       effort: 'balanced',
       without: [],

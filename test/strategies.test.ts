@@ -32,3 +32,18 @@ describe('strategy int16-8', () => {
       expect(printedError(run).code).toBe('TARGET_STRATEGY');
     }));
 });
+
+describe('--weights-granularity tensor', () => {
+  it('gives each weight one scale, in a model that loads', () =>
+    inFolder(async (folder) => {
+      const out = join(folder, 'run');
+      const run = await dopt(quick(out, '--weights-granularity', 'tensor', '--json'));
+      expect(run.code, run.err).toBe(0);
+      const file = JSON.parse(readFileSync(join(out, 'quant_params.json'), 'utf8'));
+      const { tensors } = quantParamsSchema.parse(file);
+      const weights = tensors.filter(({ kind }) => kind !== 'activation');
+      expect(weights.map(({ granularity, scale }) => [granularity, scale.length])).toEqual(
+        weights.map(() => ['tensor', 1]),
+      );
+    }));
+});

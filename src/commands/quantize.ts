@@ -7,7 +7,13 @@ import { layoutOf, modelFlags, modelFrom, pictureFlags, preprocessFrom, runtimeF
 import { parseList } from '../cli/parse.js';
 import type { RunResult } from '../config/result.js';
 import { ALGORITHM_NAMES, algorithmsNamed, engineFor } from '../quantize/engine.js';
-import { type Effort, STRATEGIES, type Strategy } from '../quantize/options.js';
+import {
+  type Effort,
+  STRATEGIES,
+  type Strategy,
+  WEIGHTS_GRANULARITIES,
+  type WeightsGranularity,
+} from '../quantize/options.js';
 import { DEFAULT_TARGET, TARGETS } from '../target/profiles.js';
 
 export default class Quantize extends BaseCommand {
@@ -71,6 +77,11 @@ export default class Quantize extends BaseCommand {
       default: DEFAULT_TARGET,
       description: 'device: what computes in integers',
     }),
+    'weights-granularity': Flags.string({
+      options: [...WEIGHTS_GRANULARITIES],
+      default: 'channel',
+      description: 'scales of a weight: one a channel where the target can do that, or one',
+    }),
     calibration: Flags.string({
       options: ['auto', 'minmax', 'percentile', 'entropy', 'mse'],
       description: 'how ranges are chosen (default: auto, per tensor by the error at the next layer)',
@@ -116,6 +127,7 @@ export default class Quantize extends BaseCommand {
         metric: recipe?.metric ?? (flags.labels ? DEFAULT_METRIC : null),
         strategy: flags.strategy as Strategy,
         target: flags.target,
+        weightsGranularity: flags['weights-granularity'] as WeightsGranularity,
         calibration: (flags.calibration ?? recipe?.calibration?.method ?? 'auto') as 'auto',
         effort: flags.effort as Effort,
         engine: engineFor(flags.effort as Effort, algorithmsNamed(parseList(flags.without))),

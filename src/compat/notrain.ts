@@ -102,6 +102,7 @@ export function quantizeOptions(
     outputs: request.outNodes,
     strategy: config.strategy,
     target: DEFAULT_TARGET,
+    weightsGranularity: 'channel',
     calibration: 'auto',
     effort: 'balanced',
     engine: engineFor('balanced'),

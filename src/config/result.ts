@@ -38,6 +38,7 @@ export const resultSchema = z.strictObject({
   settings: z.strictObject({
     strategy: z.enum(['int8-8', 'int16-8']),
     target: z.string(),
+    weightsGranularity: z.enum(['channel', 'tensor']),
     calibration: z.string(),
     effort: z.string(),
     without: z.array(z.string()).describe('algorithms that were switched off'),

@@ -12,6 +12,10 @@ export type Effort = 'fast' | 'balanced';
 export const STRATEGIES = ['int8-8', 'int16-8'] as const;
 export type Strategy = (typeof STRATEGIES)[number];
 
+/** How many scales a weight has: one for each output channel, where the target can do that, or one. */
+export const WEIGHTS_GRANULARITIES = ['channel', 'tensor'] as const;
+export type WeightsGranularity = (typeof WEIGHTS_GRANULARITIES)[number];
+
 /** What results are named by: the type of the activations. */
 export const widthOf = (strategy: Strategy): 'int8' | 'int16' => (strategy === 'int8-8' ? 'int8' : 'int16');
 
@@ -40,6 +44,7 @@ export interface QuantizeOptions {
   outputs: string[] | null;
   strategy: Strategy;
   target: string;
+  weightsGranularity: WeightsGranularity;
   calibration: Calibration;
   effort: Effort;
   /** Which algorithms run: those of the effort (`engineFor`), less what was switched off. */

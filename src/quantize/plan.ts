@@ -2,8 +2,13 @@ import type { Group, Plan, QuantizerFormat } from '../config/plan.js';
 import { EXIT, UserError } from '../errors.js';
 import { foldableBatchNorm } from '../graph/batch-norm.js';
 import type { Graph } from '../graph/graph.js';
-import { type TargetProfile, targetProfile, targetsWithInt16 } from '../target/profiles.js';
-import type { Strategy } from './options.js';
+import {
+  type TargetProfile,
+  targetProfile,
+  targetsWithInt16,
+  withTensorWeights,
+} from '../target/profiles.js';
+import type { Strategy, WeightsGranularity } from './options.js';
 import { excludedNodes } from './plan/exclude.js';
 import { floatCauses, floatNodes, refuseUnsupported } from './plan/float-causes.js';
 import { groupNodes } from './plan/groups.js';
@@ -15,6 +20,8 @@ export interface PlanOptions {
   strategy: Strategy;
   /** Name of a target profile (src/target): it says what computes in integers. */
   target: string;
+  /** 'tensor' keeps to one scale a weight whatever the target could do; 'channel' by default. */
+  weightsGranularity?: WeightsGranularity;
   /** Patterns of what stays float; see plan/exclude.ts. */
   exclude: readonly string[];
   /** Make an operator that dopt does not know an error instead of leaving it in float. */
@@ -35,7 +42,8 @@ export interface PlanOptions {
  * @throws UserError EXCLUDE_UNKNOWN, TARGET_UNKNOWN, TARGET_STRATEGY, OPERATOR_UNKNOWN (with `strict`)
  */
 export function planQuantization(graph: Graph, options: PlanOptions): Plan {
-  const profile = targetProfile(options.target);
+  const target = targetProfile(options.target);
+  const profile = options.weightsGranularity === 'tensor' ? withTensorWeights(target) : target;
   if (options.strategy === 'int16-8' && !profile.int16Activations) throw noInt16(profile);
   const excludedNames = excludedNodes(graph, options.exclude);
   const causes = floatCauses(graph);
@@ -45,7 +53,7 @@ export function planQuantization(graph: Graph, options: PlanOptions): Plan {
   const isExcluded = (group: Group): boolean => group.nodes.some((name) => excludedNames.has(name));
   const isFloat = (group: Group): boolean => causes.has(group.name) || isExcluded(group);
   const integer = integerGroups(graph, drafts, profile, isFloat);
-  const activations = placeQuantizers(graph, drafts, integer, profile.storage, formatFor(options.strategy));
+  const activations = placeQuantizers(graph, drafts, integer, profile, formatFor(options.strategy));
 
   const rules = new Map(activations.map(({ tensor, range }) => [tensor, range.kind]));
   // A group that moves values needs integers only when what reads its result asks for them.

@@ -57,6 +57,7 @@ export function assembleResult(facts: RunFacts): RunResult {
     settings: {
       strategy: options.strategy,
       target: options.target,
+      weightsGranularity: options.weightsGranularity,
       calibration: options.calibration,
       effort: options.effort,
       without: switchedOff(options.engine, options.effort),

@@ -125,7 +125,10 @@ export function facts({ result }: { result: RunResult }): Html {
       'Model',
       `${model.source.path}, ${plural(model.nodes, 'operator')}, opset ${model.opset.from}${model.opset.to === model.opset.from ? '' : ` → ${model.opset.to}`}`,
     ],
-    ['Target', `${settings.target}, strategy ${settings.strategy}`],
+    [
+      'Target',
+      `${settings.target}, strategy ${settings.strategy}${settings.weightsGranularity === 'tensor' ? ', one scale a weight' : ''}`,
+    ],
     [
       'Calibration',
       `${settings.calibration}, effort ${settings.effort}${settings.recipe ? `, recipe ${settings.recipe}` : ''}`,

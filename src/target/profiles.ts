@@ -12,6 +12,8 @@ export interface TargetProfile {
    * computes in float reads the value before rounding. 'integer': a tensor with a quantizer exists as integers only.
    */
   storage: 'float16' | 'integer';
+  /** Weights of Conv and ConvTranspose may have one scale an output channel. */
+  perChannelConv: boolean;
   /** Weights of Gemm and MatMul may have one scale an output channel. */
   perChannelLinear: boolean;
   /** Integer layers also take int16 activations with int8 weights (strategy int16-8). */
@@ -32,6 +34,7 @@ const PROFILES: readonly TargetProfile[] = [
     description: 'Kirin 9020 and later: integer layers, float16 between them, weight scales per channel',
     integerKinds: new Set(LAYERS),
     storage: 'float16',
+    perChannelConv: true,
     perChannelLinear: true,
     int16Activations: true,
   },
@@ -40,6 +43,7 @@ const PROFILES: readonly TargetProfile[] = [
     description: 'Kirin before 9020: as kirin9020, but one weight scale for a fully connected layer',
     integerKinds: new Set(LAYERS),
     storage: 'float16',
+    perChannelConv: true,
     perChannelLinear: false,
     int16Activations: false,
   },
@@ -48,6 +52,7 @@ const PROFILES: readonly TargetProfile[] = [
     description: 'integers throughout: sums, products, pooling, resizing and concatenation are quantized too',
     storage: 'integer',
     integerKinds: new Set([...LAYERS, 'add', 'sub', 'mul', 'pool', 'concat', 'resample']),
+    perChannelConv: true,
     perChannelLinear: true,
     int16Activations: true,
   },
@@ -55,6 +60,13 @@ const PROFILES: readonly TargetProfile[] = [
 
 export const TARGETS: readonly string[] = PROFILES.map((profile) => profile.name);
 export const DEFAULT_TARGET = TARGETS[0]!;
+
+/** A target whose weights all have one scale a tensor, whatever it could do. */
+export const withTensorWeights = (profile: TargetProfile): TargetProfile => ({
+  ...profile,
+  perChannelConv: false,
+  perChannelLinear: false,
+});
 
 /** Targets that can run strategy int16-8. */
 export const targetsWithInt16 = (): string[] =>

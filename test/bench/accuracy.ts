@@ -81,6 +81,7 @@ async function ours(model: BenchModel, target: string): Promise<RunResult> {
       parts: null,
       strategy: 'int8-8',
       target,
+      weightsGranularity: 'channel',
       calibration: 'auto',
       effort: 'balanced',
       engine: engineFor('balanced'),

@@ -12,7 +12,7 @@ interface Scene {
   groupOf: ReadonlyMap<string, Group>;
   /** Groups that compute in integers, or move integers. */
   integer: ReadonlySet<Group>;
-  storage: TargetProfile['storage'];
+  profile: TargetProfile;
   /** Rules found so far. */
   known: Map<string, RangeRule>;
 }
@@ -25,11 +25,11 @@ export function placeQuantizers(
   graph: Graph,
   groups: readonly Group[],
   integer: ReadonlySet<Group>,
-  storage: TargetProfile['storage'],
+  profile: TargetProfile,
   format: QuantizerFormat,
 ): ActivationPlan[] {
   const groupOf = new Map(groups.flatMap((group) => group.nodes.map((name) => [name, group] as const)));
-  const scene: Scene = { graph, groupOf, integer, storage, known: new Map() };
+  const scene: Scene = { graph, groupOf, integer, profile, known: new Map() };
   const rules = new Map<string, RangeRule>();
   const demand = (tensor: string): void => {
     if (rules.has(tensor)) return;
@@ -103,17 +103,20 @@ function rootOf(scene: Scene, tensor: string): string {
 /** Where tensors are stored as integers, a Relu of one is on its grid: a grid of its own would round once more. */
 function gridOfRelu(scene: Scene, tensor: string, rules: ReadonlyMap<string, RangeRule>): RangeRule | null {
   const group = producerGroup(scene, tensor);
-  if (scene.storage !== 'integer' || group?.kind !== 'activation' || group.activation !== 'Relu') return null;
+  if (scene.profile.storage !== 'integer' || group?.kind !== 'activation' || group.activation !== 'Relu')
+    return null;
   const source = group.nodes.length === 1 ? group.inputs[0] : undefined;
   return source !== undefined && rules.has(source) ? { kind: 'shared', with: source } : null;
 }
 
 /**
  * Whether every reader of a tensor is a depthwise convolution. Its channels never meet in a sum, so each may have a scale
- * of its own: it becomes part of the output scale s_x·s_w, which is per channel anyway.
+ * of its own: it becomes part of the output scale s_x·s_w, which is per channel anyway where weights have a scale a
+ * channel.
  */
-function depthwiseOnly({ graph, groupOf, integer }: Scene, tensor: string): boolean {
+function depthwiseOnly({ graph, groupOf, integer, profile }: Scene, tensor: string): boolean {
   return (
+    profile.perChannelConv &&
     !graph.isOutput(tensor) &&
     graph.capturers(tensor).length === 0 &&
     graph

@@ -23,6 +23,15 @@ describe('weights', () => {
     expect(axisOf(graph, 'kirin9000')).toEqual([0, 1, null, null, null]);
   });
 
+  it('has one scale everywhere when that was asked for, and then no input has a scale a channel', () => {
+    const b = new GraphBuilder();
+    const graph = b.build([b.matMul(b.conv(b.relu(b.input('x')), { group: 4 }))]);
+    const { weights, activations } = plan(graph, { weightsGranularity: 'tensor' });
+    expect(weights.map(({ axis }) => axis)).toEqual([null, null]);
+    expect(activations.map(({ channelAxis }) => channelAxis)).toEqual([null, null]);
+    expect(plan(graph).activations[0]!.channelAxis).toBe(1);
+  });
+
   it('a weight on the left or of one dimension has one scale', () => {
     const b = new GraphBuilder();
     const left = b.node('MatMul', [b.constant('w', [4, 16]), b.input('x', [16, 4])]);

@@ -5,7 +5,7 @@ import type { TargetProfile } from '../../target/profiles.js';
 import { LAYER_KINDS } from './integer-groups.js';
 
 /**
- * The weight of a layer: one scale an output channel, along the axis that holds them. A weight that several layers share
+ * The weight of a layer: one scale an output channel, along the axis that holds them, where the target has that. A weight that several layers share
  * is listed, and later written, once for each: their batch normalizations and inputs differ. A weight that is computed is
  * an activation like any other and not listed.
  */
@@ -15,7 +15,8 @@ export function weightPlan(graph: Graph, group: Group, profile: TargetProfile): 
   const index = [1, 0].find((input) => graph.constant(node.inputs[input])?.dtype === 'float32');
   if (index === undefined) return [];
   const tensor = node.inputs[index]!;
-  const perChannel = profile.perChannelLinear || group.kind === 'conv' || group.kind === 'convtranspose';
+  const isConv = group.kind === 'conv' || group.kind === 'convtranspose';
+  const perChannel = isConv ? profile.perChannelConv : profile.perChannelLinear;
   return [
     {
       tensor,
