@@ -213,6 +213,7 @@ function madeUpResult(
       without: [],
       recipe: 'yolox',
       exclude: [],
+      precision: { int16: [], float: [] },
       seed: 0,
     },
     data: {
@@ -227,6 +228,7 @@ function madeUpResult(
     },
     quantization: {
       activations,
+      int16: 0,
       weights: 64,
       floatNodes: [
         { node: 'head/Exp', op: 'Exp', reason: 'detector decoding', cause: 'postprocessing' },

@@ -16,6 +16,7 @@ export default class Inspect extends BaseCommand {
   static override flags = {
     target: Flags.string({ options: [...TARGETS], default: DEFAULT_TARGET, description: 'device' }),
     exclude: Flags.string({ multiple: true, description: 'as for quantize' }),
+    int16: Flags.string({ multiple: true, description: 'as for quantize' }),
     strategy: Flags.string({
       options: [...STRATEGIES],
       default: STRATEGIES[0],
@@ -34,6 +35,7 @@ export default class Inspect extends BaseCommand {
       strategy: flags.strategy as Strategy,
       target: flags.target,
       exclude: parseList(flags.exclude),
+      int16: parseList(flags.int16),
       float16ToFloat32: flags['float16-to-float32'],
       environment: flags.env as 'venv',
       progress: this.progressFor(flags),

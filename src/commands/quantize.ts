@@ -99,6 +99,10 @@ export default class Quantize extends BaseCommand {
       multiple: true,
       description: 'node, weight, tensor, pattern* or op:Type to keep in float',
     }),
+    int16: Flags.string({
+      multiple: true,
+      description: 'activation tensor or pattern* that carries 16 bits, where the target can',
+    }),
     ...modelFlags,
     'fake-quant': Flags.boolean({
       default: false,
@@ -134,6 +138,10 @@ export default class Quantize extends BaseCommand {
         samples: flags.samples ?? recipe?.calibration?.samples ?? 200,
         verifySamples: flags['verify-samples'] ?? null,
         exclude: [...(recipe?.exclude ?? []), ...parseList(flags.exclude)],
+        precision: {
+          int16: [...(recipe?.precision?.int16 ?? []), ...parseList(flags.int16)],
+          float: recipe?.precision?.float ?? [],
+        },
         strict: flags.strict,
         skipBad: flags['skip-bad'],
         fakeQuant: flags['fake-quant'],

@@ -73,7 +73,7 @@ export const floatNodeSchema = z.strictObject({
   op: z.string(),
   reason: z.string(),
   /** 'unsupported' operators are errors with --strict; the others are policy. */
-  cause: z.enum(['unsupported', 'excluded', 'postprocessing', 'shape', 'policy']),
+  cause: z.enum(['unsupported', 'excluded', 'precision', 'postprocessing', 'shape', 'policy']),
 });
 
 export const planSchema = z.strictObject({

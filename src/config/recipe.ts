@@ -65,6 +65,19 @@ export const recipeSchema = z.strictObject({
     .array(z.string().min(1))
     .optional()
     .describe('node, weight, tensor, pattern* or op:Type to keep in float'),
+  precision: z
+    .strictObject({
+      int16: z
+        .array(z.string().min(1))
+        .default([])
+        .describe('activation tensors or pattern* that carry 16 bits'),
+      float: z
+        .array(z.string().min(1))
+        .default([])
+        .describe('activation tensors or pattern* that stay float, with the layers that read them'),
+    })
+    .optional()
+    .describe('activations that 8 bits are not enough for'),
   metric: metricSchema.optional().describe('how accuracy is scored against labels'),
 });
 export type Recipe = z.infer<typeof recipeSchema>;

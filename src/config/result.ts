@@ -44,6 +44,10 @@ export const resultSchema = z.strictObject({
     without: z.array(z.string()).describe('algorithms that were switched off'),
     recipe: z.string().nullable(),
     exclude: z.array(z.string()),
+    /** Activations that were asked to take another precision than the strategy's, as patterns. */
+    precision: z
+      .strictObject({ int16: z.array(z.string()), float: z.array(z.string()) })
+      .default({ int16: [], float: [] }),
     seed: z.number(),
   }),
   data: z.strictObject({
@@ -56,6 +60,8 @@ export const resultSchema = z.strictObject({
   quantization: z.strictObject({
     /** Quantized activations, and weights with their operators. */
     activations: z.number(),
+    /** How many of the activations carry 16 bits. */
+    int16: z.number().default(0),
     weights: z.number(),
     floatNodes: z.array(floatNodeSchema),
   }),

@@ -9,7 +9,6 @@ import type { FileDigest } from '../config/result.js';
 import { EXIT, UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
 import { writeSafetensors } from '../graph/safetensors.js';
-import { checkOf } from '../quantize/apply.js';
 import { diskError, makeFolder } from '../run/atomic.js';
 import { fileDigest } from '../run/digest.js';
 import { aimetEncodings, ENCODINGS_VERSIONS, type EncodingsVersion } from './aimet-encodings.js';
@@ -154,7 +153,7 @@ async function write(
 
 /** Lets Python carry out the edits; returns the model and its external data, if any. */
 async function carryOut(
-  { model, edits, runs }: Extract<Exported, { kind: 'rewrite' }>,
+  { model, edits, check }: Extract<Exported, { kind: 'rewrite' }>,
   folder: string,
   out: string,
   { environment: kind, signal }: ExportOptions,
@@ -175,7 +174,7 @@ async function carryOut(
       parameters: tensors,
       out,
       externalDataAbove: null,
-      check: runs ? checkOf(rewrite) : 'none',
+      check,
     },
     signal ? { signal } : {},
   );

@@ -33,7 +33,7 @@ export function floatOnnx({ run, network }: ExportSource): Exported {
     edits.fold(exported.layer);
     writeOnGrid(edits, run.graph, exported);
   }
-  return { kind: 'rewrite', model: run.float, edits, runs: true, warnings: [] };
+  return { kind: 'rewrite', model: run.float, edits, check: 'load', warnings: [] };
 }
 
 /** Replaces a layer's weight and bias by the float values that their integers stand for. */

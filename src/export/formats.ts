@@ -1,3 +1,4 @@
+import type { Params } from '../bridge/protocol.js';
 import type { EditList } from './edit-list.js';
 import type { QuantizedNetwork } from './layers.js';
 import type { RunFiles } from './run-files.js';
@@ -19,8 +20,8 @@ export type Exported =
       kind: 'rewrite';
       model: string;
       edits: EditList;
-      /** Whether onnxruntime can load the result. */
-      runs: boolean;
+      /** How the result can be checked; see `rewrite` in src/bridge/protocol.ts. */
+      check: Params<'rewrite'>['check'];
       warnings: string[];
     };
 

@@ -15,6 +15,8 @@ export interface InspectOptions extends Omit<DoorOptions, 'seed'> {
   target: string;
   strategy: Strategy;
   exclude: string[];
+  /** Patterns of tensors that carry 16 bits. */
+  int16: string[];
   float16ToFloat32: boolean;
   progress: Progress;
   signal: AbortSignal;
@@ -32,12 +34,14 @@ export interface Inspection {
   target: string;
   layers: number;
   quantizers: number;
+  /** Tensors with quantizers, as --int16 and --exclude take them. */
+  tensors: { name: string; bits: number }[];
   floatNodes: FloatNode[];
 }
 
 /** Captures a model into a temporary folder and plans its quantization without any data. */
 export async function inspectModel(options: InspectOptions): Promise<Inspection> {
-  const { target, strategy, exclude, float16ToFloat32, signal } = options;
+  const { target, strategy, exclude, int16, float16ToFloat32, signal } = options;
   const environment = await ensureEnvironment('onnx', options.environment, {
     onProgress: (line) => options.progress.note(line),
   });
@@ -55,7 +59,13 @@ export async function inspectModel(options: InspectOptions): Promise<Inspection>
     const capture = await runJob(environment, 'capture', params, { signal });
     const graph = await loadGraph(capture.graph);
     const { file } = graph;
-    const plan = planQuantization(graph, { strategy, target, exclude, strict: false });
+    const plan = planQuantization(graph, {
+      strategy,
+      target,
+      exclude,
+      strict: false,
+      precision: { int16, float: [] },
+    });
     const counts = new Map<string, number>();
     for (const { op } of file.nodes) counts.set(op, (counts.get(op) ?? 0) + 1);
     return {
@@ -72,6 +82,7 @@ export async function inspectModel(options: InspectOptions): Promise<Inspection>
       target,
       layers: plan.weights.length,
       quantizers: plan.activations.length,
+      tensors: plan.activations.map(({ tensor, format }) => ({ name: tensor, bits: format.bits })),
       floatNodes: plan.floatNodes,
     };
   } finally {
@@ -83,7 +94,8 @@ export async function inspectModel(options: InspectOptions): Promise<Inspection>
 export function describe(inspection: Inspection): string {
   const value = ({ name, dtype, shape }: GraphValue): string =>
     `  ${name}: ${dtype} [${shape?.join(', ') ?? '?'}]`;
-  const { opset, parameters, operators, floatNodes } = inspection;
+  const { opset, parameters, operators, floatNodes, tensors } = inspection;
+  const wide = tensors.filter(({ bits }) => bits === 16).length;
   const reasons = new Map<string, FloatNode[]>();
   for (const node of floatNodes) reasons.set(node.reason, [...(reasons.get(node.reason) ?? []), node]);
   return [
@@ -94,7 +106,7 @@ export function describe(inspection: Inspection): string {
     `opset ${opset.from}${opset.from === opset.to ? '' : `, read as ${opset.to}`}, ${(parameters / 1e6).toFixed(2)} million parameters`,
     `operators: ${operators.map(({ op, count }) => `${op} ${count}`).join(', ')}`,
     ...inspection.notes.map((note) => `note: ${note}`),
-    `on ${inspection.target}: ${inspection.layers} layers and ${inspection.quantizers} activations quantized, ${floatNodes.length} operators in float`,
+    `on ${inspection.target}: ${inspection.layers} layers and ${inspection.quantizers} activations quantized${wide > 0 ? ` (${wide} int16)` : ''}, ${floatNodes.length} operators in float`,
     ...[...reasons].map(([reason, nodes]) => {
       const names = nodes.slice(0, 4).map(({ node, op }) => `${node} (${op})`);
       return `  ${nodes.length} ${reason}: ${names.join(', ')}${nodes.length > 4 ? ', …' : ''}`;

@@ -4,6 +4,7 @@ import type { Metric } from '../config/metric.js';
 import type { Framework } from '../doors/detect.js';
 import type { Calibration } from './algorithms/ranges.js';
 import type { Engine } from './engine.js';
+import type { Precision } from './plan/precision.js';
 
 /** How much work goes into accuracy: `fast` stops at the ranges, `balanced` refines layer by layer. */
 export type Effort = 'fast' | 'balanced';
@@ -53,6 +54,8 @@ export interface QuantizeOptions {
   samples: number;
   verifySamples: number | null;
   exclude: string[];
+  /** Tensors that take another precision than the strategy's; absent where all take that. */
+  precision?: Precision;
   strict: boolean;
   skipBad: boolean;
   float16ToFloat32: boolean;

@@ -10,10 +10,11 @@ import {
 } from '../target/profiles.js';
 import type { Strategy, WeightsGranularity } from './options.js';
 import { excludedNodes } from './plan/exclude.js';
-import { floatCauses, floatNodes, refuseUnsupported } from './plan/float-causes.js';
+import { EXCLUDED, floatCauses, floatNodes, refuseUnsupported } from './plan/float-causes.js';
 import { groupNodes } from './plan/groups.js';
-import { integerGroups, LAYER_KINDS } from './plan/integer-groups.js';
-import { placeQuantizers } from './plan/quantizers.js';
+import { LAYER_KINDS } from './plan/integer-groups.js';
+import { placement } from './plan/placement.js';
+import { INT16, type Precision } from './plan/precision.js';
 import { weightPlan } from './plan/weights.js';
 
 export interface PlanOptions {
@@ -28,6 +29,8 @@ export interface PlanOptions {
   strict: boolean;
   /** Whether a function spelled in several operators is one unit, alone or with the layer before it; true by default. */
   fuse?: boolean;
+  /** Tensors that take another precision than the strategy's. */
+  precision?: Precision;
 }
 
 /**
@@ -39,21 +42,30 @@ export interface PlanOptions {
  * 4. Every tensor that an integer group reads gets a quantizer; nothing inside a group ever does. A tensor behind
  *    pass-through operators shares the quantizer of the tensor before them.
  *
- * @throws UserError EXCLUDE_UNKNOWN, TARGET_UNKNOWN, TARGET_STRATEGY, OPERATOR_UNKNOWN (with `strict`)
+ * 5. Tensors that are to stay float take what reads them out, and quantizers are placed anew; others become 16 bits wide.
+ *
+ * @throws UserError EXCLUDE_UNKNOWN, PRECISION_UNKNOWN, TARGET_UNKNOWN, TARGET_STRATEGY, OPERATOR_UNKNOWN (with `strict`)
  */
 export function planQuantization(graph: Graph, options: PlanOptions): Plan {
   const target = targetProfile(options.target);
   const profile = options.weightsGranularity === 'tensor' ? withTensorWeights(target) : target;
-  if (options.strategy === 'int16-8' && !profile.int16Activations) throw noInt16(profile);
+  const wants16 = options.strategy === 'int16-8' || (options.precision?.int16 ?? []).length > 0;
+  if (wants16 && !profile.int16Activations) throw noInt16(profile);
   const excludedNames = excludedNodes(graph, options.exclude);
   const causes = floatCauses(graph);
   if (options.strict) refuseUnsupported(graph, causes, excludedNames);
 
   const drafts = groupNodes(graph, (node) => causes.has(node.name), options.fuse);
-  const isExcluded = (group: Group): boolean => group.nodes.some((name) => excludedNames.has(name));
-  const isFloat = (group: Group): boolean => causes.has(group.name) || isExcluded(group);
-  const integer = integerGroups(graph, drafts, profile, isFloat);
-  const activations = placeQuantizers(graph, drafts, integer, profile, formatFor(options.strategy));
+  const excluded = drafts.filter((group) => group.nodes.some((name) => excludedNames.has(name)));
+  const { integer, activations, asked } = placement(
+    graph,
+    drafts,
+    profile,
+    new Set(causes.keys()),
+    new Map(excluded.map(({ name }) => [name, EXCLUDED])),
+    formatFor(options.strategy),
+    options.precision,
+  );
 
   const rules = new Map(activations.map(({ tensor, range }) => [tensor, range.kind]));
   // A group that moves values needs integers only when what reads its result asks for them.
@@ -76,23 +88,21 @@ export function planQuantization(graph: Graph, options: PlanOptions): Plan {
       .map(({ name, inputs, output }) => ({ node: name, inputs, output })),
     floatNodes: groups
       .filter((group) => !group.quantized)
-      .flatMap((group) => floatNodes(graph, group, causes, isExcluded(group), profile)),
+      .flatMap((group) => floatNodes(graph, group, causes, asked.get(group.name), profile)),
   };
 }
 
 /** Activations: unsigned and asymmetric at 8 bits, signed and symmetric at 16. Zero is exact in both. */
 function formatFor(strategy: PlanOptions['strategy']): QuantizerFormat {
-  return strategy === 'int8-8'
-    ? { bits: 8, signed: false, symmetric: false }
-    : { bits: 16, signed: true, symmetric: true };
+  return strategy === 'int8-8' ? { bits: 8, signed: false, symmetric: false } : INT16;
 }
 
 function noInt16({ name }: TargetProfile): UserError {
   return new UserError('TARGET_STRATEGY', `${name} has no layers that take int16 activations.`, {
     exitCode: EXIT.usage,
-    expected: `one of ${targetsWithInt16().join(', ')} for strategy int16-8`,
+    expected: `one of ${targetsWithInt16().join(', ')} for int16 activations`,
     found: name,
-    suggestions: ['Use --strategy int8-8, or name another --target.'],
+    suggestions: ['Use --strategy int8-8 without --int16, or name another --target.'],
   });
 }
 

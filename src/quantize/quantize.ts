@@ -230,11 +230,7 @@ async function captureAndPlan(context: StageContext, options: QuantizeOptions, d
     ),
   );
   const graph: Graph = await loadGraph(capture.graph);
-  const { strategy, target, weightsGranularity, exclude, strict, engine } = options;
-  const plan: Plan = planQuantization(graph, {
-    ...{ strategy, target, weightsGranularity, exclude, strict },
-    fuse: engine.fusedActivations,
-  });
+  const plan: Plan = planQuantization(graph, { ...options, fuse: options.engine.fusedActivations });
   if (plan.weights.length === 0 && plan.activations.length === 0) {
     throw new UserError('NOTHING_TO_QUANTIZE', `${model} has no operator that could be quantized.`, {
       place: model,

@@ -63,6 +63,10 @@ export function assembleResult(facts: RunFacts): RunResult {
       without: switchedOff(options.engine, options.effort),
       recipe: options.recipe,
       exclude: options.exclude,
+      precision: {
+        int16: [...(options.precision?.int16 ?? [])],
+        float: [...(options.precision?.float ?? [])],
+      },
       seed: options.seed,
     },
     data: {
@@ -80,6 +84,7 @@ export function assembleResult(facts: RunFacts): RunResult {
     },
     quantization: {
       activations: plan.activations.length,
+      int16: plan.activations.filter(({ format }) => format.bits === 16).length,
       weights: plan.weights.length,
       floatNodes: plan.floatNodes,
     },

@@ -81,6 +81,27 @@ describe('int16 activations', () => {
   });
 });
 
+describe('widths in one plan', () => {
+  it('are each their own, and no concatenation ties tensors of unlike ones', () => {
+    const group = { name: 'cat', kind: 'concat', nodes: ['cat'], inputs: ['a', 'b'], output: 'c' };
+    const mixed = plan([activation('a', { format: INT16 }), activation('b'), activation('c')], {
+      groups: [{ ...group, quantized: true, activation: null }],
+      concats: [{ node: 'cat', inputs: ['a', 'b'], output: 'c' }],
+    });
+    const seen = new Map([observed('a', ramp(0, 2)), observed('b', ramp(0, 2)), observed('c', ramp(0, 2))]);
+    const { activations, concats } = solveActivations(core, mixed, seen, new Map(), 'minmax');
+    expect(concats).toEqual([{ node: 'cat', tied: false, reason: 'they are of unlike widths' }]);
+    expect(activations.get('a')).toMatchObject({ format: INT16, zeroPoint: 0 });
+    expect(activations.get('a')!.scale).toBeCloseTo(2 / 32767, 9);
+    expect(activations.get('b')!.scale).toBeCloseTo(2 / 255, 7);
+    const same = plan([activation('a'), activation('b'), activation('c')], {
+      groups: mixed.groups,
+      concats: mixed.concats,
+    });
+    expect(solveActivations(core, same, seen, new Map(), 'minmax').concats[0]!.tied).toBe(true);
+  });
+});
+
 describe('solveActivations', () => {
   it('takes the observed extremes with minmax, zero exact', () => {
     const { activations } = solveActivations(

@@ -14,6 +14,7 @@ import {
 } from './algorithms/ranges.js';
 import { quantizeBias, weightScales } from './algorithms/weights.js';
 import type { Layer } from './layers.js';
+import { parameterRoots } from './plan/precision.js';
 
 /** Parameters of one quantized activation. */
 export interface SolvedActivation {
@@ -75,10 +76,9 @@ export function solveActivations(
   calibration: Calibration,
   ties: 'by loss' | 'always' = 'by loss',
 ): ActivationSolution {
-  const roots = shareRoots(plan);
+  const roots = parameterRoots(plan.activations);
   const ranges = new Map<string, Range>();
   const candidates = new Map<string, Range[]>();
-  const formats = new Map(plan.activations.map((activation) => [activation.tensor, activation.format]));
 
   for (const { tensor, format, range, producer } of plan.activations) {
     if (range.kind === 'fixed') {
@@ -94,7 +94,7 @@ export function solveActivations(
   const concats = plan.concats.map(({ node, inputs, output }) => {
     const members = [...new Set([...inputs, output].map((tensor) => roots.get(tensor)!))];
     const decision =
-      ties === 'always'
+      ties === 'always' && sameWidth(plan, members)
         ? { tied: true, union: unionOf(members, ranges), reason: 'ties were asked for' }
         : decideTie(core, plan, ranges, observed, members, output);
     if (decision.tied) {
@@ -114,7 +114,7 @@ export function solveActivations(
       const seen = observed.get(tensor)?.statistics;
       const solved: SolvedActivation = {
         tensor,
-        format: formats.get(root) ?? format,
+        format,
         ...core.quantParams(chosen.low, chosen.high, format),
         low: chosen.low,
         high: chosen.high,
@@ -153,21 +153,15 @@ function rangesFor(
   return format.bits === 16 ? [wideRange(core, histogram, format)] : candidateRanges(core, histogram, format);
 }
 
-/** For each activation the tensor at the end of its chain of shared parameters. */
-function shareRoots(plan: Plan): Map<string, string> {
-  const rules = new Map(plan.activations.map((activation) => [activation.tensor, activation.range]));
-  const rootOf = (tensor: string, depth = 0): string => {
-    const rule = rules.get(tensor);
-    if (!rule || depth > rules.size) throw new Bug(`${tensor} shares parameters in a circle or with nothing`);
-    return rule.kind === 'shared' ? rootOf(rule.with, depth + 1) : tensor;
-  };
-  return new Map(plan.activations.map(({ tensor }) => [tensor, rootOf(tensor)]));
-}
-
 interface TieDecision {
   tied: boolean;
   union: Range;
   reason: string;
+}
+
+function sameWidth(plan: Plan, members: readonly string[]): boolean {
+  const among = plan.activations.filter(({ tensor }) => members.includes(tensor));
+  return new Set(among.map(({ format }) => format.bits)).size === 1;
 }
 
 /** The range that covers those of all members of a concat. */
@@ -195,7 +189,8 @@ function decideTie(
   if (members.some((member) => plans.get(member)?.range.kind === 'fixed')) {
     return { tied: false, union, reason: 'one of them has a fixed range' };
   }
-  const format = plans.get(members[0]!)!.format;
+  const { format } = plans.get(members[0]!)!;
+  if (!sameWidth(plan, members)) return { tied: false, union, reason: 'they are of unlike widths' };
   const inputs = members
     .filter((member) => member !== output)
     .map((member): ConcatInput => {

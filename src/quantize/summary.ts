@@ -32,7 +32,8 @@ export function summarize(result: RunResult, out: string): string {
     'size',
     `${kilobytes(sizes.float)} -> ${kilobytes(sizes.quantized)} (${factor} times smaller)`,
   ]);
-  lines.push(['quantized', `${quantization.weights} layers, ${quantization.activations} activations`]);
+  const wide = quantization.int16 > 0 ? `, ${quantization.int16} of them int16` : '';
+  lines.push(['quantized', `${quantization.weights} layers, ${quantization.activations} activations${wide}`]);
   const left = quantization.floatNodes.filter((node) => node.cause !== 'shape').length;
   for (const file of Object.keys(result.files))
     lines.push([file.endsWith('.html') ? 'report' : '', join(out, file)]);

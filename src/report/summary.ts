@@ -143,7 +143,7 @@ export function facts({ result }: { result: RunResult }): Html {
     ],
     [
       'Quantized',
-      `${plural(quantization.activations, 'activation')}, ${plural(quantization.weights, 'weight')}; ${plural(quantization.floatNodes.length, 'operator')} left in float`,
+      `${plural(quantization.activations, 'activation')}${quantization.int16 > 0 ? ` (${quantization.int16} int16)` : ''}, ${plural(quantization.weights, 'weight')}; ${plural(quantization.floatNodes.length, 'operator')} left in float`,
     ],
     ['Calibrated with', samples(data.calibration)],
     [

@@ -41,7 +41,8 @@ function nodesFor(graph: Graph, pattern: string): GraphNode[] {
 export const operatorName = (node: GraphNode): string =>
   node.domain ? `${node.domain}.${node.op}` : node.op;
 
-function matcher(pattern: string): (name: string) => boolean {
+/** Whether a name is the pattern's, where `*` stands for any characters. */
+export function matcher(pattern: string): (name: string) => boolean {
   if (!pattern.includes('*')) return (name) => name === pattern;
   const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
   const expression = new RegExp(`^${parts.join('.*')}$`, 's');

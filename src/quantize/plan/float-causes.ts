@@ -64,21 +64,24 @@ export function refuseUnsupported(
   });
 }
 
-/** Why the nodes of a group that is not quantized stay float. */
+export const EXCLUDED: Cause = { cause: 'excluded', reason: 'named by --exclude' };
+
+/**
+ * Why the nodes of a group that is not quantized stay float.
+ * @param asked why the whole group was taken out, if somebody asked for it
+ */
 export function floatNodes(
   graph: Graph,
   group: Group,
   causes: ReadonlyMap<string, Cause>,
-  excluded: boolean,
+  asked: Cause | undefined,
   profile: TargetProfile,
 ): FloatNode[] {
-  const general: Cause = excluded
-    ? { cause: 'excluded', reason: 'named by --exclude' }
-    : { cause: 'policy', reason: policyReason(group, profile) };
+  const policy: Cause = { cause: 'policy', reason: policyReason(group, profile) };
   return group.nodes.map((name) => ({
     node: name,
     op: graph.node(name)!.op,
-    ...(excluded ? general : (causes.get(name) ?? general)),
+    ...(asked ?? causes.get(name) ?? policy),
   }));
 }
 
