@@ -21,6 +21,7 @@ BODIES = {
     "transposed": ("nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), nn.BatchNorm2d(6), nn.ReLU()", (4, 5, 5)),
     "linear": ("nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5)", (3, 2, 2)),
     "linear over three dimensions": ("nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)", (4, 6)),
+    "square linear over three dimensions": ("nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6, bias=False)", (4, 6)),
 }
 
 
@@ -28,13 +29,15 @@ def sequential(parts):
     return f"class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.body = nn.Sequential({parts})\n    def forward(self, x):\n        return self.body(x)\n"
 
 
-def written(tmp_path, path, weights, shape, **more):
-    """Converts, quantizes and writes back; (plan, path of the written file, params, result)."""
+def written(tmp_path, path, weights, shape, correct=None, **more):
+    """Converts, quantizes, lets ``correct`` change the plan, and writes back; (plan, path of the file, params, result)."""
     converted = convert(tmp_path, path, weights, {"x": [1, *shape]}, **more)
     float_onnx, graph = capture(tmp_path, converted)
     rng = np.random.default_rng(5)
     feeds = {"x": rng.standard_normal((4, *shape)).astype(np.float32)}
     plan = Plan(tmp_path, float_onnx, graph, feeds)
+    if correct:
+        correct(plan)
     params = model_params(path, weights, {"x": [1, *shape]}, **more)
     borders = {"inputs": converted["inputs"], "outputs": converted["outputs"]}
     out = tmp_path / "written.pth"
@@ -61,6 +64,28 @@ def test_the_written_file_is_the_quantized_network(tmp_path, kind):
     # What is left are values that float summation moves over a rounding border, a step of the grid each.
     close = np.isclose(found, expected, atol=1e-4 * np.abs(expected).max())
     assert close.mean() > 0.97 and np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_parameters_of_equal_numbers_stay_apart(tmp_path):
+    parts = "nn.Conv2d(3, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 3, 3, bias=False), nn.BatchNorm2d(3)"
+    path, weights, network = user_file(tmp_path, sequential(parts))
+    for normalization in (network.body[1], network.body[4]):
+        torch.nn.init.ones_(normalization.weight)
+        torch.nn.init.zeros_(normalization.bias)
+    torch.save(network.state_dict(), weights)
+
+    def correct(plan):
+        """Another bias correction for each layer."""
+        for place, layer in enumerate(plan.layers):
+            plan.numbers[layer["name"] + "/bias"] += np.float32(0.3 * (place + 1))
+
+    plan, out, _, _ = written(tmp_path, path, weights, (3, 8, 8), correct)
+    load_quantized(network, str(out))
+    feeds = {"x": np.random.default_rng(6).standard_normal((4, 3, 8, 8)).astype(np.float32)}
+    with torch.no_grad():
+        found = network(torch.from_numpy(feeds["x"])).numpy()
+    expected = plan.run(feeds, ["output"])[0]
+    assert np.isclose(found, expected, atol=1e-4 * np.abs(expected).max()).mean() > 0.97
 
 
 def test_the_same_bytes_again(tmp_path):

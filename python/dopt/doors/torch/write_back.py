@@ -83,17 +83,16 @@ def rewrite_state(
     notes: List[str] = []
     module_of: Dict[str, str] = {}
     for layer in plan["layers"]:
-        name = _state_name(state, layer["weight"], initializers[layer["weight"]])
-        if name is None:
+        found = _find(state, layer["weight"], initializers[layer["weight"]])
+        if found is None:
             raise _unmapped(place, layer)
+        name, turned = found
         folded = numbers[layer["name"] + "/weight/integers"] * _along(
             numbers[layer["name"] + "/weight/scale"], layer["axis"], numbers[layer["name"] + "/weight/integers"].ndim
         )
         gain = _gain(layer, initializers)
         value = folded if gain is None else _unfold(folded, gain, layer, initializers[layer["weight"]])
-        if tuple(value.shape) != tuple(state[name].shape):
-            value = value.T
-        tensor = torch.from_numpy(value.copy()).to(state[name].dtype)
+        tensor = torch.from_numpy((value.T if turned else value).copy()).to(state[name].dtype)
         if name in weights and not torch.equal(tensor, state[name]):
             notes.append(f"{name} is used by several layers; the file holds the weights of the first.")
             continue
@@ -117,21 +116,32 @@ def _initializers(path: str) -> Dict[str, Any]:
     return {each.name: numpy_helper.to_array(each) for each in graph.initializer}
 
 
-def _state_name(state: Dict[str, Any], name: str, value: Any) -> Optional[str]:
-    """The tensor of the network that an initializer holds: by its name, else the only one of the same numbers."""
+class Found(NamedTuple):
+    """A tensor of the network, and whether the graph has it transposed."""
+
+    name: str
+    turned: bool
+
+
+def _find(state: Dict[str, Any], name: str, value: Any) -> Optional[Found]:
+    """The tensor of the network that an initializer holds: by its name, else the only one of the same numbers.
+
+    The exporter keeps names, but for the matrices of Linear that it transposes for MatMul.
+    """
+    if name in state and _equal(state[name], value):
+        return Found(name, False)
+    turned = [each for each, tensor in state.items() if value.ndim == 2 and _equal(tensor, value.T)]
+    if len(turned) == 1:
+        return Found(turned[0], True)
+    same = [each for each, tensor in state.items() if _equal(tensor, value)]
+    return Found(same[0], False) if len(same) == 1 and not turned else None
+
+
+def _equal(tensor: Any, value: Any) -> bool:
     import numpy as np
 
-    def same(tensor: Any) -> bool:
-        own = tensor.cpu().numpy()
-        if own.dtype.kind != "f" or own.ndim != value.ndim:
-            return False
-        own = own.astype(np.float32)
-        return np.array_equal(own, value) or (own.ndim == 2 and np.array_equal(own.T, value))
-
-    if name in state and same(state[name]):
-        return name
-    found = [each for each, tensor in state.items() if same(tensor)]
-    return found[0] if len(found) == 1 else None
+    own = tensor.cpu().numpy()
+    return own.dtype.kind == "f" and own.shape == value.shape and np.array_equal(own.astype(np.float32), value)
 
 
 def _gain(layer: Dict[str, Any], initializers: Dict[str, Any]) -> Any:
@@ -199,8 +209,8 @@ def _write_bias(
     before = state[own].double().cpu().numpy() if own in state else 0.0
     normalization = layer["batchNorm"]
     mean = initializers[normalization["mean"]].astype(np.float64)
-    beta = _state_name(state, normalization["beta"], initializers[normalization["beta"]])
-    if beta is not None and normalization["beta"] in state:
+    beta = normalization["beta"]
+    if beta in state:
         value = bias - (before - mean) * gain
         state[beta] = torch.from_numpy(value.astype(np.float32)).to(state[beta].dtype)
         return
