@@ -73,6 +73,14 @@ const MODELS: readonly DoorModel[] = [
       ...[...samples('camvid'), '--labels', join(data, 'camvid/labels'), '--recipe', 'cgnet'],
     ],
   },
+  {
+    name: 'char-gpt-shakespeare',
+    args: [
+      ...torch('char_gpt.py', 'models/torch/char-gpt-shakespeare.pth', 'ids:1,48'),
+      ...['--class', 'NextCharacter', '--data', join(data, 'text/calibration.npy')],
+      ...['--verify-data', join(data, 'text/test.npy'), '--labels', join(data, 'text/labels.npy')],
+    ],
+  },
 ];
 
 function run({ name, args }: DoorModel): RunResult {

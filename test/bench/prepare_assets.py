@@ -5,6 +5,8 @@
 OUT gets imagenet/, cifar10/, coco/, camvid/ and speech/, each with calibration/, test/ and labels. Files are linked, not
 copied, except for CIFAR-10, whose rows are cut out of the sheets. No picture is in both folders; COCO has too few
 pictures to give any away, so its models calibrate on ImageNet pictures (of other scenes, not the scored ones).
+text/ gets calibration.npy and test.npy, windows of characters as numbers, and labels.npy, the character that follows each
+window of the test.
 """
 import json
 import os
@@ -14,6 +16,9 @@ import numpy as np
 from PIL import Image
 
 CALIBRATION = 200
+
+#: Windows of text for the character model: their length, and how many are scored.
+WINDOW, WINDOWS = 48, 1000
 
 
 def link(source, target):
@@ -80,9 +85,25 @@ def speech(assets, out):
         file.write("\n".join(lines) + "\n")
 
 
+def text(assets, out):
+    with open(os.path.join(assets, "data", "text", "tinyshakespeare.txt"), encoding="utf-8") as file:
+        characters = file.read()
+    # The model's own numbering: the characters of the whole text in code-point order.
+    numbers = {character: number for number, character in enumerate(sorted(set(characters)))}
+    ids = np.array([numbers[character] for character in characters], np.int64)
+    border = len(ids) * 9 // 10
+    rng = np.random.default_rng(0)
+    os.makedirs(os.path.join(out, "text"), exist_ok=True)
+    # The model was trained on the first nine tenths.
+    for part, start, end, count in (("calibration", 0, border, CALIBRATION), ("test", border, len(ids), WINDOWS)):
+        starts = rng.integers(start, end - WINDOW, count)
+        np.save(os.path.join(out, "text", part + ".npy"), np.stack([ids[s : s + WINDOW] for s in starts]))
+    np.save(os.path.join(out, "text", "labels.npy"), ids[starts + WINDOW])
+
+
 def main():
     assets, out = sys.argv[1:]
-    for part in (imagenet, cifar10, coco, camvid, speech):
+    for part in (imagenet, cifar10, coco, camvid, speech, text):
         part(assets, out)
 
 

@@ -86,3 +86,10 @@ class CharGPT(nn.Module):
     def forward(self, ids):
         x = self.token_embedding_table(ids) + self.position_embedding_table(self.positions)
         return self.lm_head(self.ln_f(self.blocks(x)))
+
+
+class NextCharacter(CharGPT):
+    """Scores (N, 65) of the character that follows the window: what a text is continued by."""
+
+    def forward(self, ids):
+        return super().forward(ids)[:, -1]
