@@ -3,6 +3,7 @@ import type { Result } from '../bridge/protocol.js';
 import { PythonRuntime } from '../bridge/runtime.js';
 import type { DataPart, DataSource } from '../config/data.js';
 import type { GraphValue } from '../config/graph.js';
+import { UserError } from '../errors.js';
 import type { QuantizeOptions } from './options.js';
 import { pickSamples, splitSamples } from './samples.js';
 
@@ -14,13 +15,16 @@ export interface ChosenSamples {
 
 export interface SampleSets {
   calibration: ChosenSamples;
+  /** Kept back from calibration for decisions between settings; null when none were asked for. */
+  tuning: ChosenSamples | null;
   /** null when nothing can be kept back. */
   verification: ChosenSamples | null;
 }
 
 /**
- * Lists the data and decides which samples calibrate and which ones score. They are disjoint: by index in one source, by
- * name between two.
+ * Lists the data and decides which samples calibrate, which ones decide between settings and which ones score. They are
+ * disjoint: by index in one source, by name between two.
+ * @throws UserError TOO_FEW_SAMPLES when some are to be kept back for decisions and there are none
  */
 export async function chooseSamples(
   options: QuantizeOptions,
@@ -42,24 +46,35 @@ export async function chooseSamples(
     listing,
   });
 
-  const calibration = await list(options.data, null);
-  const total = calibration.listing.names.length;
-  if (options.verifyData === null || options.verifyData === options.data) {
-    const split = splitSamples(total, options.samples, options.seed);
+  const listed = await list(options.data, null);
+  const total = listed.listing.names.length;
+  const own = options.verifyData === null || options.verifyData === options.data;
+  const wanted = { calibration: options.samples, tuning: options.tuningSamples ?? 0 };
+  const split = splitSamples(total, wanted, options.seed, own);
+  const calibration = choose(listed, split.calibration);
+  if (wanted.tuning > 0 && split.tuning.length === 0) throw tooFew(options.data, total);
+  const tuning = wanted.tuning > 0 ? choose(listed, split.tuning) : null;
+  if (options.verifyData === null || own) {
     const scored = split.verification.slice(0, options.verifySamples ?? undefined);
-    return {
-      calibration: choose(calibration, split.calibration),
-      verification: scored.length > 0 ? choose(calibration, scored) : null,
-    };
+    return { calibration, tuning, verification: scored.length > 0 ? choose(listed, scored) : null };
   }
-  const chosen = choose(calibration, pickSamples(total, options.samples, options.seed));
   const scored = await list(options.verifyData, null);
   // The same file under both folders must not score: names tell files of one data set apart, digests are of whole sources.
-  const used = new Set(chosen.source.indices!.map((index) => calibration.listing.names[index]!));
+  const seen = [...split.calibration, ...split.tuning];
+  const used = new Set(seen.map((index) => listed.listing.names[index]!));
   const free = scored.listing.names.flatMap((name, index) => (used.has(name) ? [] : [index]));
   const count = options.verifySamples ?? free.length;
   const indices = pickSamples(free.length, count, options.seed).map((index) => free[index]!);
-  return { calibration: chosen, verification: indices.length > 0 ? choose(scored, indices) : null };
+  return { calibration, tuning, verification: indices.length > 0 ? choose(scored, indices) : null };
+}
+
+function tooFew(place: string, total: number): UserError {
+  return new UserError('TOO_FEW_SAMPLES', `${place} has too few samples to decide between settings with.`, {
+    place,
+    expected: 'at least 8 samples: some calibrate, others decide, the rest scores',
+    found: `${total}`,
+    suggestions: ['Give more samples: about 100 to 200 are enough.'],
+  });
 }
 
 /** Parts under the names that the inputs have in the graph: TensorFlow's `x:0` is also called `x`. */

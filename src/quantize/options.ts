@@ -53,6 +53,8 @@ export interface QuantizeOptions {
   /** Most calibration samples used, and most scored ones (null: all of `verifyData`, or what is kept back). */
   samples: number;
   verifySamples: number | null;
+  /** Most samples kept back from calibration to decide between settings; none when absent. */
+  tuningSamples?: number;
   exclude: string[];
   /** Tensors that take another precision than the strategy's; absent where all take that. */
   precision?: Precision;

@@ -1,30 +1,48 @@
 import { createHash } from 'node:crypto';
 
-/**
- * Which samples calibrate and which ones score: always disjoint, chosen by seed, independent of the file system's order.
- */
+/** Which samples do what: always disjoint, chosen by seed, independent of the file system's order. */
 export interface SampleSplit {
   calibration: number[];
-  /** Empty when there are not enough samples to keep any back. */
+  /** For decisions between settings; empty unless asked for. */
+  tuning: number[];
+  /** For the final score; empty when there are not enough samples to keep any back. */
   verification: number[];
+}
+
+/** How many samples a split is asked for at most. */
+export interface SamplesWanted {
+  calibration: number;
+  tuning: number;
 }
 
 /** Share of a single data source that is kept back for scoring, and the bounds of it. */
 const HOLD_OUT = { share: 0.25, most: 64 };
 
+/** Largest share of the samples left for calibration that tuning takes away from it. */
+const TUNING_SHARE = 0.25;
+
 /**
- * Splits one source of `total` samples.
- * @param calibrationWanted how many samples calibration asks for at most
+ * Splits one source of `total` samples. What tuning gets comes from samples that nothing else asks for, as far as there
+ * are such.
+ * @param scored keeps samples back for the final score; false where another source has them
  */
-export function splitSamples(total: number, calibrationWanted: number, seed: number): SampleSplit {
+export function splitSamples(total: number, wanted: SamplesWanted, seed: number, scored = true): SampleSplit {
   const order = shuffled(total, seed);
-  const spare = total - Math.min(total, calibrationWanted);
+  const spare = total - Math.min(total, wanted.calibration);
   const holdOut =
-    total < 2 ? 0 : Math.min(HOLD_OUT.most, Math.max(1, spare, Math.floor(total * HOLD_OUT.share)));
+    total < 2 || !scored
+      ? 0
+      : Math.min(HOLD_OUT.most, Math.max(1, spare, Math.floor(total * HOLD_OUT.share)));
+  // One sample at least calibrates, and one tunes.
+  const left = order.slice(wanted.tuning > 0 ? Math.min(holdOut, Math.max(0, total - 2)) : holdOut);
+  const unused = Math.max(1, left.length - wanted.calibration, Math.floor(left.length * TUNING_SHARE));
+  const tuning = Math.min(wanted.tuning, unused, Math.max(0, left.length - 1));
+  const calibration = Math.min(wanted.calibration, left.length - tuning);
   const ascending = (a: number, b: number): number => a - b;
   return {
-    calibration: order.slice(holdOut, holdOut + calibrationWanted).sort(ascending),
-    verification: order.slice(0, holdOut).sort(ascending),
+    calibration: left.slice(0, calibration).sort(ascending),
+    tuning: left.slice(calibration, calibration + tuning).sort(ascending),
+    verification: order.slice(0, total - left.length).sort(ascending),
   };
 }
 

@@ -37,8 +37,9 @@ export interface Prepared {
   name: string;
   graph: Graph;
   plan: Plan;
-  /** Path of float.onnx and the digest of what capture left. */
+  /** Paths of float.onnx and of its weights, and the digest of what capture left. */
   float: string;
+  weights: string;
   captured: string;
 }
 

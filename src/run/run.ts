@@ -36,12 +36,17 @@ interface StageFile {
  */
 export class Run {
   readonly stages: StageRecord[] = [];
+  /** Stages of a variant that the whole run had finished already. */
+  private readonly shared = new Set<string>();
 
   private constructor(
     readonly folder: string,
     private readonly resume: boolean,
     private readonly release: () => void,
     private readonly manifest: Manifest,
+    /** For a variant: the run that it is one of, and what its stages are called by. */
+    private readonly whole: Run | null = null,
+    private readonly prefix = '',
   ) {}
 
   /**
@@ -79,7 +84,16 @@ export class Run {
 
   /** Where a stage's files are. */
   stageFolder(name: string): string {
-    return join(this.folder, 'stages', name);
+    if (this.whole && this.shared.has(name)) return this.whole.stageFolder(name);
+    return join(this.folder, 'stages', this.prefix + name);
+  }
+
+  /**
+   * The same run for a variant of its work, such as a trial of other settings: its stages are kept apart, in folders that
+   * begin with `name.`, but a stage that the run itself has finished with the same key is taken from there.
+   */
+  variant(name: string): Run {
+    return new Run(this.folder, this.resume, this.release, this.manifest, this, `${name}.`);
   }
 
   /**
@@ -92,26 +106,31 @@ export class Run {
     key: unknown,
     work: (folder: string) => Promise<T>,
   ): Promise<{ value: T; digest: string }> {
-    const folder = this.stageFolder(name);
     const digest = digestOf({ name, key });
+    const common = this.whole && (await finishedStage(this.whole.stageFolder(name), digest));
+    if (common) {
+      this.shared.add(name);
+      return { value: common.result as T, digest: digestOf(common.outputs) };
+    }
+    const folder = this.stageFolder(name);
     const found = this.resume ? await finishedStage(folder, digest) : null;
     if (found) {
       this.stages.push({ name, seconds: found.seconds, reused: true });
-      this.event('stage-reused', { stage: name });
+      this.event('stage-reused', { stage: this.prefix + name });
       return { value: found.result as T, digest: digestOf(found.outputs) };
     }
     const started = performance.now();
     try {
       rmSync(folder, { recursive: true, force: true });
       mkdirSync(folder);
-      this.event('stage-start', { stage: name });
+      this.event('stage-start', { stage: this.prefix + name });
       const value = await work(folder);
       const seconds = (performance.now() - started) / 1000;
       const outputs = await digests(folder);
       const file: StageFile = { key: digest, result: value, seconds, outputs };
       await writeFileAtomic(join(folder, 'stage.json'), `${JSON.stringify(file, null, 1)}\n`);
       this.stages.push({ name, seconds, reused: false });
-      this.event('stage-done', { stage: name, seconds });
+      this.event('stage-done', { stage: this.prefix + name, seconds });
       return { value, digest: digestOf(outputs) };
     } catch (error) {
       throw diskError(error, folder);

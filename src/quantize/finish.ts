@@ -1,0 +1,151 @@
+import { extname } from 'node:path';
+import type { RunResult } from '../config/result.js';
+import type { DoorResult } from '../config/verification.js';
+import { goBack } from '../doors/go-back.js';
+import type { NativeCore } from '../native/index.js';
+import { renderReport, reportInput } from '../report/report.js';
+import { fileDigest } from '../run/digest.js';
+import { type StageContext, warn } from './context.js';
+import type { OpenedModel } from './open.js';
+import { widthOf } from './options.js';
+import type { Calibrated, Quantized } from './pass.js';
+import { assembleResult } from './result.js';
+import { solveLayers } from './solve.js';
+import { labelsOf, type Scoring, verifyStage } from './stages.js';
+
+/** What a run has come to before its last stages. */
+export interface RunToFinish {
+  opened: OpenedModel;
+  calibrated: Calibrated;
+  quantized: Quantized;
+  /** `performance.now()` at its beginning. */
+  started: number;
+  command: readonly string[];
+}
+
+/**
+ * The last stages: scores the quantized model, writes it back into its own format, publishes results, parameters and
+ * report under their names, and marks the run as finished.
+ */
+export async function finishRun(
+  context: StageContext,
+  core: NativeCore,
+  { opened, calibrated, quantized, started, command }: RunToFinish,
+): Promise<RunResult> {
+  const { run } = context;
+  const { capture, door, sets } = opened;
+  const { prepared, params } = quantized;
+  const { name, plan, options } = prepared;
+  await run.write('plan.json', json(plan));
+
+  const scoring = await scoringOf(opened, quantized);
+  const verified = scoring && (await verifyStage(context, prepared, quantized.path, scoring));
+  for (const warning of verified?.value.verification.warnings ?? []) warn(context, warning);
+
+  const results = { [`${name}.${widthOf(plan.strategy)}.onnx`]: quantized.path };
+  const doorResult = await writeBack(context, core, opened, quantized, scoring, results);
+  for (const [file, path] of Object.entries(results)) await run.publish(path, file);
+  await run.write('quant_params.json', json(params));
+  const files = await run.digests([...Object.keys(results), 'quant_params.json']);
+  const { statistics, observed, peakBytes } = calibrated;
+  const result = assembleResult({
+    options,
+    context,
+    core,
+    capture,
+    door,
+    doorResult,
+    prepared,
+    sets,
+    statistics,
+    verified: verified?.value ?? null,
+    quantizedBytes: Object.values(files)[0]!.bytes,
+    peakBytes,
+    seconds: (performance.now() - started) / 1000,
+    command,
+    files,
+  });
+  const counts = (tensor: string): BigUint64Array | undefined => observed.get(tensor)?.histogram.counts;
+  await run.write('report.html', renderReport(reportInput({ result, plan, params, statistics, counts })));
+  result.files = await run.digests([...Object.keys(files), 'report.html']);
+  await run.write('result.json', json(result));
+  const { settings, data, versions, model } = result;
+  await run.finish(
+    {
+      settings,
+      data,
+      sources: { calibration: sets.calibration.source, verification: sets.verification?.source ?? null },
+      versions,
+      source: model.source,
+      preprocess: options.preprocess,
+      parity: model.parity,
+      door: doorResult,
+    },
+    result.files,
+  );
+  return result;
+}
+
+/** What scores the quantized model; null when no sample could be kept back. */
+async function scoringOf(
+  { sets: { verification }, prepared: { options } }: OpenedModel,
+  { digest }: Quantized,
+): Promise<Scoring | null> {
+  return (
+    verification && {
+      source: verification.source,
+      names: verification.listing.names,
+      key: {
+        applied: digest,
+        data: verification.listing.sha256,
+        source: { ...verification.source, path: '' },
+        metric: options.metric,
+        labels: options.labels ? await labelsKey(options.labels) : null,
+      },
+    }
+  );
+}
+
+/** What identifies labels: the digest of a file, or the path of a folder. */
+async function labelsKey(path: string): Promise<string> {
+  return fileDigest(path).then(
+    ({ sha256 }) => sha256,
+    () => path,
+  );
+}
+
+/**
+ * Carries the quantization into the format that the model came in, and adds the files to `results` by the names they get;
+ * null for a model that came as ONNX.
+ */
+async function writeBack(
+  context: StageContext,
+  core: NativeCore,
+  { door, parity }: OpenedModel,
+  { prepared, layers, refinement, path, digest }: Quantized,
+  scoring: Scoring | null,
+  results: Record<string, string>,
+): Promise<DoorResult | null> {
+  if (!door) return null;
+  const { name, graph, plan, options, float } = prepared;
+  const { activations, shifts } = refinement;
+  const solved = solveLayers(core, layers, activations, shifts);
+  const back = await goBack(context, {
+    door,
+    parity: parity!,
+    quantization: { graph: graph.file, plan, layers, solved, activations },
+    float,
+    quantized: path,
+    applied: digest,
+    scoring,
+    metric: options.metric,
+    labelsOf: (samples) => labelsOf(options, samples, scoring?.names ?? []),
+  });
+  const extension = extname(back.plain);
+  results[`${name}.${widthOf(plan.strategy)}${extension}`] = back.plain;
+  if (options.fakeQuant && back.checked !== back.plain)
+    results[`${name}.fake-quant${extension}`] = back.checked;
+  return back.result;
+}
+
+const json = (value: unknown): string => `${JSON.stringify(value, null, 1)}\n`;

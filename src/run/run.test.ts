@@ -1,0 +1,61 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Run } from './run.js';
+
+let folder: string;
+let run: Run;
+const open = (resume: boolean): Promise<Run> =>
+  Run.open(join(folder, 'run'), { resume, inputs: [], command: ['dopt'], version: '0' });
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'dopt-run-'));
+  run = await open(false);
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Work that leaves a file and says how often it was done. */
+function work() {
+  const done: string[] = [];
+  const stage = (of: Run, name: string, key: unknown) =>
+    of.stage(name, key, async (at) => {
+      done.push(at);
+      writeFileSync(join(at, 'file'), JSON.stringify(key));
+      return done.length;
+    });
+  return { done, stage };
+}
+
+describe('a variant of a run', () => {
+  it('takes over what the run has finished with the same key', async () => {
+    const { done, stage } = work();
+    const first = await stage(run, 'observe', 1);
+    const variant = run.variant('trial-1');
+    expect(await stage(variant, 'observe', 1)).toEqual(first);
+    expect(variant.stageFolder('observe')).toBe(run.stageFolder('observe'));
+    expect(done).toHaveLength(1);
+  });
+
+  it('keeps what differs apart, and leaves the stages of the run as they are', async () => {
+    const { done, stage } = work();
+    const { digest } = await stage(run, 'refine', 1);
+    const variants = [run.variant('trial-1'), run.variant('trial-2')];
+    for (const [index, variant] of variants.entries()) await stage(variant, 'refine', 2 + index);
+    expect(new Set(done).size).toBe(3);
+    expect(variants.map((variant) => variant.stageFolder('refine'))).toEqual(done.slice(1));
+    expect((await stage(run.variant('trial-3'), 'refine', 1)).digest).toBe(digest);
+    expect(run.stages.map(({ name }) => name)).toEqual(['refine']);
+  });
+
+  it('is resumed with its run', async () => {
+    const first = work();
+    await first.stage(run.variant('trial-1'), 'apply', 1);
+    await run.abandon(new Error('stopped'));
+    const second = work();
+    const variant = (await open(true)).variant('trial-1');
+    expect((await second.stage(variant, 'apply', 1)).value).toBe(1);
+    expect(second.done).toEqual([]);
+    expect(existsSync(join(variant.stageFolder('apply'), 'file'))).toBe(true);
+  });
+});
