@@ -70,14 +70,17 @@ class Plan:
         self.folder, self.float_onnx, self.graph, self.feeds = Path(folder), float_onnx, graph, feeds
         model = onnx.load(float_onnx)
         self.weights = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-        self.numbers, self.layers, self.activations = {}, [], []
+        self.numbers, self.layers, self.products, self.activations = {}, [], [], []
         readers = {}
         for node in graph["nodes"]:
             for name in node["inputs"]:
                 readers.setdefault(name, []).append(node)
         for node in graph["nodes"]:
             if node["op"] in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-                self._layer(node, readers)
+                if node["inputs"][1] in self.weights:
+                    self._layer(node, readers)
+                else:
+                    self.products.append(node)
         self._activations(model)
 
     def _layer(self, node, readers):
@@ -125,7 +128,9 @@ class Plan:
         from dopt.capture.runner import Session
 
         inputs = {each["name"] for each in self.graph["inputs"]}
-        tensors = list(dict.fromkeys(layer["input"] for layer in self.layers))
+        reads = [(layer["input"], layer["name"], 0) for layer in self.layers]
+        reads += [(name, node["name"], index) for node in self.products for index, name in enumerate(node["inputs"])]
+        tensors = list(dict.fromkeys(tensor for tensor, _, _ in reads))
         inner = [name for name in tensors if name not in inputs]
         probe = onnx.ModelProto()
         probe.CopyFrom(model)
@@ -141,7 +146,7 @@ class Plan:
             scale = np.float32(max(high - low, 1e-6) / 255)
             self.numbers[f"{name}/scale"] = np.array([scale], np.float32)
             self.numbers[f"{name}/zero_point"] = np.array([int(round(-low / float(scale)))], np.int32)
-            readers = [{"node": layer["name"], "index": 0} for layer in self.layers if layer["input"] == name]
+            readers = [{"node": node, "index": index} for tensor, node, index in reads if tensor == name]
             self.activations.append({"tensor": name, "bits": 8, "signed": False, "axis": None, "readers": readers})
 
     def params(self, model, borders, out, fake_quant=False):

@@ -29,12 +29,12 @@ def sequential(parts):
     return f"class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.body = nn.Sequential({parts})\n    def forward(self, x):\n        return self.body(x)\n"
 
 
-def written(tmp_path, path, weights, shape, correct=None, **more):
+def written(tmp_path, path, weights, shape, correct=None, batch=4, **more):
     """Converts, quantizes, lets ``correct`` change the plan, and writes back; (plan, path of the file, params, result)."""
     converted = convert(tmp_path, path, weights, {"x": [1, *shape]}, **more)
     float_onnx, graph = capture(tmp_path, converted)
     rng = np.random.default_rng(5)
-    feeds = {"x": rng.standard_normal((4, *shape)).astype(np.float32)}
+    feeds = {"x": rng.standard_normal((batch, *shape)).astype(np.float32)}
     plan = Plan(tmp_path, float_onnx, graph, feeds)
     if correct:
         correct(plan)
@@ -126,20 +126,113 @@ def test_names_that_the_class_changes_stay(tmp_path):
     load_quantized(network, str(out))
 
 
-def test_a_function_that_is_no_module_is_listed(tmp_path):
-    source = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.w = nn.Parameter(torch.randn(6, 4))\n    def forward(self, x):\n        return x @ self.w\n"
+FUNCTIONS = {
+    "a bare weight": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(6, 4))
+    def forward(self, x):
+        return torch.relu(x) @ self.w
+""",
+    "a convolution by function": """
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(5, 4, 1))
+    def forward(self, x):
+        return F.conv1d(torch.tanh(x), self.weight)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scaled = Scaled()
+    def forward(self, x):
+        return self.scaled(x).relu()
+""",
+    "attention": """
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.proj, self.norm = nn.Linear(6, 18), nn.Linear(6, 6), nn.LayerNorm(6)
+    def forward(self, x):
+        q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
+        return x + self.proj((q @ k.transpose(-2, -1) * 0.4).softmax(-1) @ v)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential(Attention(), Attention())
+    def forward(self, x):
+        return self.blocks(x)
+""",
+    "torch's attention module": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        nn.init.normal_(self.attention.in_proj_bias)
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+""",
+    "a convolution that is used twice": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv1d(4, 4, 3, padding=1)
+    def forward(self, x):
+        return self.layer(F.relu(self.layer(x)) * 5)
+""",
+    "a linear layer that is used twice": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+    def forward(self, x):
+        return self.layer(F.relu(self.layer(x)) * 5)
+""",
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_what_functions_multiply_is_rounded_too(tmp_path, kind):
+    path, weights, network = user_file(tmp_path, FUNCTIONS[kind])
+    # torch's attention module is exported with the batch that it was traced with.
+    plan, out, params, result = written(tmp_path, path, weights, (4, 6), batch=1)
+    assert result["unmapped"] == [] and load_checkpoint(str(out)).quantization["calls"]
+    feeds = {"x": np.random.default_rng(6).standard_normal((1, 4, 6)).astype(np.float32)}
+    load_quantized(network, str(out))
+    with torch.no_grad():
+        found = network(torch.from_numpy(feeds["x"])).numpy()
+        # The functions are themselves again outside of the network.
+        assert torch.equal(torch.matmul(torch.ones(2, 2) * 0.3, torch.ones(2, 2)), torch.full((2, 2), 0.6))
+    expected = plan.run(feeds, ["output"])[0]
+    close = np.isclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert close.mean() > 0.97 and np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_what_is_no_product_of_the_network_is_listed(tmp_path):
+    source = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.w = nn.Parameter(torch.randn(6, 4))\n    def forward(self, x):\n        return torch.ops.aten.matmul(x.tanh(), self.w)\n"
     path, weights, _ = user_file(tmp_path, source)
     _, out, _, result = written(tmp_path, path, weights, (3, 6))
     assert load_checkpoint(str(out)).quantization["weights"]
-    assert result["unmapped"] == [] or result["unmapped"][0]["reason"]
+    assert len(result["unmapped"]) == 1 and "MatMul" in result["unmapped"][0]["reason"]
 
 
-def test_a_weight_that_the_network_computes_is_refused(tmp_path):
-    source = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.a = nn.Conv2d(3, 4, 3)\n    def forward(self, x):\n        return F.conv2d(x, self.a.weight * 2 + 1)\n"
-    path, weights, _ = user_file(tmp_path, source)
+COMPUTED = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.a = nn.Conv2d(3, 4, 3)\n        self.b = nn.Conv2d(4, 4, 1)\n    def forward(self, x):\n        return {0}F.conv2d(x, self.a.weight * 2 + 1){1}\n"
+
+
+def test_a_weight_that_the_network_computes_is_listed(tmp_path):
+    path, weights, network = user_file(tmp_path, COMPUTED.format("self.b(", ")"))
+    _, out, _, result = written(tmp_path, path, weights, (3, 8, 8))
+    assert len(result["unmapped"]) == 1 and "computes this weight" in result["unmapped"][0]["reason"]
+    assert list(load_checkpoint(str(out)).quantization["weights"]) == ["b.weight"]
+    assert torch.equal(torch.load(str(out))["a.weight"], network.a.weight)
+
+
+def test_a_network_without_a_weight_of_its_own_is_refused(tmp_path):
+    path, weights, _ = user_file(tmp_path, COMPUTED.format("", ""))
     with pytest.raises(DoptError) as caught:
         written(tmp_path, path, weights, (3, 8, 8))
-    assert caught.value.code == "WRITE_BACK_UNMAPPED" and "--exclude" in caught.value.suggestions[0]
+    assert caught.value.code == "WRITE_BACK_UNMAPPED" and caught.value.suggestions
     assert not (tmp_path / "written.pth").exists()
 
 

@@ -49,7 +49,34 @@ def export(
     finally:
         if flat:
             del network.forward
+    _separate_parameters(target)
     return Exported(target, open_batch)
+
+
+def _separate_parameters(path: str) -> None:
+    """Gives parameters that torch 2 merges, because their numbers are equal, a tensor each again.
+
+    It writes the second one as Identity of the first, and then nothing tells to which layer a number belongs: fresh
+    normalizations share one beta, though quantization corrects each of them differently.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    parameters = {each.name: each for each in graph.initializer}
+    kept = []
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in parameters:
+            copy = graph.initializer.add()
+            copy.CopyFrom(parameters[node.input[0]])
+            copy.name = node.output[0]
+            parameters[copy.name] = copy
+        else:
+            kept.append(node)
+    if len(kept) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(kept)
+        onnx.save(model, path)
 
 
 def _flattened(network: Any, outputs: Sequence[str]) -> bool:

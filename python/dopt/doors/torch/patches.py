@@ -4,7 +4,30 @@ Each replacement computes the same numbers and is used instead of the original f
 """
 
 import contextlib
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
+
+
+class Replacements:
+    """Attributes of torch that are replaced within a ``with`` block and put back behind it, last one first."""
+
+    def __init__(self) -> None:
+        self._replaced: List[Tuple[Any, str, Any]] = []
+
+    def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Puts ``make(original)`` in the place of an attribute; one that ``owner`` does not have is passed over."""
+        if hasattr(owner, name):
+            self._replaced.append((owner, name, vars(owner).get(name)))
+            setattr(owner, name, make(getattr(owner, name)))
+
+    def __enter__(self) -> "Replacements":
+        return self
+
+    def __exit__(self, *_reason: Any) -> None:
+        for owner, name, value in reversed(self._replaced):
+            if value is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
 
 
 @contextlib.contextmanager
@@ -13,31 +36,31 @@ def exportable(fixed_batch: bool) -> Iterator[None]:
     import torch
     import torch.nn.functional as functional
 
-    replaced: List[Tuple[Any, str, Any]] = []
-
-    def replace(owner: Any, name: str, value: Any) -> None:
-        if hasattr(owner, name):
-            replaced.append((owner, name, vars(owner).get(name)))
-            setattr(owner, name, value)
-
-    try:
+    with Replacements() as replacements:
+        replace = replacements.replace
         for dimensions in (1, 2, 3):
-            name = f"conv{dimensions}d"
-            replace(functional, name, _same_padding(getattr(functional, name), dimensions))
+            replace(functional, f"conv{dimensions}d", lambda original, n=dimensions: _same_padding(original, n))
         for owner in (functional, torch):
-            replace(owner, "pixel_unshuffle", pixel_unshuffle)
-            replace(owner, "channel_shuffle", channel_shuffle)
-            replace(owner, "argsort", argsort)
-        replace(torch.Tensor, "argsort", argsort)
-        replace(functional, "adaptive_avg_pool2d", _adaptive_average(functional.adaptive_avg_pool2d))
-        _integer_sizes(replace, fixed_batch)
+            replace(owner, "pixel_unshuffle", lambda _: pixel_unshuffle)
+            replace(owner, "channel_shuffle", lambda _: channel_shuffle)
+            replace(owner, "argsort", lambda _: argsort)
+        replace(torch.Tensor, "argsort", lambda _: argsort)
+        replace(functional, "adaptive_avg_pool2d", _adaptive_average)
+        composed_attention(replacements)
+        _integer_sizes(replacements, fixed_batch)
         yield
-    finally:
-        for owner, name, value in reversed(replaced):
-            if value is None:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, value)
+
+
+def composed_attention(replacements: Replacements) -> None:
+    """Attention as two products with a softmax between them, where torch 2 has one fused operator for it."""
+    import torch
+    import torch.nn.functional as functional
+
+    replacements.replace(functional, "scaled_dot_product_attention", lambda _: attention)
+    fast_path = getattr(torch.backends, "mha", None)
+    if fast_path is not None:
+        # In evaluation mode MultiheadAttention and TransformerEncoderLayer would otherwise be a single operator each.
+        replacements.replace(fast_path, "get_fastpath_enabled", lambda _: lambda: False)
 
 
 class Sizes(tuple):
@@ -50,7 +73,7 @@ class Sizes(tuple):
         return product
 
 
-def _integer_sizes(replace: Any, fixed_batch: bool) -> None:
+def _integer_sizes(replacements: Replacements, fixed_batch: bool) -> None:
     """``size()`` and ``shape`` give plain ints while tracing, for every dimension but the batch.
 
     Tracing makes sizes tensors, which functions that want ints refuse (``F.avg_pool2d(x, x.size()[3])``), and which
@@ -71,13 +94,13 @@ def _integer_sizes(replace: Any, fixed_batch: bool) -> None:
         sizes = integers(tensor)
         return sizes if dim is None else sizes[dim]
 
-    replace(torch.Tensor, "size", ours)
+    replacements.replace(torch.Tensor, "size", lambda _: ours)
     shape = torch.Tensor.shape
 
     def shape_of(tensor: Any) -> Any:
         return integers(tensor) if torch.jit.is_tracing() else shape.__get__(tensor)
 
-    replace(torch.Tensor, "shape", property(shape_of))
+    replacements.replace(torch.Tensor, "shape", lambda _: property(shape_of))
 
 
 def _same_padding(convolution: Any, dimensions: int) -> Any:
@@ -114,6 +137,33 @@ def channel_shuffle(input: Any, groups: int) -> Any:
     _, channels, *rest = input.shape
     dealt = input.reshape(-1, groups, channels // groups, *rest)
     return dealt.transpose(1, 2).reshape(-1, channels, *rest)
+
+
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: Optional[float] = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """torch.nn.functional.scaled_dot_product_attention without dropout: softmax(q·kᵀ·scale + mask)·v."""
+    import torch
+
+    if enable_gqa:
+        groups = int(query.shape[-3]) // int(key.shape[-3])
+        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    factor = scale if scale is not None else int(query.shape[-1]) ** -0.5
+    scores = torch.matmul(query, key.transpose(-2, -1)) * factor
+    if is_causal:
+        attn_mask = torch.ones(int(query.shape[-2]), int(key.shape[-2]), dtype=torch.bool).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(attn_mask.logical_not(), float("-inf"))
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return torch.matmul(scores.softmax(-1), value)
 
 
 def argsort(input: Any, dim: int = -1, descending: bool = False) -> Any:

@@ -3,7 +3,8 @@
 ``load_quantized`` is all that a project needs to run such a file as the device will.
 """
 
-from typing import Any, Dict, List
+import functools
+from typing import Any, Dict, List, Optional
 
 from dopt.errors import DoptError
 
@@ -32,8 +33,8 @@ def load_quantized(network: Any, path: str) -> Any:
     return network.eval()
 
 
-def attach_quantizers(network: Any, quantization: Dict[str, Any], path: str) -> List[Any]:
-    """Hooks that round what goes into each module named in ``quantization['inputs']``; returns their handles.
+def attach_quantizers(network: Any, quantization: Dict[str, Any], path: str) -> None:
+    """Lets the modules named in ``quantization['inputs']`` round what goes into them, and the calls in ``['calls']``.
 
     Raises DoptError WEIGHTS_MISMATCH when the network has no such module or the file is of a newer form.
     """
@@ -45,8 +46,8 @@ def attach_quantizers(network: Any, quantization: Dict[str, Any], path: str) -> 
             suggestions=["Update dopt, or quantize the network again."],
         )
     modules = dict(network.named_modules())
-    handles = []
-    for name, spec in quantization["inputs"].items():
+    calls = quantization.get("calls", {})
+    for name in [*quantization["inputs"], *(call.rsplit("/", 2)[0] for call in calls)]:
         if name not in modules:
             raise DoptError(
                 "WEIGHTS_MISMATCH",
@@ -54,8 +55,29 @@ def attach_quantizers(network: Any, quantization: Dict[str, Any], path: str) -> 
                 place=path,
                 suggestions=["Load it into the class that was quantized."],
             )
-        handles.append(modules[name].register_forward_pre_hook(_hook(spec)))
-    return handles
+    for name, rounding in quantization["inputs"].items():
+        modules[name].register_forward_pre_hook(_hook(rounding))
+    if calls:
+        _round_calls(network, calls)
+
+
+def _round_calls(network: Any, calls: Dict[str, List[Optional[Dict[str, Any]]]]) -> None:
+    """Rounds the factors of products that the network's own code computes (calls.py)."""
+    from dopt.doors.torch.calls import intercepted
+
+    quantizers = {name: [each and fake_quantizer(each) for each in factors] for name, factors in calls.items()}
+    forward = network.forward
+
+    def handle(name: str, factors: List[Any]) -> List[Any]:
+        own = quantizers.get(name, [None, None])
+        return [quantize(factor) if quantize else factor for quantize, factor in zip(own, factors)]
+
+    @functools.wraps(forward)
+    def rounded(*arguments: Any, **named: Any) -> Any:
+        with intercepted(network, handle):
+            return forward(*arguments, **named)
+
+    network.forward = rounded
 
 
 def _hook(spec: Dict[str, Any]) -> Any:

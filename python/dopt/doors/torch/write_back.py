@@ -14,6 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from dopt.data.raw import write_error
 from dopt.doors.common.files import describe
+from dopt.doors.torch.owners import Owner, Owners
 from dopt.doors.torch.quantized import VERSION
 from dopt.errors import DoptError
 
@@ -21,12 +22,21 @@ from dopt.errors import DoptError
 _SMALLEST = 1e-20
 
 
+class Graph(NamedTuple):
+    """What is needed of float.onnx: arrays by name, and the inputs of nodes by name."""
+
+    initializers: Dict[str, Any]
+    inputs: Dict[str, List[str]]
+
+
 class Written(NamedTuple):
-    """A state dict on the grid, what tells its quantization, notes, and activations that it cannot carry."""
+    """A state dict on the grid, the scales of its weights, notes, the module that holds each layer's weight, and weights
+    that have no place in it."""
 
     state: Dict[str, Any]
-    entry: Dict[str, Any]
+    weights: Dict[str, Any]
     notes: List[str]
+    module_of: Dict[str, str]
     unmapped: List[Dict[str, str]]
 
 
@@ -34,8 +44,7 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Method ``writeBack`` of src/bridge/protocol.ts for PyTorch.
 
     Writes a file of the form of the user's own, with the quantization beside it (entry.py); TorchScript: the program with
-    other parameters. Raises DoptError
-    WRITE_BACK_UNMAPPED for a layer whose weight is no tensor of the network, and OUTPUT_WRITE.
+    other parameters. Raises DoptError WRITE_BACK_UNMAPPED when no weight is a tensor of the network, and OUTPUT_WRITE.
     """
     import torch
 
@@ -43,105 +52,113 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     from dopt.doors.torch.checkpoint import load_checkpoint
     from dopt.doors.torch.entry import attach
     from dopt.doors.torch.network import open_network
+    from dopt.doors.torch.places import find_places
 
     opened = open_network(params)
     with open(params["writeBack"], encoding="utf-8") as file:
         plan = json.load(file)
     numbers = safetensors.read(params["parameters"])
     state = OrderedDict((name, value.detach().clone()) for name, value in opened.network.state_dict().items())
-    original = OrderedDict(state)
-    written = rewrite_state(state, plan, numbers, _initializers(params["onnx"]), params["model"])
+    written = rewrite_state(state, plan, numbers, _graph(params["onnx"]))
+    if not written.weights:
+        raise _nothing_mapped(params["model"], opened.script)
     buffer = io.BytesIO()
+    entry = {"version": VERSION, "weights": written.weights, "inputs": {}, "calls": {}}
     if opened.script:
         opened.network.load_state_dict(written.state)
-        torch.jit.save(opened.network, buffer, _extra_files={"dopt.json": json.dumps(written.entry)})
+        torch.jit.save(opened.network, buffer, _extra_files={"dopt.json": json.dumps(entry)})
         unmapped = [
             {"tensor": each["tensor"], "reason": "a TorchScript program takes no hooks at its layers"}
             for each in plan["activations"]
         ]
     else:
         checkpoint = load_checkpoint(params["weights"])
-        named = _named_as(checkpoint.state, original, written)
-        attach(named, written.entry)
+        named = _named_as(checkpoint.state, state, written)
+        places = find_places(opened.network, params, plan, numbers, written.module_of)
+        attach(named, {**entry, "inputs": places.inputs, "calls": places.calls})
         value: Any = named
         for key in reversed(checkpoint.wrapper):
             value = {key: value}
         torch.save(value, buffer)
-        unmapped = written.unmapped
+        unmapped = places.unmapped
+    unmapped = written.unmapped + unmapped
     _save(params["out"], buffer.getvalue())
     return {"files": [describe(params["out"])], "notes": written.notes, "unmapped": unmapped}
 
 
-def rewrite_state(
-    state: Dict[str, Any], plan: Dict[str, Any], numbers: Dict[str, Any], initializers: Dict[str, Any], place: str
-) -> Written:
-    """The state dict with weights on the grid. ``initializers``: those of float.onnx; ``plan``: write-back.json."""
+def rewrite_state(state: Dict[str, Any], plan: Dict[str, Any], numbers: Dict[str, Any], graph: Graph) -> Written:
+    """The state dict with weights on the grid; ``plan``: write-back.json."""
     import torch
 
-    weights: Dict[str, Any] = {}
-    inputs: Dict[str, Any] = {}
-    notes: List[str] = []
-    module_of: Dict[str, str] = {}
+    owners = Owners(state)
+    written = Written(OrderedDict(state), {}, [], {}, [])
+    shared: Dict[Owner, Any] = {}
     for layer in plan["layers"]:
-        found = _find(state, layer["weight"], initializers[layer["weight"]])
-        if found is None:
-            raise _unmapped(place, layer)
-        name, turned = found
-        folded = numbers[layer["name"] + "/weight/integers"] * _along(
-            numbers[layer["name"] + "/weight/scale"], layer["axis"], numbers[layer["name"] + "/weight/integers"].ndim
-        )
-        gain = _gain(layer, initializers)
-        value = folded if gain is None else _unfold(folded, gain, layer, initializers[layer["weight"]])
-        tensor = torch.from_numpy((value.T if turned else value).copy()).to(state[name].dtype)
-        if name in weights and not torch.equal(tensor, state[name]):
-            notes.append(f"{name} is used by several layers; the file holds the weights of the first.")
+        owner = owners.find(layer["weight"], graph.initializers[layer["weight"]])
+        if owner is None:
+            reason = "the network computes this weight, so no tensor of its weights file holds it"
+            written.unmapped.append({"tensor": layer["weight"], "reason": reason})
             continue
-        state[name] = tensor
-        weights[name] = {
-            "scale": [float(each) for each in numbers[layer["name"] + "/weight/scale"]],
-            "axis": layer["axis"],
-            "folded": layer["batchNorm"] is not None,
-        }
-        module_of[layer["name"]] = name.rpartition(".")[0]
-        _write_bias(state, layer, name, gain, numbers.get(layer["name"] + "/bias"), initializers, notes)
-    unmapped = _quantize_inputs(plan, numbers, module_of, inputs)
-    return Written(state, {"version": VERSION, "weights": weights, "inputs": inputs}, notes, unmapped)
+        written.module_of[layer["name"]] = owner.name.rpartition(".")[0]
+        integers, scale = (numbers[f"{layer['name']}/weight/{part}"] for part in ("integers", "scale"))
+        bias = numbers.get(layer["name"] + "/bias")
+        if owner in shared:
+            if not all(map(_alike, shared[owner], (integers, scale, bias))):
+                written.notes.append(f"{owner.name} is used by several layers; the file holds weights and bias of the first.")
+            continue
+        shared[owner] = (integers, scale, bias)
+        folded = integers * _along(scale, layer["axis"], integers.ndim)
+        gain = _gain(layer, graph.initializers)
+        value = folded if gain is None else _unfold(folded, gain, layer, graph.initializers[layer["weight"]])
+        _put(written.state, owner, owner.in_its_layout(value))
+        _tell_scale(written, owner, scale, layer)
+        _write_bias(written, owners, layer, owner.name, gain, bias, graph)
+    return written
 
 
-def _initializers(path: str) -> Dict[str, Any]:
+def _alike(one: Any, other: Any) -> bool:
+    import numpy as np
+
+    return one is other if one is None or other is None else np.array_equal(one, other)
+
+
+def _put(state: Dict[str, Any], owner: Owner, value: Any) -> None:
+    """Writes the owner's rows, in its type. The tensor itself may be shared with others and stays as it is."""
+    import numpy as np
+    import torch
+
+    tensor = state[owner.name].clone()
+    start, end = owner.rows
+    new = torch.from_numpy(np.ascontiguousarray(value, np.float32)).to(tensor.dtype)
+    tensor[start:end] = new.reshape(tensor[start:end].shape)
+    state[owner.name] = tensor
+
+
+def _tell_scale(written: Written, owner: Owner, scale: Any, layer: Dict[str, Any]) -> None:
+    """Notes the scale of a weight, one a row of a packed one; rows that no layer reads keep scale 0."""
+    rows = len(written.state[owner.name])
+    start, end = owner.rows
+    if end - start == rows:
+        scales = [float(each) for each in scale]
+    else:
+        scales = written.weights.get(owner.name, {}).get("scale", [0.0] * rows)
+        scales[start:end] = [float(scale[min(row, scale.size - 1)]) for row in range(end - start)]
+    written.weights[owner.name] = {
+        "scale": scales,
+        "axis": owner.axis(layer["axis"]) if end - start == rows else 0,
+        "folded": layer["batchNorm"] is not None,
+    }
+
+
+def _graph(path: str) -> Graph:
     import onnx
     from onnx import numpy_helper
 
     graph = onnx.load(path).graph
-    return {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-
-
-class Found(NamedTuple):
-    """A tensor of the network, and whether the graph has it transposed."""
-
-    name: str
-    turned: bool
-
-
-def _find(state: Dict[str, Any], name: str, value: Any) -> Optional[Found]:
-    """The tensor of the network that an initializer holds: by its name, else the only one of the same numbers.
-
-    The exporter keeps names, but for the matrices of Linear that it transposes for MatMul.
-    """
-    if name in state and _equal(state[name], value):
-        return Found(name, False)
-    turned = [each for each, tensor in state.items() if value.ndim == 2 and _equal(tensor, value.T)]
-    if len(turned) == 1:
-        return Found(turned[0], True)
-    same = [each for each, tensor in state.items() if _equal(tensor, value)]
-    return Found(same[0], False) if len(same) == 1 and not turned else None
-
-
-def _equal(tensor: Any, value: Any) -> bool:
-    import numpy as np
-
-    own = tensor.cpu().numpy()
-    return own.dtype.kind == "f" and own.shape == value.shape and np.array_equal(own.astype(np.float32), value)
+    return Graph(
+        {each.name: numpy_helper.to_array(each) for each in graph.initializer},
+        {node.name: list(node.input) for node in graph.node},
+    )
 
 
 def _gain(layer: Dict[str, Any], initializers: Dict[str, Any]) -> Any:
@@ -185,68 +202,47 @@ def _along(values: Any, axis: Optional[int], rank: int) -> Any:
 
 
 def _write_bias(
-    state: Dict[str, Any],
-    layer: Dict[str, Any],
-    weight: str,
-    gain: Any,
-    bias: Any,
-    initializers: Dict[str, Any],
-    notes: List[str],
+    written: Written, owners: Owners, layer: Dict[str, Any], weight: str, gain: Any, bias: Any, graph: Graph
 ) -> None:
     """Puts the folded, corrected bias where the network has room for it."""
     import numpy as np
-    import torch
 
     if bias is None:
         return
-    own = weight.rpartition(".")[0] + ".bias" if "." in weight else "bias"
-    if layer["batchNorm"] is None:
-        if own in state and state[own].numel() == bias.size:
-            state[own] = torch.from_numpy(bias.copy()).to(state[own].dtype).reshape(state[own].shape)
+    state, normalization = written.state, layer["batchNorm"]
+    own = _bias_of(owners, layer, weight, bias, state, graph)
+    if normalization is None:
+        if own is not None:
+            _put(state, own, bias)
         elif np.any(bias):
-            notes.append(f"{weight}: the network has no bias there, so its bias correction is in the ONNX model only.")
+            written.notes.append(
+                f"{weight}: the network has no bias there, so its bias correction is in the ONNX model only."
+            )
         return
-    before = state[own].double().cpu().numpy() if own in state else 0.0
-    normalization = layer["batchNorm"]
-    mean = initializers[normalization["mean"]].astype(np.float64)
-    beta = normalization["beta"]
-    if beta in state:
-        value = bias - (before - mean) * gain
-        state[beta] = torch.from_numpy(value.astype(np.float32)).to(state[beta].dtype)
-        return
-    centre = normalization["mean"]
-    if centre in state and np.all(np.abs(gain) >= _SMALLEST):
+    before = state[own.name].double().cpu().numpy() if own else 0.0
+    mean = graph.initializers[normalization["mean"]].astype(np.float64)
+    for name, room, value in (
+        (normalization["beta"], True, bias - (before - mean) * gain),
         # A normalization without parameters of its own: its mean is what can move.
-        state[centre] = torch.from_numpy((before - bias / gain).astype(np.float32)).to(state[centre].dtype)
-        return
-    notes.append(f"{weight}: its normalization has no beta, so its bias correction is in the ONNX model only.")
+        (normalization["mean"], bool(np.all(np.abs(gain) >= _SMALLEST)), before - bias / np.where(gain == 0, 1.0, gain)),
+    ):
+        if name in state and room:
+            _put(state, Owner(name, False, (0, bias.size)), value)
+            return
+    written.notes.append(f"{weight}: its normalization has no beta, so its bias correction is in the ONNX model only.")
 
 
-def _quantize_inputs(
-    plan: Dict[str, Any], numbers: Dict[str, Any], module_of: Dict[str, str], inputs: Dict[str, Any]
-) -> List[Dict[str, str]]:
-    """Quantizers of the modules that read each activation; what other operators read is returned as unmapped."""
-    unmapped = []
-    for activation in plan["activations"]:
-        tensor = activation["tensor"]
-        spec = {
-            "scale": [float(each) for each in numbers[tensor + "/scale"]],
-            "zero_point": [int(each) for each in numbers[tensor + "/zero_point"]],
-            "bits": activation["bits"],
-            "signed": activation["signed"],
-            "axis": activation["axis"],
-        }
-        others = []
-        for reader in activation["readers"]:
-            module = module_of.get(reader["node"])
-            if module is None or inputs.get(module, spec) != spec:
-                others.append(reader["node"])
-            else:
-                inputs[module] = spec
-        if others:
-            reason = f"it is read by {others[0]}, which is no layer of its own in the network"
-            unmapped.append({"tensor": tensor, "reason": reason})
-    return unmapped
+def _bias_of(
+    owners: Owners, layer: Dict[str, Any], weight: str, bias: Any, state: Dict[str, Any], graph: Graph
+) -> Optional[Owner]:
+    """The network's own bias of a layer: beside its weight, else the tensor that the graph adds."""
+    beside = weight.rpartition(".")[0] + ".bias" if "." in weight else "bias"
+    if beside in state and state[beside].numel() == bias.size:
+        return Owner(beside, False, (0, len(state[beside])))
+    place = layer["bias"]
+    inputs = graph.inputs.get(place["node"], []) if place else []
+    name = inputs[place["index"]] if place and place["index"] < len(inputs) else None
+    return owners.find(name, graph.initializers[name]) if name in graph.initializers else None
 
 
 def _named_as(theirs: Dict[str, Any], network: Dict[str, Any], written: Written) -> Any:
@@ -287,14 +283,15 @@ def _save(path: str, data: bytes) -> None:
         raise write_error(path, error) from error
 
 
-def _unmapped(place: str, layer: Dict[str, Any]) -> DoptError:
+def _nothing_mapped(place: str, script: bool) -> DoptError:
     return DoptError(
         "WRITE_BACK_UNMAPPED",
-        f"{place}: the weight {layer['weight']!r} of {layer['name']} is no tensor of the network's state dict.",
+        f"{place}: none of the quantized weights is a tensor of the network's state dict.",
         kind="external",
         place=place,
         suggestions=[
-            f"Leave the layer in float: --exclude '{layer['name']}'",
-            "The quantized ONNX model in the run folder is complete; only the weights file cannot be written.",
+            "A program of torch.jit.freeze has constants in the place of parameters: save it without freezing."
+            if script
+            else "Let the network keep its weights as parameters, and not compute them in forward().",
         ],
     )

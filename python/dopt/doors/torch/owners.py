@@ -1,0 +1,75 @@
+"""Which tensor of a network an initializer of its ONNX form is."""
+
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+
+
+class Owner(NamedTuple):
+    """A tensor of the state dict; whether the graph has it transposed; its rows that the graph has, all of them or some."""
+
+    name: str
+    turned: bool
+    rows: Tuple[int, int]
+
+    def in_its_layout(self, value: Any) -> Any:
+        """An array of the initializer's layout as the state dict has it."""
+        return value.T if self.turned else value
+
+    def axis(self, axis: Optional[int]) -> Optional[int]:
+        """An axis of the initializer in the state dict's tensor."""
+        return 1 - axis if self.turned and axis is not None else axis
+
+
+class Owners:
+    """Finds owners among the tensors of a float network; ``state``: its state dict, which must not change meanwhile."""
+
+    def __init__(self, state: Dict[str, Any]) -> None:
+        self._arrays = {name: _array(tensor) for name, tensor in state.items()}
+
+    def find(self, name: str, value: Any) -> Optional[Owner]:
+        """The owner of an initializer, by its name, else the only tensor of the same numbers; None when there is none.
+
+        The exporter keeps names, but it transposes the matrices of linear layers for MatMul, and cuts packed ones
+        (attention's query, key and value) into parts.
+        """
+        own = self._arrays.get(name)
+        if own is not None and _equal(own, value):
+            return Owner(name, False, (0, len(value)))
+        for candidates in (self._whole(value, True), self._whole(value, False), self._parts(value)):
+            found = list(candidates)
+            if found:
+                return found[0] if len(found) == 1 else None
+        return None
+
+    def _whole(self, value: Any, turned: bool) -> Iterator[Owner]:
+        if turned and value.ndim != 2:
+            return
+        wanted = value.T if turned else value
+        for name, array in self._arrays.items():
+            if array is not None and _equal(array, wanted):
+                yield Owner(name, turned, (0, len(wanted)))
+
+    def _parts(self, value: Any) -> Iterator[Owner]:
+        """Rows of a longer matrix, or a stretch of a longer vector."""
+        wanted = value.T
+        if value.ndim not in (1, 2) or len(wanted) == 0:
+            return
+        for name, array in self._arrays.items():
+            if array is None or array.ndim != wanted.ndim or array.shape[1:] != wanted.shape[1:]:
+                continue
+            for start in range(0, len(array) - len(wanted) + 1, len(wanted)):
+                if _equal(array[start : start + len(wanted)], wanted):
+                    yield Owner(name, value.ndim == 2, (start, start + len(wanted)))
+
+
+def _array(tensor: Any) -> Any:
+    """A float tensor as a float32 array; None for others, which are no weights."""
+    import numpy as np
+
+    array = tensor.detach().cpu().numpy()
+    return array.astype(np.float32) if array.dtype.kind == "f" and array.ndim > 0 else None
+
+
+def _equal(array: Any, value: Any) -> bool:
+    import numpy as np
+
+    return array.shape == value.shape and np.array_equal(array, value)
