@@ -26,6 +26,9 @@ METHODS = {
     "materialize": "dopt.data.materialize:materialize",
     "observe": "dopt.execute.observe:observe",
     "observeChannels": "dopt.execute.channels:observe_channels",
+    "profile": "dopt.execute.profile:profile",
+    "sensitivity": "dopt.execute.sensitivity:sensitivity",
+    "compareSamples": "dopt.execute.sensitivity:compare_samples",
     "refine": "dopt.execute.refine:refine",
 }
 

@@ -75,6 +75,26 @@ class NativeCore:
         self._call("dopt_error_sums", a_address, b_address, count, *[ctypes.byref(s) for s in sums])
         return tuple(s.value for s in sums)  # type: ignore[return-value]
 
+    def fake_quantize(self, array: Any, axis: int, scales: Any, zero_points: Any, limits: tuple[int, int]) -> Any:
+        """A float32 array rounded to a grid: quantized to integers within ``limits`` and back, as a new array.
+
+        ``scales`` (float32) and ``zero_points`` (int32) have one element, or one for each index along ``axis``.
+        """
+        import numpy as np
+
+        array = np.ascontiguousarray(array, np.float32)
+        rounded = np.empty_like(array)
+        if len(scales) == 1:
+            grid = (float(scales[0]), int(zero_points[0]), *limits)
+            self._call("dopt_fake_quantize", array.ctypes.data, array.size, *grid, rounded.ctypes.data)
+            return rounded
+        outer, inner = (int(np.prod(shape)) for shape in (array.shape[:axis], array.shape[axis + 1 :]))
+        view = (array.ctypes.data, outer, len(scales), inner)
+        grids = (np.ascontiguousarray(scales, np.float32), np.ascontiguousarray(zero_points, np.int32))
+        addresses = [each.ctypes.data for each in grids]
+        self._call("dopt_fake_quantize_channels", *view, *addresses, *limits, rounded.ctypes.data)
+        return rounded
+
     def _call(self, name: str, *arguments: Any) -> None:
         if getattr(self._lib, name)(*arguments) != 0:
             raise DoptError(

@@ -72,6 +72,22 @@ class NumpyCore:
         return tuple(float(t) for t in totals)  # type: ignore[return-value]
 
 
+    def fake_quantize(self, array: Any, axis: int, scales: Any, zero_points: Any, limits: tuple[int, int]) -> Any:
+        """A float32 array rounded to a grid; see ``NativeCore.fake_quantize``."""
+        import numpy as np
+
+        array = np.asarray(array, np.float32)
+        shape = [1] * array.ndim
+        if len(scales) > 1:
+            shape[axis] = len(scales)
+        scale = np.reshape(np.asarray(scales, np.float32), shape)
+        zero = np.reshape(np.asarray(zero_points, np.float32), shape)
+        with np.errstate(invalid="ignore", over="ignore"):
+            integers = np.rint(array / scale) + zero
+        integers = np.where(np.isnan(array), zero, np.clip(integers, *np.float32(limits)))
+        return ((integers - zero) * scale).astype(np.float32)
+
+
 class NumpyHistogramSet:
     """States and counts of ``n`` tensors, fed by address."""
 

@@ -156,6 +156,21 @@ def test_restore_refuses_what_does_not_fit(backend, request):
             chosen.histograms(1, 16).restore(*damage(states, counts))
 
 
+@pytest.mark.parametrize("limits", [(0, 255), (-128, 127), (-32768, 32767)])
+def test_fake_quantize(core, limits):
+    rng = np.random.default_rng(5)
+    x = (rng.standard_normal((3, 4, 7)) * 30).astype(np.float32)
+    x[0, 0, :5] = [np.nan, np.inf, -np.inf, 0.25, -0.25]
+    zeros = np.clip(rng.integers(-200, 200, 4), *limits).astype(np.int32)
+    scales = np.float32([0.5, 0.01, 3, 1])
+    for axis, scale, zero in ((1, scales, zeros), (0, scales[:1], zeros[:1]), (0, scales[:3], zeros[:3])):
+        rounded = core.fake_quantize(x, axis, scale, zero, limits)
+        assert np.array_equal(rounded, NumpyCore().fake_quantize(x, axis, scale, zero, limits))
+        assert np.array_equal(rounded, core.fake_quantize(rounded, axis, scale, zero, limits))
+    # Half way goes to even: 0.25 / 0.5 to 0, -0.25 / 0.5 to 0; NaN to zero.
+    assert core.fake_quantize(x, 0, scales[:1], [0], limits)[0, 0, [0, 3, 4]].tolist() == [0, 0, 0]
+
+
 def test_error_sums(core):
     rng = np.random.default_rng(4)
     a = rng.standard_normal(70001).astype(np.float32)

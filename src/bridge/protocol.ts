@@ -80,6 +80,18 @@ const arrayFilesSchema = z.record(
   z.strictObject({ path: z.string(), dtype: z.string(), shape: z.array(z.number().int()) }),
 );
 
+/** A grid to round an activation to: one scale and zero point, or one for each index along `axis`. */
+const quantizerSchema = z.strictObject({
+  bits: z.number().int(),
+  signed: z.boolean(),
+  axis: z.number().int(),
+  scales: z.array(z.number().positive()).min(1),
+  zeroPoints: z.array(z.number().int()).min(1),
+});
+
+/** Energy of a tensor, and of what differs from it. */
+const errorSchema = z.strictObject({ signal: z.number(), noise: z.number() });
+
 /** One method: what goes in, what comes back. */
 interface Method<P extends z.ZodType, R extends z.ZodType> {
   params: P;
@@ -290,6 +302,23 @@ export const METHODS = {
     z.strictObject({ channels: z.string(), samples: z.number().int() }),
   ),
 
+  /** Distributions of tensors by channel and the growth of their extremes: `profile.safetensors` in `out`. */
+  profile: method(
+    z.strictObject({
+      model: z.string(),
+      /** With the axis of their channels; −1 is the last. */
+      tensors: z.array(z.strictObject({ tensor: z.string(), axis: z.number().int() })),
+      source: dataSourceSchema,
+      out: z.string(),
+      threads: z.number().int().positive(),
+    }),
+    /**
+     * `X/moments`, float64 [7, channels]: finite values, least, largest, sums of x, x², x³, x⁴; `X/growth`, float64
+     * [points, 3]: samples so far, least and largest value, at 1, 2, 4, … samples and at the end.
+     */
+    z.strictObject({ profile: z.string(), samples: z.number().int() }),
+  ),
+
   /** Carries out a rewrite.json (src/config/rewrite.ts) on an ONNX file. */
   rewrite: method(
     z.strictObject({
@@ -378,6 +407,85 @@ export const METHODS = {
         }),
       ),
       seconds: z.number(),
+    }),
+  ),
+
+  /**
+   * What single quantizers do: changes one tensor of `model` at a time, runs what lies behind it, and compares the outputs
+   * with those of `reference`. Uses as many of the samples, from the first on, as fit into `maxBytes`.
+   */
+  sensitivity: method(
+    z.strictObject({
+      reference: z.string(),
+      model: z.string(),
+      /** Run without graph optimizations, as a QDQ file says. */
+      exact: z.boolean(),
+      /** The same network with everything quantized, for what has come together up to each activation; null leaves it out. */
+      quantized: z.string().nullable(),
+      source: dataSourceSchema,
+      probes: z.array(
+        z.strictObject({
+          name: z.string(),
+          change: z.discriminatedUnion('kind', [
+            z.strictObject({
+              kind: z.literal('activation'),
+              /** What is computed, and the tensor behind it that integer operators read. */
+              tensor: z.string(),
+              instead: z.string(),
+              /** Results of those operators. */
+              watch: z.array(z.string()),
+              /** Grids to try; null tries the values as they are. */
+              quantizers: z.array(quantizerSchema.nullable()),
+            }),
+            z.strictObject({
+              kind: z.literal('weight'),
+              /** Initializer, and the result of its layer. */
+              tensor: z.string(),
+              output: z.string(),
+              /** Names in `values` of what to try in its place. */
+              values: z.array(z.string()),
+            }),
+          ]),
+        }),
+      ),
+      /** safetensors file with float32 weights, or null. */
+      values: z.string().nullable(),
+      maxBytes: z.number().int().positive(),
+      threads: z.number().int().positive(),
+    }),
+    z.strictObject({
+      samples: z.number().int(),
+      /** Energy of the reference's outputs; noise is summed over the same samples, one figure an output. */
+      outputs: z.array(z.strictObject({ name: z.string(), signal: z.number() })),
+      /** Noise of `model` as it is. */
+      base: z.array(z.number()),
+      /** In the order asked for. */
+      probes: z.array(
+        z.strictObject({
+          name: z.string(),
+          alternatives: z.array(
+            z.strictObject({ noise: z.array(z.number()), layer: errorSchema.nullable() }),
+          ),
+          /** Noise with everything quantized up to here, and the tensor itself in the quantized network. */
+          accumulated: z.array(z.number()).nullable(),
+          arrived: errorSchema.nullable(),
+        }),
+      ),
+      seconds: z.number(),
+      peakBytes: z.number(),
+    }),
+  ),
+
+  /** The outputs of a model against those of a reference, sample by sample: one figure an output. */
+  compareSamples: method(
+    z.strictObject({
+      reference: z.string(),
+      model: z.string(),
+      source: dataSourceSchema,
+      threads: z.number().int().positive(),
+    }),
+    z.strictObject({
+      samples: z.array(z.strictObject({ signal: z.array(z.number()), noise: z.array(z.number()) })),
     }),
   ),
 } as const;
