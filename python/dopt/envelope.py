@@ -49,7 +49,7 @@ def dumps(envelope: Dict[str, Any]) -> str:
 
 def _describe(error: BaseException) -> Dict[str, Any]:
     if isinstance(error, DoptError):
-        return _fields(error.code, error.kind, error.message, error.place, error.suggestions)
+        return _fields(error.code, error.kind, error.message, error.place, error.suggestions, error.found)
     if isinstance(error, Cancelled):
         return _fields("CANCELLED", "user", "The work was cancelled.")
     if isinstance(error, MemoryError):
@@ -74,8 +74,16 @@ def _describe(error: BaseException) -> Dict[str, Any]:
     return _fields("PYTHON_EXCEPTION", "external", f"{type(error).__name__}: {error}")
 
 
-def _fields(code: str, kind: str, message: str, place: Optional[str] = None, suggestions: Optional[List[str]] = None):
-    return {"code": code, "kind": kind, "message": message, "place": place, "suggestions": list(suggestions or [])}
+def _fields(
+    code: str,
+    kind: str,
+    message: str,
+    place: Optional[str] = None,
+    suggestions: Optional[List[str]] = None,
+    found: Optional[str] = None,
+) -> Dict[str, Any]:
+    fields = {"code": code, "kind": kind, "message": message, "place": place, "suggestions": list(suggestions or [])}
+    return fields if found is None else {**fields, "found": found}
 
 
 def _not_json(value: Any, path: str = "result") -> Optional[str]:

@@ -13,6 +13,7 @@ class DoptError(Exception):
         ``external`` (a framework failed, 5) or ``bug`` (an invariant of ours does not hold, 1).
     place: the file, or ``file:line:column``, that the error is about.
     suggestions: what the user can do next, most likely step first.
+    found: what there was, when the message alone does not say it.
     """
 
     def __init__(
@@ -22,6 +23,7 @@ class DoptError(Exception):
         kind: str = "user",
         place: Optional[str] = None,
         suggestions: Optional[List[str]] = None,
+        found: Optional[str] = None,
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
@@ -31,6 +33,7 @@ class DoptError(Exception):
         self.kind = kind
         self.place = place
         self.suggestions = list(suggestions or [])
+        self.found = found
 
 
 class Cancelled(BaseException):

@@ -41,6 +41,9 @@ class Events:
         """Marks the work as cancelled; the next report or check raises."""
         self._cancelled = True
 
+    def answer(self, envelope: Dict[str, Any]) -> None:
+        """Delivers the outcome of a job; here nobody listens."""
+
     def _send(self, event: Dict[str, Any]) -> None:
         """Delivers one event; here nobody listens."""
 

@@ -48,7 +48,7 @@ def run_isolated(function: Callable[[Events], Dict[str, Any]], events: Events, p
         raise _crashed(status, place)
     if "error" in answer:
         error = answer["error"]
-        raise DoptError(error["code"], error["message"], error["kind"], error["place"], error["suggestions"])
+        raise DoptError(**error)
     if "exception" in answer:
         raise RuntimeError(f"in the isolated process:\n{answer['exception']}")
     return answer["result"]
@@ -87,7 +87,7 @@ def _work(function: Callable[[Events], Dict[str, Any]], writer: int) -> None:
         try:
             answer = {"result": function(_PipeEvents(writer))}
         except DoptError as error:
-            fields = ("code", "message", "kind", "place", "suggestions")
+            fields = ("code", "message", "kind", "place", "suggestions", "found")
             answer = {"error": {field: getattr(error, field) for field in fields}}
         except Exception:  # noqa: BLE001 - whatever it is, the parent reports it.
             answer = {"exception": traceback.format_exc()}

@@ -30,6 +30,8 @@ METHODS = {
     "sensitivity": "dopt.execute.sensitivity:sensitivity",
     "compareSamples": "dopt.execute.sensitivity:compare_samples",
     "refine": "dopt.execute.refine:refine",
+    "checkMetric": "dopt.metric.run:check_metric",
+    "userMetric": "dopt.metric.run:user_metric",
 }
 
 

@@ -27,6 +27,8 @@ export interface JobOptions extends Omit<ChildEnvironmentOptions, 'keepUserPaths
   graceMs?: number;
   /** Everything that Python prints is appended here. */
   logFile?: string;
+  /** Gets what Python printed when the process has ended; no more than its last 64 KiB. */
+  onPrinted?: (text: string) => void;
 }
 
 /**
@@ -48,6 +50,7 @@ export async function runJob<M extends MethodName>(
     const file = join(folder, 'job.json');
     await writeFile(file, request);
     const end = await runProcess(environment, file, options);
+    options.onPrinted?.(end.output.text());
     return settle(method, environment.python, end);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -23,6 +23,8 @@ export const pythonErrorSchema = z.strictObject({
   message: z.string(),
   place: z.string().nullable(),
   suggestions: z.array(z.string()),
+  /** What there was, when the message alone does not say it. */
+  found: z.string().optional(),
   traceback: z.string(),
 });
 export type PythonError = z.infer<typeof pythonErrorSchema>;
@@ -91,6 +93,13 @@ const quantizerSchema = z.strictObject({
 
 /** Energy of a tensor, and of what differs from it. */
 const errorSchema = z.strictObject({ signal: z.number(), noise: z.number() });
+
+/** A metric of the user's. */
+const metricFileShape = {
+  file: z.string(),
+  /** Seconds without a sign of life (a sample read, a line printed) after which it is ended with METRIC_HANG. */
+  patience: z.number().positive(),
+};
 
 /** One method: what goes in, what comes back. */
 interface Method<P extends z.ZodType, R extends z.ZodType> {
@@ -486,6 +495,43 @@ export const METHODS = {
     }),
     z.strictObject({
       samples: z.array(z.strictObject({ signal: z.array(z.number()), noise: z.array(z.number()) })),
+    }),
+  ),
+
+  /** Loads a Python file with a metric, to be told of mistakes in it early; rejects with METRIC_… and the line. */
+  checkMetric: method(z.strictObject(metricFileShape), z.strictObject({})),
+
+  /**
+   * Calls `evaluate(outputs, labels)` of a Python file on what a model put out for all samples; where a call is quick,
+   * also on draws of the samples. What the user's code prints goes where Python's output goes.
+   */
+  userMetric: method(
+    z.strictObject({
+      ...metricFileShape,
+      /** Which model it is, for messages. */
+      model: z.string(),
+      samples: z.array(z.strictObject({ name: z.string(), tensors: arrayFilesSchema })),
+      /** Values or paths, one a sample, or rows of a `.npy` file; null where there are none. */
+      labels: z
+        .union([
+          z.strictObject({ values: z.array(z.unknown()) }),
+          z.strictObject({ files: z.array(z.string()) }),
+          z.strictObject({ array: z.string(), rows: z.array(z.number().int().nonnegative()) }),
+        ])
+        .nullable(),
+      /** Draws for standard errors, given up when all of them would take longer than so many seconds; null for none. */
+      resampling: z
+        .strictObject({ rounds: z.number().int().positive(), seed: z.number().int(), seconds: z.number() })
+        .nullable(),
+    }),
+    z.strictObject({
+      scores: z
+        .array(z.strictObject({ name: z.string(), value: z.number(), better: z.enum(['higher', 'lower']) }))
+        .min(1),
+      /** The values of the scores by draw, or the reason why there are none. */
+      replicates: z.array(z.array(z.number())).nullable(),
+      reason: z.string().nullable(),
+      seconds: z.number(),
     }),
   ),
 } as const;

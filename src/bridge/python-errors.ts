@@ -21,7 +21,9 @@ export function fromEnvelope(method: string, error: PythonError, output = ''): D
   if (error.code === 'CANCELLED') return interrupted(method);
   const cause = new PythonFailure(`${error.type}: ${error.message}`, error.traceback, output);
   const suggestions = error.suggestions.length > 0 ? { suggestions: error.suggestions } : {};
-  const details = { cause, ...suggestions, ...(error.place === null ? {} : { place: error.place }) };
+  const place = error.place === null ? {} : { place: error.place };
+  const found = error.found === undefined ? {} : { found: error.found };
+  const details = { cause, ...suggestions, ...place, ...found };
   switch (error.kind) {
     case 'user':
       return new UserError(error.code, error.message, details);

@@ -23,7 +23,8 @@ export function renderError(error: DoptError, debug: boolean): string {
   const lines = [`Error: ${error.message}`];
   if (error.place && !error.message.includes(error.place)) lines.push(`  where:    ${error.place}`);
   if (error.expected) lines.push(`  expected: ${error.expected}`);
-  if (error.found) lines.push(`  found:    ${error.found}`);
+  // Several lines, such as a traceback, stand below each other.
+  if (error.found) lines.push(`  found:    ${error.found.replaceAll('\n', '\n            ')}`);
   error.suggestions.forEach((suggestion, index) => {
     lines.push(`${index === 0 ? '  try:      ' : '            '}${suggestion}`);
   });
