@@ -2,6 +2,7 @@ import type { Plan } from '../src/config/plan.js';
 import type { QuantParam, QuantParams } from '../src/config/quant-params.js';
 import type { RunResult } from '../src/config/result.js';
 import type { Statistics, TensorStatistics } from '../src/config/statistics.js';
+import type { Score } from '../src/config/verification.js';
 import type { RunFiles } from '../src/report/report.js';
 import { sqnr } from '../src/verify/similarity.js';
 
@@ -107,6 +108,25 @@ export function madeUpRun(
     counts: (tensor) => counts.get(tensor),
   };
 }
+
+const score = (
+  name: string,
+  float: number | null,
+  quantized: number,
+  interval: Score['interval'],
+): Score => ({
+  name,
+  unit: '%',
+  better: 'higher',
+  float,
+  quantized,
+  standardErrors: {
+    float: float === null ? null : 4.02,
+    quantized: 4.11,
+    difference: interval && (interval[1] - interval[0]) / 4,
+  },
+  interval,
+});
 
 /** A one-sided or two-sided bell with a tail, as activations have it. */
 function bell(tensor: string, i: number): { statistics: TensorStatistics; counts: BigUint64Array } {
@@ -254,6 +274,7 @@ function madeUpResult(
             elements: 15_083_250,
             nonFinite: 0,
           },
+          sqnrStandardError: 0.21,
           agreement: null,
           differentShapes: 0,
         },
@@ -263,9 +284,10 @@ function madeUpResult(
         against: 'labels',
         samples: 50,
         scores: [
-          { name: 'AP', float: 35.63, quantized: 35.12, interval: [-1.31, 0.42] },
-          { name: 'AP50', float: 51.94, quantized: 51.2, interval: [-2.4, 0.9] },
-          { name: 'AP75', float: 37.35, quantized: 37.02, interval: [-2.0, 1.4] },
+          score('AP', 35.63, 35.12, [-1.31, 0.42]),
+          score('AP50', 51.94, 51.2, [-2.4, 0.9]),
+          score('AP75', 37.35, 37.02, [-2.0, 1.4]),
+          score('same decision', null, 94.1, null),
         ],
       },
       tensors,

@@ -56,6 +56,14 @@ export function preprocessFrom(
   return preprocessSchema.parse({ ...base, ...set });
 }
 
+/** How accuracy is scored. */
+export const metricFlag = Flags.string({
+  description:
+    'what to score by: top1, mIoU, PSNR, perplexity, …, a score of the recipe (AP50), or a Python file with ' +
+    'evaluate(outputs, labels)',
+  helpGroup: 'DATA',
+});
+
 /** What a model needs beside its file. */
 export const modelFlags = {
   framework: Flags.string({

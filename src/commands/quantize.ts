@@ -3,7 +3,15 @@ import { resolve } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { BaseCommand } from '../cli/base-command.js';
-import { layoutOf, modelFlags, modelFrom, pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
+import {
+  layoutOf,
+  metricFlag,
+  modelFlags,
+  modelFrom,
+  pictureFlags,
+  preprocessFrom,
+  runtimeFlags,
+} from '../cli/flags.js';
 import { parseList } from '../cli/parse.js';
 import type { RunResult } from '../config/result.js';
 import { ALGORITHM_NAMES, algorithmsNamed, engineFor } from '../quantize/engine.js';
@@ -45,6 +53,7 @@ export default class Quantize extends BaseCommand {
       helpGroup: 'DATA',
     }),
     labels: Flags.string({ description: 'labels of the scored samples', helpGroup: 'DATA' }),
+    metric: metricFlag,
     samples: Flags.integer({
       min: 1,
       description: 'calibration samples used at most (default: the recipe, else 200)',
@@ -116,7 +125,7 @@ export default class Quantize extends BaseCommand {
     const { args, flags } = await this.parse(Quantize);
     const { quantize } = await import('../quantize/quantize.js');
     const { summarize } = await import('../quantize/summary.js');
-    const { DEFAULT_METRIC } = await import('../config/metric.js');
+    const { chooseMetric } = await import('../verify/choose-metric.js');
     const recipe = flags.recipe ? await (await import('../config/recipe.js')).loadRecipe(flags.recipe) : null;
     const path = (value: string | undefined): string | null => (value === undefined ? null : resolve(value));
     const result = await quantize(
@@ -128,7 +137,7 @@ export default class Quantize extends BaseCommand {
         parts: null,
         labels: path(flags.labels),
         preprocess: preprocessFrom(flags, { layout: layoutOf(args.model), ...recipe?.preprocess }),
-        metric: recipe?.metric ?? (flags.labels ? DEFAULT_METRIC : null),
+        metric: chooseMetric({ flag: flags.metric, recipe: recipe?.metric, labels: Boolean(flags.labels) }),
         strategy: flags.strategy as Strategy,
         target: flags.target,
         weightsGranularity: flags['weights-granularity'] as WeightsGranularity,

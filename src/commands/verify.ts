@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { BaseCommand } from '../cli/base-command.js';
-import { pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
+import { metricFlag, pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
 import type { Comparison } from '../config/result.js';
 import { EXIT, UserError } from '../errors.js';
 
@@ -41,6 +41,7 @@ export default class Verify extends BaseCommand {
       helpGroup: 'DATA',
     }),
     labels: Flags.string({ description: 'labels of the samples', helpGroup: 'DATA' }),
+    metric: metricFlag,
     samples: Flags.integer({ min: 1, description: 'samples at most (default: all)', helpGroup: 'DATA' }),
     'skip-bad': Flags.boolean({
       default: false,
@@ -56,7 +57,9 @@ export default class Verify extends BaseCommand {
         "onnxruntime's graph optimizations: disabled computes what the file says, all runs integer kernels",
     }),
     'min-sqnr': decimal({ description: 'least SQNR of the outputs, in dB' }),
-    'max-drop': decimal({ description: 'most points that the task metric may lose' }),
+    'max-drop': decimal({
+      description: 'how much of the task metric may be lost, in points or its own unit',
+    }),
     seed: Flags.integer({
       min: 0,
       default: 0,
@@ -70,7 +73,7 @@ export default class Verify extends BaseCommand {
     const { args, flags } = await this.parse(Verify);
     const { compareModels, requireQuality } = await import('../verify/compare.js');
     const { summarizeVerification } = await import('../verify/summary.js');
-    const { DEFAULT_METRIC } = await import('../config/metric.js');
+    const { chooseMetric } = await import('../verify/choose-metric.js');
     const recipe = flags.recipe ? await (await import('../config/recipe.js')).loadRecipe(flags.recipe) : null;
     const result = await compareModels(
       {
@@ -79,7 +82,7 @@ export default class Verify extends BaseCommand {
         data: resolve(flags.data),
         preprocess: preprocessFrom(flags, recipe?.preprocess),
         labels: flags.labels ? resolve(flags.labels) : null,
-        metric: recipe?.metric ?? (flags.labels ? DEFAULT_METRIC : null),
+        metric: chooseMetric({ flag: flags.metric, recipe: recipe?.metric, labels: Boolean(flags.labels) }),
         samples: flags.samples ?? null,
         seed: flags.seed,
         skipBad: flags['skip-bad'],

@@ -2,52 +2,136 @@ import { z } from 'zod';
 
 /**
  * How the accuracy of a model is scored against labels. Without labels only the distance between the float and the
- * quantized model is measured; a detection metric then scores the quantized boxes against the float model's.
+ * quantized model is measured, and how often both decide alike: a detection metric then holds the quantized boxes against
+ * the float model's. docs/metrics.md says what each one is and which labels it takes.
  */
+
+/** The score of the metric to judge by, as it is called in results (`top-5`, `AP50`); the first one when absent. */
+const judge = z.string().min(1).optional();
+
+/** Output that holds what is scored; the model's first one when absent. */
+const output = z.string().min(1).optional();
+
 export const classificationMetricSchema = z.strictObject({
   kind: z.literal('classification'),
   /** Correct when the label is among the k largest scores. */
   topk: z.array(z.number().int().positive()).min(1).default([1, 5]),
-  /** Output that holds the scores, [N, C]; the model's first one when absent. */
-  output: z.string().optional(),
+  /** Names of the classes in the model's order: labels may then be names, and class folders are found by them. */
+  names: z.array(z.string().min(1)).min(2).optional(),
+  /** [N, C]. */
+  output,
+  judge,
 });
 
 export const segmentationMetricSchema = z.strictObject({
   kind: z.literal('segmentation'),
-  /** Labels 0 to classes − 1 are scored. */
-  classes: z.number().int().min(2),
+  /** Labels 0 to classes − 1 are scored; as many as the output has channels when absent. */
+  classes: z.number().int().min(2).optional(),
   /** Label values of pixels that do not count. */
   ignore: z.array(z.number().int()).default([255]),
-  /** Output with scores [N, C, H, W] or class numbers [N, H, W]; the model's first one when absent. */
-  output: z.string().optional(),
+  /** Scores [N, C, H, W], in the layout of the pictures, or class numbers [N, H, W]. */
+  output,
+  judge,
+});
+
+/** Where an SSD-like model has its boxes, which are decoded already (no priors or anchors are left to apply). */
+const ssdSchema = z.strictObject({
+  /** Outputs [1, boxes, 4] and [1, boxes, classes]; told by their shapes when absent. */
+  boxes: z.string().min(1).optional(),
+  scores: z.string().min(1).optional(),
+  /** What the four numbers of a box are. */
+  order: z.enum(['xyxy', 'yxyx', 'cxcywh']).default('xyxy'),
+  /** Shares of the input's sides, or its pixels. */
+  unit: z.enum(['share', 'pixel']).default('share'),
+  /** The first class means "no object": it is left out, and classes count from the one after it. */
+  background: z.boolean().default(true),
 });
 
 export const detectionMetricSchema = z.strictObject({
   kind: z.literal('detection'),
-  /** How boxes come out of the output: 'yolox' is [N, cells, 5 + classes] over a grid per stride. */
-  decode: z.literal('yolox').default('yolox'),
+  /**
+   * How boxes come out of the outputs. 'yolox': [1, cells, 5 + classes] over a grid a stride. 'yolov5':
+   * [1, boxes, 5 + classes], 'yolov8': [1, 4 + classes, boxes], both with boxes in pixels of the input. 'ssd': boxes and
+   * scores in two outputs.
+   */
+  decode: z.enum(['yolox', 'yolov5', 'yolov8', 'ssd']).default('yolox'),
+  /** Of the grids of 'yolox'. */
   strides: z.array(z.number().int().positive()).min(1).default([8, 16, 32]),
-  classes: z.number().int().positive(),
+  ssd: ssdSchema.optional(),
+  /** Told by the output's shape when absent. */
+  classes: z.number().int().positive().optional(),
   /** Boxes below this score are dropped before non-maximum suppression. */
   scoreThreshold: z.number().min(0).max(1).default(0.001),
-  /** Boxes of one class that overlap a better one by more than this are dropped. */
-  nmsIou: z.number().min(0).max(1).default(0.65),
-  /** Best boxes kept a picture. */
-  maxDetections: z.number().int().positive().default(100),
-  /** Float boxes from this score on stand in for labels where there are none. */
+  /** Boxes of one class that overlap a better one by more than this are dropped; each decoder has its usual value. */
+  nmsIou: z.number().min(0).max(1).optional(),
+  /** Best boxes kept a picture; 'coco' looks at no more than 100 of each class among them. */
+  maxDetections: z.number().int().positive().default(300),
+  /** 'coco': average precision over IoU .50 to .95. 'wider-face': at IoU .50, over all points of the curve. */
+  protocol: z.enum(['coco', 'wider-face']).default('coco'),
+  /** Float boxes from this score on are the truth that "same decision" holds the quantized boxes against. */
   agreementThreshold: z.number().min(0).max(1).default(0.3),
-  output: z.string().optional(),
+  output,
+  judge,
+});
+
+export const imageMetricSchema = z.strictObject({
+  kind: z.literal('image'),
+  /** What black and white are in the output. */
+  range: z.tuple([z.number(), z.number()]).default([0, 1]),
+  /** Pixels left out at every edge. */
+  border: z.number().int().nonnegative().default(0),
+  /** 'all' channels alike, or the luma alone (ITU-R BT.601 with 16 to 235, as super-resolution is scored). */
+  channel: z.enum(['all', 'luma']).default('all'),
+  /** [1, 1 or 3, H, W], in the layout and colour order of the pictures. */
+  output,
+  judge,
+});
+
+export const tokensMetricSchema = z.strictObject({
+  kind: z.literal('tokens'),
+  /** Logits at position t are for the label at t, or, for models that predict the next token, at t + 1. */
+  shift: z.boolean().default(false),
+  /** Labels that do not count. */
+  ignore: z.array(z.number().int()).default([-100]),
+  /** Logits [1, T, vocabulary]. */
+  output,
+  judge,
+});
+
+export const userMetricSchema = z.strictObject({
+  kind: z.literal('user'),
+  /** Python file with `evaluate(outputs, labels)`; in a recipe a relative path starts at the recipe's folder. */
+  file: z.string().min(1),
+  /** Seconds without a sign of life (a sample read, a line printed) after which it is taken for hung. */
+  patience: z.number().positive().default(120),
+  judge,
 });
 
 export const metricSchema = z.discriminatedUnion('kind', [
   classificationMetricSchema,
   segmentationMetricSchema,
   detectionMetricSchema,
+  imageMetricSchema,
+  tokensMetricSchema,
+  userMetricSchema,
 ]);
+
+export const METRIC_KINDS = [
+  'classification',
+  'segmentation',
+  'detection',
+  'image',
+  'tokens',
+  'user',
+] as const satisfies readonly Metric['kind'][];
 
 export type ClassificationMetric = z.infer<typeof classificationMetricSchema>;
 export type SegmentationMetric = z.infer<typeof segmentationMetricSchema>;
 export type DetectionMetric = z.infer<typeof detectionMetricSchema>;
+export type SsdLayout = z.infer<typeof ssdSchema>;
+export type ImageMetric = z.infer<typeof imageMetricSchema>;
+export type TokensMetric = z.infer<typeof tokensMetricSchema>;
+export type UserMetric = z.infer<typeof userMetricSchema>;
 export type Metric = z.infer<typeof metricSchema>;
 
 /** What labels mean where no metric was named. */

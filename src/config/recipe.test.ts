@@ -1,4 +1,6 @@
-import { basename } from 'node:path';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { preprocessFrom } from '../cli/flags.js';
 import { EXIT } from '../errors.js';
@@ -50,7 +52,20 @@ describe('recipes that come with dopt', () => {
       std: 1,
       layout: 'nchw',
     });
-    expect(metric).toMatchObject({ kind: 'detection', classes: 80, nmsIou: 0.65 });
+    expect(metric).toMatchObject({ kind: 'detection', classes: 80, protocol: 'coco' });
+  });
+
+  it('find a metric file beside them', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'dopt-recipe-'));
+    try {
+      const file = join(folder, 'my.yaml');
+      const metric = 'metric: {kind: user, file: metrics/own.py, patience: 5}';
+      await writeFile(file, `name: my\nfamily: test\ndescription: a test\n${metric}\n`);
+      const { metric: read } = await loadRecipe(file);
+      expect(read).toEqual({ kind: 'user', file: join(folder, 'metrics/own.py'), patience: 5 });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('yield to flags one setting at a time', async () => {

@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { UserError } from '../errors.js';
@@ -118,7 +118,10 @@ export async function findRecipe(nameOrPath: string): Promise<string> {
  * Throws UserError: RECIPE_UNKNOWN, or RECIPE_INVALID with file, line and column.
  */
 export async function loadRecipe(nameOrPath: string): Promise<Recipe> {
-  return readYaml(await findRecipe(nameOrPath), recipeSchema);
+  const file = await findRecipe(nameOrPath);
+  const recipe = await readYaml(file, recipeSchema);
+  if (recipe.metric?.kind !== 'user') return recipe;
+  return { ...recipe, metric: { ...recipe.metric, file: resolve(dirname(file), recipe.metric.file) } };
 }
 
 /** All recipes that come with dopt, by name. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { numberSchema } from './common.js';
+import { METRIC_KINDS } from './metric.js';
 
 /** What verification found: the float model against the quantized one, over the same samples. */
 
@@ -26,31 +27,53 @@ export const outputComparisonSchema = z.strictObject({
    * of equal elements where the output is of an integer type ('elements'). null where the output decides nothing.
    */
   agreement: z
-    .strictObject({ over: z.enum(['rows', 'pixels', 'elements']), share: z.number(), count: z.number() })
+    .strictObject({
+      over: z.enum(['rows', 'pixels', 'elements']),
+      share: z.number(),
+      count: z.number(),
+      /** Standard error of the share over the choice of samples; null with fewer than 8. */
+      standardError: z.number().nullable(),
+    })
     .nullable(),
+  /** Standard error of `similarity.sqnr` over the choice of samples, in dB; null with fewer than 8, or without noise. */
+  sqnrStandardError: z.number().nullable(),
   /** Samples for which the two models gave this output in different shapes; they are not compared. */
   differentShapes: z.number(),
 });
 
 export const tensorComparisonSchema = similaritySchema.extend({ name: z.string() });
 
-/** One figure of a task metric, in percent. The first of a list is the one to judge by. */
+/** One figure of a task metric. The first of a list is the one to judge by. */
 export const scoreSchema = z.strictObject({
   name: z.string(),
+  /** Of the figures: '%', 'dB', 'nats', or '' for a number of its own kind. */
+  unit: z.enum(['%', 'dB', 'nats', '']),
+  better: z.enum(['higher', 'lower']),
   /** null where the float model itself is the reference. */
   float: z.number().nullable(),
   quantized: z.number(),
   /**
-   * 95 % interval of quantized − float, from a paired bootstrap over the samples: when it holds zero, the difference
-   * is within what the choice of samples explains. null with fewer than 8 samples.
+   * Standard errors over the choice of samples, by bootstrap; that of quantized − float is paired: both models see the
+   * same draws. null with fewer than 8 samples, or where a user's metric was too slow to be called again.
+   */
+  standardErrors: z
+    .strictObject({
+      float: z.number().nullable(),
+      quantized: z.number(),
+      difference: z.number().nullable(),
+    })
+    .nullable(),
+  /**
+   * 95 % interval of quantized − float from the same draws: when it holds zero, the difference is within what the choice
+   * of samples explains. null where there is no difference or no draws.
    */
   interval: z.tuple([z.number(), z.number()]).nullable(),
 });
 
 export const taskResultSchema = z.strictObject({
-  kind: z.enum(['classification', 'segmentation', 'detection']),
-  /** 'float model' where no labels were given and its confident boxes stand in for them. */
-  against: z.enum(['labels', 'float model']),
+  kind: z.enum(METRIC_KINDS),
+  /** What the outputs were held against: 'float model' stands in where no labels were given. */
+  against: z.enum(['labels', 'float model', 'nothing']),
   samples: z.number(),
   scores: z.array(scoreSchema).min(1),
 });

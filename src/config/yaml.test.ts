@@ -76,7 +76,7 @@ describe('a wrong file is refused with its place', () => {
     expect(error).toMatchObject({
       place: 'my.yaml:4:16',
       found: 'segmentaton',
-      expected: 'one of classification, segmentation, detection',
+      expected: 'one of classification, segmentation, detection, image, tokens, user',
     });
     expect(error.suggestions[0]).toBe('Did you mean segmentation?');
   });

@@ -3,7 +3,7 @@ import type { Result } from '../bridge/protocol.js';
 import type { DataSource } from '../config/data.js';
 import type { Metric } from '../config/metric.js';
 import type { DoorResult } from '../config/verification.js';
-import { type StageContext, stageJob } from '../quantize/context.js';
+import { metricJob, type StageContext, stageJob } from '../quantize/context.js';
 import type { Labels } from '../verify/labels.js';
 import type { RecordedOutputs } from '../verify/recorded.js';
 import type { MaterializedSample } from '../verify/tensors.js';
@@ -66,6 +66,7 @@ export async function checkStage(
       quantized: quantizedOutputs,
       metric,
       labels: await request.labelsOf(samples),
+      userMetric: { run: metricJob(inFramework(context, door)), folder },
     });
     const against = await verifyModels({
       ...common,

@@ -3,6 +3,7 @@ import { runJob } from '../bridge/jobs.js';
 import type { MethodName, Params, Result } from '../bridge/protocol.js';
 import type { Progress } from '../cli/progress.js';
 import type { Run } from '../run/run.js';
+import type { RunJob } from '../verify/user-metric.js';
 
 /** What every stage of a run works with. */
 export interface StageContext {
@@ -36,6 +37,12 @@ export async function stageJob<M extends MethodName>(
   shown.done(summary?.(result));
   return result;
 }
+
+/** Runs jobs of a stage for a metric of the user's. */
+export const metricJob =
+  (context: StageContext): RunJob =>
+  (title, method, params, summary) =>
+    stageJob(context, title, method, params, summary);
 
 /** Says a warning now and keeps it for the report; once, though several stages read the same samples. */
 export function warn(context: StageContext, message: string): void {

@@ -1,4 +1,5 @@
 import { extname } from 'node:path';
+import type { Metric } from '../config/metric.js';
 import type { RunResult } from '../config/result.js';
 import type { DoorResult } from '../config/verification.js';
 import { goBack } from '../doors/go-back.js';
@@ -88,22 +89,28 @@ export async function finishRun(
 
 /** What scores the quantized model; null when no sample could be kept back. */
 async function scoringOf(
-  { sets: { verification }, prepared: { options } }: OpenedModel,
+  { sets: { verification }, prepared: { options }, metricContext }: OpenedModel,
   { digest }: Quantized,
 ): Promise<Scoring | null> {
   return (
     verification && {
       source: verification.source,
       names: verification.listing.names,
+      metricContext,
       key: {
         applied: digest,
         data: verification.listing.sha256,
         source: { ...verification.source, path: '' },
-        metric: options.metric,
+        metric: options.metric && (await metricKey(options.metric)),
         labels: options.labels ? await labelsKey(options.labels) : null,
       },
     }
   );
+}
+
+/** What identifies a metric: its settings, and the digest of a file of the user's. */
+async function metricKey(metric: Metric): Promise<unknown> {
+  return metric.kind === 'user' ? { ...metric, sha256: (await fileDigest(metric.file)).sha256 } : metric;
 }
 
 /** What identifies labels: the digest of a file, or the path of a folder. */

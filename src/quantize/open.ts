@@ -1,12 +1,13 @@
 import { basename, extname } from 'node:path';
 import type { Result } from '../bridge/protocol.js';
 import type { Parity } from '../config/verification.js';
-import { checkParity, type Door, openDoor, withFeatures } from '../doors/convert.js';
+import { checkParity, type Door, inFramework, openDoor, withFeatures } from '../doors/convert.js';
 import { UserError } from '../errors.js';
 import { type Graph, loadGraph } from '../graph/graph.js';
 import { fileDigest } from '../run/digest.js';
+import { checkUserMetric } from '../verify/user-metric.js';
 import { VERSION } from '../version.js';
-import { type StageContext, stageJob, warn } from './context.js';
+import { metricJob, type StageContext, stageJob, warn } from './context.js';
 import { chooseSamples, type SampleSets } from './data.js';
 import type { QuantizeOptions } from './options.js';
 import { planQuantization } from './plan.js';
@@ -15,6 +16,8 @@ import type { Prepared } from './stages.js';
 /** A model ready to be calibrated: captured, planned, its samples chosen. */
 export interface OpenedModel {
   door: Door | null;
+  /** Where a metric of the user's runs: in the model's own framework, where there is one. */
+  metricContext: StageContext;
   capture: Result<'capture'>;
   prepared: Prepared;
   sets: SampleSets;
@@ -25,6 +28,8 @@ export interface OpenedModel {
 /** Captures and plans a model, and chooses its samples. Rejects as capture, `planQuantization` and `chooseSamples` do. */
 export async function openModel(context: StageContext, options: QuantizeOptions): Promise<OpenedModel> {
   const door = await openDoor(context, options);
+  const metricContext = door ? inFramework(context, door) : context;
+  if (options.metric?.kind === 'user') await checkUserMetric(options.metric, metricJob(metricContext));
   const { capture, prepared } = await captureAndPlan(context, options, door);
   const sets = await chooseSamples(
     await withFeatures(context, door, options),
@@ -35,7 +40,7 @@ export async function openModel(context: StageContext, options: QuantizeOptions)
   reportSets(context, sets);
   const { source, listing } = sets.calibration;
   const parity = door && (await checkParity(context, door, source, listing.sha256));
-  return { door, capture, prepared, sets, parity };
+  return { door, metricContext, capture, prepared, sets, parity };
 }
 
 /** Name of the results: the file's or folder's own, without its ending. */

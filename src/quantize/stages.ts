@@ -12,7 +12,7 @@ import { type Labels, readLabels } from '../verify/labels.js';
 import { verifyModels } from '../verify/verify.js';
 import type { ChannelStatistics } from './algorithms/channel-scales.js';
 import { checkOf, dequantized, type QdqRewrite, qdqRewrite } from './apply.js';
-import { type StageContext, stageJob } from './context.js';
+import { metricJob, type StageContext, stageJob } from './context.js';
 import type { Engine } from './engine.js';
 import type { Layer } from './layers.js';
 import { loadChannels, tensorsToObserve, tensorsWithChannels } from './observe.js';
@@ -232,6 +232,8 @@ export function applyStage(
 export interface Scoring {
   source: DataSource;
   names: readonly string[];
+  /** Where a metric of the user's runs. */
+  metricContext: StageContext;
   key: unknown;
 }
 
@@ -254,7 +256,7 @@ export function verifyStage(
   context: StageContext,
   prepared: Prepared,
   quantized: string,
-  { source, names, key }: Scoring,
+  { source, names, metricContext, key }: Scoring,
 ): Promise<Keyed<{ verification: Verification; skipped: { file: string; reason: string }[] }>> {
   const { options, float, plan, graph } = prepared;
   return context.run.stage('verify', key, async (folder) => {
@@ -272,6 +274,7 @@ export function verifyStage(
     const verification = await verifyModels({
       float,
       quantized,
+      userMetric: { run: metricJob(metricContext), folder },
       samples,
       tensors: {
         ...models,

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { toNumber } from '../config/common.js';
 import type { RunResult } from '../config/result.js';
+import { mainScores, scoreText } from '../verify/score.js';
+import { distanceText } from '../verify/summary.js';
 
 const kilobytes = (bytes: number): string =>
   bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(2)} MB`;
@@ -9,15 +11,11 @@ const kilobytes = (bytes: number): string =>
 export function summarize(result: RunResult, out: string): string {
   const { verification, sizes, quantization } = result;
   const lines: [string, string][] = [];
-  for (const { name, float, quantized, interval } of verification?.task?.scores ?? []) {
-    const within =
-      interval && interval[0] <= 0 && interval[1] >= 0 ? ', within what the choice of samples explains' : '';
-    const before = float === null ? '' : `${float.toFixed(2)} -> `;
-    lines.push([name, `${before}${quantized.toFixed(2)} %${within}`]);
+  for (const score of mainScores(verification?.task?.scores ?? [])) {
+    lines.push([score.name, scoreText(score)]);
   }
-  for (const { name, similarity, agreement } of verification?.outputs ?? []) {
-    const decisions = agreement ? `, same decision ${(100 * agreement.share).toFixed(1)} %` : '';
-    lines.push([`output ${name}`, `SQNR ${toNumber(similarity.sqnr).toFixed(1)} dB${decisions}`]);
+  for (const output of verification?.outputs ?? []) {
+    lines.push([`output ${output.name}`, distanceText(output)]);
   }
   const { door } = result;
   for (const { name, agreement, similarity } of door?.check?.againstOnnx ?? []) {

@@ -1,9 +1,10 @@
 import { toNumber } from '../config/common.js';
 import type { RunResult } from '../config/result.js';
 import type { DoorResult, OutputComparison, Parity } from '../config/verification.js';
-import { decibels, percent, plural } from './format.js';
+import { decibels, plural } from './format.js';
 import { type Html, html } from './html.js';
-import { scoreTable } from './summary.js';
+import { scoreTable } from './score-table.js';
+import { agreementText } from './summary.js';
 
 /** The model in its own framework: conversion, write-back, and what the framework says of both. */
 export function doorSection({ result }: { result: RunResult }): Html | null {
@@ -33,7 +34,7 @@ ${notes.length > 0 && html`<details><summary>Notes (${notes.length})</summary><u
 }
 
 function checked({ task, samples, outputs, againstOnnx, executor }: NonNullable<DoorResult['check']>): Html {
-  return html`${task && scoreTable(task.scores, task.against, task.samples, `Task metric in ${executor}`)}
+  return html`${task && scoreTable(task, `Task metric in ${executor}`)}
 <div class="scroll" tabindex="0" role="region" aria-label="The written-back model"><table>
 <caption>The written-back model in ${executor}, ${plural(samples, 'sample')}</caption>
 <thead><tr><th scope="col">Output</th><th scope="col">Against</th><th scope="col" class="n">SQNR</th><th scope="col" class="n">Agreement</th></tr></thead>
@@ -41,9 +42,7 @@ function checked({ task, samples, outputs, againstOnnx, executor }: NonNullable<
 }
 
 const row = ({ name, similarity, agreement }: OutputComparison, against: string): Html =>
-  html`<tr><th scope="row" class="name">${name}</th><td>${against}</td><td class="n">${decibels(toNumber(similarity.sqnr))}</td><td class="n">${
-    agreement ? `${percent(agreement.share, 2)} of ${agreement.over}` : '–'
-  }</td></tr>`;
+  html`<tr><th scope="row" class="name">${name}</th><td>${against}</td><td class="n">${decibels(toNumber(similarity.sqnr))}</td><td class="n">${agreementText(agreement)}</td></tr>`;
 
 const parityText = ({ maxRelativeDifference, maxAbsoluteDifference, samples, executor }: Parity): string =>
   maxAbsoluteDifference === 0

@@ -1,3 +1,6 @@
+import type { Score } from '../config/verification.js';
+import { figureText, unitText } from '../verify/score.js';
+
 /** Numbers as people read them; all functions are pure and give plain text. */
 
 const NONE = '–';
@@ -24,7 +27,17 @@ export function percent(share: number, digits = 1): string {
 export const points = (value: number): string => minus(value.toFixed(2));
 
 /** A difference with its sign. */
-export const signed = (value: number): string => `${value > 0 ? '+' : ''}${minus(value.toFixed(2))}`;
+export const signed = (value: number, unit: Score['unit'] = '%'): string =>
+  `${value > 0 ? '+' : ''}${minus(figureText(value, unit))}`;
+
+/** A figure of a metric, and the same with its unit. */
+export const bareFigure = (value: number, unit: Score['unit']): string => minus(figureText(value, unit));
+export const figure = (value: number, unit: Score['unit']): string =>
+  `${bareFigure(value, unit)}${unitText(unit)}`;
+
+/** " ± 1.20", or nothing where the standard error is not known. */
+export const plusMinus = (error: number | null | undefined, unit: Score['unit'] = '%'): string =>
+  error == null ? '' : ` ± ${figureText(error, unit)}`;
 
 export function decibels(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return 'no noise';

@@ -141,9 +141,15 @@ describe('advice', () => {
 describe('verdict', () => {
   const judged = (change: (v: NonNullable<typeof result.verification>) => object) =>
     verdict({ ...result, verification: { ...result.verification!, ...change(result.verification!) } });
-  const task = (float: number | null, quantized: number) => () => ({
-    task: { ...result.verification!.task!, scores: [{ name: 'AP', float, quantized, interval: null }] },
-  });
+  const [main] = result.verification!.task!.scores;
+  const task =
+    (float: number | null, quantized: number, how: object = {}) =>
+    () => ({
+      task: {
+        ...result.verification!.task!,
+        scores: [{ ...main!, float, quantized, interval: null, ...how }],
+      },
+    });
 
   it.each([
     [35, 36, 'good'],
@@ -156,9 +162,23 @@ describe('verdict', () => {
     expect(judged(task(float, quantized)).level).toBe(level);
   });
 
+  it.each([
+    ['dB', 'higher', 30, 29.9, 'good'],
+    ['dB', 'higher', 30, 28, 'bad'],
+    ['', 'lower', 20, 20.3, 'good'],
+    ['', 'lower', 20, 21, 'caution'],
+    ['nats', 'lower', 2, 2.2, 'bad'],
+    ['', 'higher', 0, 0, 'good'],
+  ] as const)(
+    'judges %j, of which %s is better, by its own scale',
+    (unit, better, float, quantized, level) => {
+      expect(judged(task(float, quantized, { unit, better })).level).toBe(level);
+    },
+  );
+
   it('falls back to agreement, then to SQNR', () => {
     const output = result.verification!.outputs[0]!;
-    const agreement = { over: 'rows' as const, share: 0.96, count: 100 };
+    const agreement = { over: 'rows' as const, share: 0.96, count: 100, standardError: 0.02 };
     const byAgreement = judged(() => ({ task: null, outputs: [{ ...output, agreement }] }));
     expect(byAgreement).toMatchObject({
       level: 'caution',

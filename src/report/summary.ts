@@ -1,8 +1,21 @@
 import { toNumber } from '../config/common.js';
 import type { RunResult } from '../config/result.js';
-import type { Score, Verification } from '../config/verification.js';
-import { bytes, count, decibels, percent, plural, points, seconds, signed } from './format.js';
+import type { OutputComparison, Score, Verification } from '../config/verification.js';
+import { unitText } from '../verify/score.js';
+import {
+  bareFigure,
+  bytes,
+  count,
+  decibels,
+  figure,
+  percent,
+  plural,
+  plusMinus,
+  seconds,
+  signed,
+} from './format.js';
 import { type Html, html } from './html.js';
+import { scoreTable } from './score-table.js';
 import { verdict } from './verdict.js';
 
 /** Headline, verdict and the figures that matter most. */
@@ -23,10 +36,8 @@ export function cards({ result }: { result: RunResult }): Html {
   const list: [string, string | Html, string][] = [];
   const main = verification?.task?.scores[0];
   if (main) {
-    const value =
-      main.float === null
-        ? `${points(main.quantized)} %`
-        : change(points(main.float), points(main.quantized), '%');
+    const after = figure(main.quantized, main.unit);
+    const value = main.float === null ? after : change(bareFigure(main.float, main.unit), after, '');
     list.push([`Accuracy, ${main.name}`, value, difference(main)]);
   }
   list.push([
@@ -43,14 +54,8 @@ export function cards({ result }: { result: RunResult }): Html {
       outputs > 1 ? `worst output, ${worst.name}` : 'at the output',
     ]);
   }
-  const agreement = verification?.outputs.find((output) => output.agreement)?.agreement;
-  if (agreement) {
-    list.push([
-      'Agreement',
-      percent(agreement.share, 2),
-      `of ${plural(agreement.count, agreement.over.slice(0, -1))} decided alike`,
-    ]);
-  }
+  const agreement = agreementCard(verification);
+  if (agreement) list.push(['Agreement', ...agreement]);
   list.push([
     'Time',
     seconds(result.seconds),
@@ -62,9 +67,22 @@ export function cards({ result }: { result: RunResult }): Html {
   )}</section>`;
 }
 
-function difference({ float, quantized }: Score): string {
+/** How often both models decide alike: what the metric says of it, else the first output that decides something. */
+function agreementCard(verification: Verification | null): [string, string] | null {
+  const [main, ...others] = verification?.task?.scores ?? [];
+  const alike = others.find(({ float }) => float === null);
+  if (alike) return [figure(alike.quantized, alike.unit), 'same decision as the float model'];
+  const agreement = verification?.outputs.find((output) => output.agreement)?.agreement;
+  if (!agreement || main?.float === null) return null;
+  const { share, count: decisions, over } = agreement;
+  return [percent(share, 2), `of ${plural(decisions, over.slice(0, -1))} decided alike`];
+}
+
+function difference({ float, quantized, unit, standardErrors }: Score): string {
   if (float === null) return 'against the float model';
-  return float === quantized ? 'no difference' : `${signed(quantized - float)} points`;
+  if (float === quantized) return 'no difference';
+  const error = plusMinus(standardErrors?.difference, unit);
+  return `${signed(quantized - float, unit)}${error}${unit === '%' ? ' points' : unitText(unit)}`;
 }
 
 function change(before: string, after: string, unit: string): Html {
@@ -83,36 +101,31 @@ export function accuracy({ result }: { result: RunResult }): Html | null {
   if (!verification) return null;
   const { task, outputs } = verification;
   return html`<section id="accuracy"><h2>Accuracy</h2>
-${task && scoreTable(task.scores, task.against, task.samples)}
+${task && scoreTable(task)}
 <div class="scroll" tabindex="0" role="region" aria-label="Distance at the outputs"><table>
 <caption>Distance of the quantized outputs to the float ones, ${plural(verification.samples, 'sample')}</caption>
 <thead><tr><th scope="col">Output</th><th scope="col" class="n">SQNR</th><th scope="col" class="n">Cosine</th><th scope="col" class="n">Largest error</th><th scope="col" class="n">Agreement</th></tr></thead>
 <tbody>${outputs.map(
-    ({ name, similarity, agreement, differentShapes }) => html`<tr><th scope="row" class="name">${name}</th>
-<td class="n">${decibels(toNumber(similarity.sqnr))}</td><td class="n">${toNumber(similarity.cosine).toFixed(5)}</td>
+    ({
+      name,
+      similarity,
+      agreement,
+      sqnrStandardError,
+      differentShapes,
+    }) => html`<tr><th scope="row" class="name">${name}</th>
+<td class="n">${decibels(toNumber(similarity.sqnr))}${plusMinus(sqnrStandardError)}</td><td class="n">${toNumber(similarity.cosine).toFixed(5)}</td>
 <td class="n">${similarity.maxAbsoluteError.toPrecision(3)}</td>
-<td class="n">${agreement ? `${percent(agreement.share, 2)} of ${agreement.over}` : '–'}${
+<td class="n">${agreementText(agreement)}${
       differentShapes > 0 && ` (${plural(differentShapes, 'sample')} of other shape left out)`
     }</td></tr>`,
   )}</tbody></table></div></section>`;
 }
 
-/** Scores of the float and the quantized model side by side. */
-export function scoreTable(
-  scores: readonly Score[],
-  against: string,
-  samples: number,
-  title = 'Task metric',
-): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${title}"><table>
-<caption>${title} against ${against === 'labels' ? 'labels' : "the float model's confident boxes"}, ${plural(samples, 'sample')}</caption>
-<thead><tr><th scope="col">Metric</th><th scope="col" class="n">Float</th><th scope="col" class="n">Quantized</th><th scope="col" class="n">Difference</th><th scope="col" class="n">95 % interval</th></tr></thead>
-<tbody>${scores.map(({ name, float, quantized, interval }) => {
-    const difference = float === null ? '–' : signed(quantized - float);
-    return html`<tr><th scope="row">${name}</th><td class="n">${float === null ? '–' : `${points(float)} %`}</td><td class="n">${points(
-      quantized,
-    )} %</td><td class="n">${difference}</td><td class="n">${interval ? `${signed(interval[0])} to ${signed(interval[1])}` : '–'}</td></tr>`;
-  })}</tbody></table></div>`;
+/** "98.6 % ± 0.3 of pixels". */
+export function agreementText(agreement: OutputComparison['agreement']): string {
+  if (!agreement) return '–';
+  const { share, standardError, over } = agreement;
+  return `${percent(share, 2)}${plusMinus(standardError === null ? null : 100 * standardError)} of ${over}`;
 }
 
 /** What was done to which model with which data. */

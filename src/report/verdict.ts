@@ -1,6 +1,8 @@
 import { toNumber } from '../config/common.js';
 import type { RunResult } from '../config/result.js';
-import { bytes, decibels, percent, points } from './format.js';
+import type { Score } from '../config/verification.js';
+import { lost, withinNoise } from '../verify/score.js';
+import { bytes, decibels, figure, percent } from './format.js';
 
 export type VerdictLevel = 'good' | 'caution' | 'bad' | 'unknown';
 
@@ -12,8 +14,16 @@ export interface Verdict {
   rule: string;
 }
 
-/** Loss in points of the task metric, agreement share and SQNR: good up to the first, caution up to the second. */
-const LIMITS = { points: [1, 3], agreement: [0.98, 0.95], sqnr: [20, 12] } as const;
+/** Agreement share and SQNR: good from the first on, poor below the second. */
+const LIMITS = { agreement: [0.98, 0.95], sqnr: [20, 12] } as const;
+
+/** Loss of a task score: good up to the first, poor above the second; in its unit, or as a share of the float score. */
+const LOSS: Record<Score['unit'], { limits: readonly [number, number]; relative: boolean; unit: string }> = {
+  '%': { limits: [1, 3], relative: false, unit: ' points' },
+  dB: { limits: [0.2, 1], relative: false, unit: ' dB' },
+  nats: { limits: [0.02, 0.06], relative: true, unit: '' },
+  '': { limits: [0.02, 0.06], relative: true, unit: '' },
+};
 
 /**
  * Judges a run by the best evidence there is: the task metric, else agreement of the two models' decisions, else the
@@ -30,23 +40,12 @@ export function verdict({ verification, sizes }: RunResult): Verdict {
     };
   }
   const main = verification.task?.scores[0];
-  if (main && main.float !== null) {
-    const loss = main.float - main.quantized;
-    const noise = main.interval && main.interval[0] <= 0 && main.interval[1] >= 0;
-    const change = `${points(main.quantized)} % ${main.name} against ${points(main.float)} % in float`;
-    return {
-      level: judge(-loss, -LIMITS.points[0], -LIMITS.points[1]),
-      sentence: `The quantized model reaches ${change}${
-        noise && loss !== 0 ? ', a difference within what the choice of samples explains,' : ''
-      } ${size}.`,
-      rule: `Good up to ${LIMITS.points[0]} point lost in ${main.name}, poor above ${LIMITS.points[1]} points.`,
-    };
-  }
+  if (main && main.float !== null) return byScore(main, main.float, size);
   if (main) {
     return {
       level: judge(main.quantized / 100, 0.9, 0.75),
-      sentence: `The quantized model finds the float model's objects with ${points(main.quantized)} % ${main.name} ${size}.`,
-      rule: 'Good from 90 % agreement of boxes on, poor below 75 %. No labels were given.',
+      sentence: `The quantized model decides as the float model does in ${figure(main.quantized, main.unit)} (${main.name}) ${size}.`,
+      rule: 'Good from 90 % agreement on, poor below 75 %. No labels were given.',
     };
   }
   const decided = verification.outputs.filter(({ agreement }) => agreement);
@@ -63,6 +62,19 @@ export function verdict({ verification, sizes }: RunResult): Verdict {
     level: judge(sqnr, ...LIMITS.sqnr),
     sentence: `The quantized model's outputs keep ${decibels(sqnr)} of signal over noise ${size}.`,
     rule: `Good from ${LIMITS.sqnr[0]} dB on, poor below ${LIMITS.sqnr[1]} dB. No labels were given.`,
+  };
+}
+
+function byScore(score: Score, float: number, size: string): Verdict {
+  const { name, unit, quantized } = score;
+  const { limits, relative, unit: lossUnit } = LOSS[unit];
+  const loss = relative && float !== 0 ? lost(score) / Math.abs(float) : lost(score);
+  const noise = withinNoise(score) ? ', a difference within what the choice of samples explains,' : '';
+  const limit = (value: number): string => (relative ? percent(value, 0) : `${value}${lossUnit}`);
+  return {
+    level: judge(-loss, -limits[0], -limits[1]),
+    sentence: `The quantized model reaches ${figure(quantized, unit)} ${name} against ${figure(float, unit)} in float${noise} ${size}.`,
+    rule: `Good up to ${limit(limits[0])} lost in ${name}, poor above ${limit(limits[1])}.`,
   };
 }
 

@@ -1,46 +1,58 @@
+import type { Preprocess } from '../config/data.js';
 import type { OutputComparison } from '../config/verification.js';
+import { RatioAccumulator } from './ratio.js';
 import type { Values } from './tensors.js';
 
 type Agreement = NonNullable<OutputComparison['agreement']>;
+export type Layout = Preprocess['layout'];
 
 /** Counts equal decisions of two models over samples. */
 export class AgreementAccumulator {
   private over: Agreement['over'] | undefined;
-  private equal = 0;
+  private readonly decisions = new RatioAccumulator();
   private count = 0;
+
+  /** @param layout where an output of pixels has its classes */
+  constructor(private readonly layout: Layout = 'nchw') {}
 
   /** One sample's output of both models, of one shape. Outputs that decide nothing are passed over. */
   add(reference: Values, value: Values): void {
     const { shape } = reference;
-    const classes = shape[1] ?? 0;
     if (reference.integer) {
-      this.addElements(reference.data, value.data);
-    } else if (classes > 1 && shape.slice(2).every((size) => size === 1)) {
-      this.addArgmax('rows', reference, value, classes, 1);
-    } else if (classes > 1 && shape.length === 4) {
-      this.addArgmax('pixels', reference, value, classes, shape[2]! * shape[3]!);
+      this.compare('elements', reference.data, value.data);
+    } else if ((shape[1] ?? 0) > 1 && shape.slice(2).every((size) => size === 1)) {
+      this.compare('rows', ...bothDecide(reference, value, 'nchw'));
+    } else if (shape.length === 4 && shape[this.layout === 'nchw' ? 1 : 3]! > 1) {
+      this.compare('pixels', ...bothDecide(reference, value, this.layout));
     }
   }
 
   result(): Agreement | null {
-    return this.over && this.count > 0
-      ? { over: this.over, share: this.equal / this.count, count: this.count }
+    const { over, count, decisions } = this;
+    return over && count > 0
+      ? { over, share: decisions.ratio, count, standardError: decisions.standardError }
       : null;
   }
 
-  private addElements(reference: ArrayLike<number>, value: ArrayLike<number>): void {
-    this.over = 'elements';
-    for (let i = 0; i < reference.length; i++) if (reference[i] === value[i]) this.equal++;
-    this.count += reference.length;
-  }
-
-  private addArgmax(over: Agreement['over'], a: Values, b: Values, classes: number, pixels: number): void {
+  private compare(over: Agreement['over'], a: ArrayLike<number>, b: ArrayLike<number>): void {
+    let equal = 0;
+    for (let i = 0; i < a.length; i++) if (a[i] === b[i]) equal++;
     this.over = over;
-    const first = argmaxOverAxis1(a.data, classes, pixels);
-    const second = argmaxOverAxis1(b.data, classes, pixels);
-    for (let i = 0; i < first.length; i++) if (first[i] === second[i]) this.equal++;
-    this.count += first.length;
+    this.count += a.length;
+    this.decisions.add(equal, a.length);
   }
+}
+
+const bothDecide = (a: Values, b: Values, layout: Layout): [Int32Array, Int32Array] => [
+  decisions(a, layout),
+  decisions(b, layout),
+];
+
+/** The largest class of each row [N, C] or pixel: [N, C, H, W], or [N, H, W, C] with layout 'nhwc'. */
+export function decisions({ data, shape }: Values, layout: Layout): Int32Array {
+  if (layout === 'nhwc') return argmaxOverAxis1(data, shape.at(-1)!, 1);
+  const classes = shape[1]!;
+  return argmaxOverAxis1(data, classes, data.length / (shape[0]! * classes));
 }
 
 /**

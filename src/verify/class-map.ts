@@ -24,7 +24,9 @@ export function readClassMap(path: string): ClassMap {
   }
   try {
     if (extname(path).toLowerCase() !== '.npy') {
-      const { height, width, samples } = decodePng(bytes);
+      const { height, width, samples, channels, depth } = decodePng(bytes);
+      if (channels > 1) throw new Error('it has colour channels; a label map has one (gray or palette)');
+      if (depth > 8) throw new Error(`it has ${depth} bits a pixel, at most 8 are read`);
       return { height, width, classes: samples };
     }
     const { shape, data } = readNpy(bytes);

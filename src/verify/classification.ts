@@ -1,7 +1,7 @@
 import type { ClassificationMetric } from '../config/metric.js';
 import type { TaskResult } from '../config/verification.js';
 import { UserError } from '../errors.js';
-import { type Figure, score, type TaskScorer } from './task.js';
+import { type Outputs, percentage, pickOutput, type Statistic, scoresOf, type TaskScorer } from './task.js';
 import type { Values } from './tensors.js';
 
 /** Top-k accuracy. */
@@ -15,23 +15,24 @@ export class ClassificationScorer implements TaskScorer {
     private readonly names: readonly string[],
   ) {}
 
-  add(sample: number, float: Values, quantized: Values): void {
+  add(sample: number, float: Outputs, quantized: Outputs): void {
     const label = this.labels[sample]!;
     const name = this.names[sample]!;
-    this.ranks.float.push(rankOf(float, label, name));
-    this.ranks.quantized.push(rankOf(quantized, label, name));
+    const { output } = this.metric;
+    this.ranks.float.push(rankOf(pickOutput(float, output), label, name));
+    this.ranks.quantized.push(rankOf(pickOutput(quantized, output), label, name));
   }
 
   result(): TaskResult {
     const { float, quantized } = this.ranks;
-    return {
-      kind: 'classification',
-      against: 'labels',
-      samples: float.length,
-      scores: this.metric.topk.map((k) =>
-        score(`top-${k}`, float.length, topK(float, k), topK(quantized, k)),
-      ),
-    };
+    const { topk } = this.metric;
+    const scores = scoresOf(
+      topk.map((k) => percentage(`top-${k}`)),
+      float.length,
+      accuracy(float, topk),
+      accuracy(quantized, topk),
+    );
+    return { kind: 'classification', against: 'labels', samples: float.length, scores };
   }
 }
 
@@ -74,14 +75,15 @@ function rankOf(output: Values, label: number, name: string): number {
   return labelRank(output.data, label);
 }
 
-function topK(ranks: readonly number[], k: number): Figure {
-  return (counts) => {
-    let hits = 0;
-    let total = 0;
-    ranks.forEach((rank, sample) => {
-      total += counts[sample]!;
-      if (rank < k) hits += counts[sample]!;
+function accuracy(ranks: readonly number[], topk: readonly number[]): Statistic {
+  return (counts) =>
+    topk.map((k) => {
+      let hits = 0;
+      let total = 0;
+      ranks.forEach((rank, sample) => {
+        total += counts[sample]!;
+        if (rank < k) hits += counts[sample]!;
+      });
+      return (100 * hits) / total;
     });
-    return (100 * hits) / total;
-  };
 }

@@ -34,6 +34,20 @@ describe('requireQuality', () => {
     );
   });
 
+  it('counts a rise as loss where less is better', () => {
+    const { task } = comparison.verification;
+    const main = { ...task!.scores[0]!, name: 'perplexity', unit: '' as const, better: 'lower' as const };
+    const worse = { ...main, float: 20, quantized: 21.25 };
+    const scored = {
+      ...comparison,
+      verification: { ...comparison.verification, task: { ...task!, scores: [worse] } },
+    };
+    requireQuality(scored, { ...nothing, maxDrop: 1.3 });
+    expect(() => requireQuality(scored, { ...nothing, maxDrop: 1 })).toThrowError(
+      expect.objectContaining({ expected: 'perplexity at most 1 higher', found: '1.25 higher' }),
+    );
+  });
+
   it('does not pass a drop that nothing measured', () => {
     const unlabelled = { ...comparison, verification: { ...comparison.verification, task: null } };
     expect(() => requireQuality(unlabelled, { ...nothing, maxDrop: 1 })).toThrowError(
@@ -44,10 +58,14 @@ describe('requireQuality', () => {
 
 describe('summarizeVerification', () => {
   it('names metric, distance and evaluator', () => {
-    expect(summarizeVerification(comparison.verification).split('\n').slice(0, 1)).toEqual([
-      'AP             35.63 -> 35.12 %, difference -1.31 to 0.42 (95 %)',
+    const lines = summarizeVerification(comparison.verification).split('\n');
+    expect(lines.slice(0, 5)).toEqual([
+      'AP             35.63 ± 4.02 -> 35.12 ± 4.11 %, difference -0.51 ± 0.43, within what the choice of samples explains',
+      'AP50           51.94 ± 4.02 -> 51.20 ± 4.11 %, difference -0.74 ± 0.82, within what the choice of samples explains',
+      'AP75           37.35 ± 4.02 -> 37.02 ± 4.11 %, difference -0.33 ± 0.85, within what the choice of samples explains',
+      'same decision  94.10 ± 4.11 %',
+      'output output  SQNR 24.31 ± 0.21 dB, cosine 0.99813',
     ]);
-    expect(summarizeVerification(comparison.verification)).toContain('SQNR 24.31 dB, cosine 0.99813');
     expect(summarizeVerification(comparison.verification)).toContain(
       'onnxruntime-node 1.30.0, optimizations disabled',
     );

@@ -15,7 +15,9 @@ import { pickSamples } from '../quantize/samples.js';
 import { fileDigest } from '../run/digest.js';
 import { VERSION } from '../version.js';
 import { readLabels } from './labels.js';
+import { figureText, lost, unitText } from './score.js';
 import { loadModel, type Optimization } from './session.js';
+import { checkUserMetric, type RunJob } from './user-metric.js';
 import { verifyModels } from './verify.js';
 
 /** What `dopt verify` can be asked for. Paths are absolute. */
@@ -55,16 +57,16 @@ export async function compareModels(
   });
   const folder = await mkdtemp(join(tmpdir(), 'dopt-verify-'));
   try {
-    const { data: path, preprocess, skipBad, seed } = options;
+    const { data: path, preprocess, skipBad, seed, metric, labels } = options;
     const all: DataSource = { path, preprocess, inputs, indices: null, skipBad };
     const job = python(environment, options.threads, progress, context.signal);
+    if (metric?.kind === 'user') await checkUserMetric(metric, job);
     const listing = await job('list samples', 'listSamples', { source: all });
     const total = listing.names.length;
     const source = { ...all, indices: pickSamples(total, options.samples ?? total, seed) };
     const { samples, skipped } = await job('read samples', 'materialize', { source, out: folder });
     const rows = new Map(listing.names.map((name, index) => [name, index]));
     const keys = samples.map(({ name }) => ({ name, index: rows.get(name)! }));
-    const { metric, labels } = options;
     const shown = progress.stage('compare');
     const verification = await verifyModels({
       float: options.float,
@@ -76,6 +78,7 @@ export async function compareModels(
       preprocess,
       optimization: options.optimization,
       threads: options.threads,
+      userMetric: { run: job, folder },
       ...(context.signal ? { signal: context.signal } : {}),
       onProgress: (done, count, message) => shown.update(done, count, message),
     });
@@ -95,7 +98,7 @@ export async function compareModels(
 
 /** Least quality that a comparison must reach; null asks for nothing. */
 export interface Requirements {
-  /** Points of the first task score that may be lost. */
+  /** How much of the first task score may be lost, in its unit. */
   maxDrop: number | null;
   /** SQNR of the worst output in dB. */
   minSqnr: number | null;
@@ -122,9 +125,14 @@ export function requireQuality({ verification }: Comparison, { maxDrop, minSqnr 
       suggestions: ['Add --labels, and a --recipe that names the metric.'],
     });
   }
-  const drop = (main.float ?? 100) - main.quantized;
-  if (!(drop <= maxDrop))
-    throw failed(`${main.name} at most ${maxDrop} points lower`, `${drop.toFixed(2)} points lower`);
+  const drop = lost(main);
+  if (drop <= maxDrop) return;
+  const unit = main.unit === '%' ? ' points' : unitText(main.unit);
+  const way = main.better === 'higher' ? 'lower' : 'higher';
+  throw failed(
+    `${main.name} at most ${maxDrop}${unit} ${way}`,
+    `${figureText(drop, main.unit)}${unit} ${way}`,
+  );
 }
 
 /** What the model takes. Loading it here blocks the event loop for the time that onnxruntime reads the file. */
@@ -135,18 +143,29 @@ async function modelInputs(path: string): Promise<DataSource['inputs']> {
   return types;
 }
 
-function python(environment: Environment, threads: number, progress: Progress, signal?: AbortSignal) {
-  return async <M extends MethodName>(title: string, method: M, params: Params<M>): Promise<Result<M>> => {
+function python(environment: Environment, threads: number, progress: Progress, signal?: AbortSignal): RunJob {
+  return async <M extends MethodName>(
+    title: string,
+    method: M,
+    params: Params<M>,
+    summary?: (result: Result<M>) => string,
+  ): Promise<Result<M>> => {
     const shown = progress.stage(title);
     const result = await runJob(environment, method, params, {
       threads,
       ...(signal ? { signal } : {}),
+      // There is no log file here; what the user's own code prints is for the user.
+      ...(method === 'userMetric' ? { onPrinted: (text) => printed(text, progress) } : {}),
       onEvent: (event) => {
         if (event.type === 'progress') shown.update(event.done, event.total, event.message);
         else if (event.level === 'warning') progress.warn(event.message);
       },
     });
-    shown.done();
+    shown.done(summary?.(result));
     return result;
   };
+}
+
+function printed(text: string, progress: Progress): void {
+  for (const line of text.split('\n')) if (line.trim() !== '') progress.note(line);
 }

@@ -1,10 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { preprocessSchema } from '../config/data.js';
 import { detectionMetricSchema } from '../config/metric.js';
-import { AveragePrecision, matchBoxes } from './average-precision.js';
-import { type Box, boxIou, placement, type ScoredBox, suppress, toPicture } from './boxes.js';
-import { absolute, DetectionScorer } from './detection.js';
-import { decodeYolox } from './yolox.js';
+import { type Box, boxIou, placement, type ScoredBox, suppress, toPicture, toTruth } from './boxes.js';
+import { DetectionScorer } from './detection.js';
 
 const box = (left: number, top: number, right: number, bottom: number, label = 0): Box => ({
   class: label,
@@ -14,7 +12,6 @@ const box = (left: number, top: number, right: number, bottom: number, label = 0
   bottom,
 });
 const scored = (score: number, at: Box): ScoredBox => ({ ...at, score });
-const ONCE = new Uint16Array(8).fill(1);
 
 describe('boxIou', () => {
   it('is the shared area over the joint area', () => {
@@ -33,46 +30,6 @@ describe('suppress', () => {
     ];
     expect(suppress(boxes, 0.65, 100).map(({ score }) => score)).toEqual([0.9, 0.4, 0.1]);
     expect(suppress(boxes, 0.65, 1)).toHaveLength(1);
-  });
-});
-
-describe('matchBoxes', () => {
-  it('gives each true box to the best detection only', () => {
-    const truth = box(0, 0, 10, 10);
-    // IoU 1, then 1 once more, then 10/11 (right up to .90), of a second true box.
-    const detected = [truth, truth, box(20, 0, 31, 10)];
-    expect(matchBoxes([truth, box(20, 0, 30, 10)], detected)).toEqual([0b1111111111, 0, 0b0111111111]);
-  });
-});
-
-describe('AveragePrecision', () => {
-  it('agrees with a case worked out by hand', () => {
-    // Two true boxes of one class. Sorted: .9 right, .8 wrong, .7 right (IoU 1).
-    // Precision 1, 1/2, 2/3 at recall .5, .5, 1: 51 levels (0 to .50) at 1, 50 levels at 2/3.
-    const ap = new AveragePrecision();
-    ap.add(0, [box(0, 0, 10, 10)], [scored(0.9, box(0, 0, 10, 10)), scored(0.8, box(40, 40, 50, 50))]);
-    ap.add(1, [box(5, 5, 9, 9)], [scored(0.7, box(5, 5, 9, 9))]);
-    expect(ap.figure()(ONCE)).toBeCloseTo((100 * (51 + 50 * (2 / 3))) / 101, 10);
-  });
-
-  it('averages over thresholds and over classes that have true boxes', () => {
-    const ap = new AveragePrecision();
-    // Class 0 overlaps by 3/4: right at .50 to .75, six of ten thresholds. Class 1 is missed. Class 2 has no truth.
-    ap.add(
-      0,
-      [box(0, 0, 4, 4), box(9, 9, 12, 12, 1)],
-      [scored(0.9, box(0, 0, 3, 4)), scored(0.5, box(0, 0, 3, 4, 2))],
-    );
-    expect(ap.figure()(ONCE)).toBeCloseTo((100 * 0.6) / 2, 10);
-    expect(ap.figure([0])(ONCE)).toBeCloseTo(50, 10);
-  });
-
-  it('weighs samples', () => {
-    const ap = new AveragePrecision();
-    ap.add(0, [box(0, 0, 4, 4)], [scored(0.9, box(0, 0, 4, 4))]);
-    ap.add(1, [box(0, 0, 4, 4)], []);
-    expect(ap.figure()(Uint16Array.of(1, 0))).toBeCloseTo(100, 10);
-    expect(ap.figure()(Uint16Array.of(0, 3))).toBe(0);
   });
 });
 
@@ -108,51 +65,98 @@ describe('placement', () => {
   });
 });
 
-describe('decodeYolox', () => {
-  const metric = detectionMetricSchema.parse({ kind: 'detection', classes: 2, strides: [8, 16] });
+describe('toTruth', () => {
+  const label = { class: 3, x: 0.25, y: 0.5, width: 0.5, height: 0.25, area: null, ignored: false };
 
-  it('reads centre, size and score of each cell', () => {
-    // Input 16 x 16: four cells of stride 8, one of stride 16. The fourth cell is row 1, column 1.
-    const data = new Float32Array(5 * 7);
-    data.set([0.5, 0.25, Math.log(2), 0, 0.9, 0.1, 0.8], 3 * 7);
-    const [found, ...others] = decodeYolox({ data, shape: [1, 5, 7], integer: false }, metric, [16, 16]);
-    expect(others).toEqual([]);
-    expect(found!.class).toBe(1);
-    expect(found!.score).toBeCloseTo(0.72, 6);
-    expect([found!.left, found!.top, found!.right, found!.bottom].map((v) => +v.toFixed(4))).toEqual([
-      4, 6, 20, 14,
-    ]);
-  });
-
-  it('says which shape it expects', () => {
-    const output = { data: new Float32Array(7), shape: [1, 1, 7], integer: false };
-    expect(() => decodeYolox(output, metric, [16, 16])).toThrowError(/\[1, 5, 7\].*\[1, 1, 7\]/s);
-  });
-
-  it('scores quantized boxes against the confident float ones without labels', () => {
-    const preprocess = preprocessSchema.parse({ letterbox: { size: 16 } });
-    const scorer = new DetectionScorer(metric, preprocess, [{ original: [16, 16], input: [16, 16] }], null);
-    const output = new Float32Array(5 * 7);
-    output.set([0.5, 0.5, 0, 0, 0.9, 0.9, 0.1], 0);
-    output.set([0.5, 0.5, 0, 0, 0.2, 0.9, 0.1], 7);
-    const missed = output.slice();
-    missed[4] = 0;
-    const values = (data: Float32Array) => ({ data, shape: [1, 5, 7], integer: false });
-    scorer.add(0, values(output), values(output));
-    expect(scorer.result()).toMatchObject({
-      against: 'float model',
-      scores: [{ float: null, quantized: 100 }, {}],
+  it('scales shares by the picture and keeps pixels', () => {
+    expect(toTruth({ ...label, unit: 'share' }, [100, 200])).toEqual({
+      ...box(50, 50, 150, 75, 3),
+      area: 2500,
+      ignored: false,
     });
-    const worse = new DetectionScorer(metric, preprocess, [{ original: [16, 16], input: [16, 16] }], null);
-    worse.add(0, values(output), values(missed));
-    expect(worse.result().scores[0]!.quantized).toBe(0);
+    const pixels = { ...label, x: 10, y: 20, width: 30, height: 40, area: 7, unit: 'pixel' as const };
+    expect(toTruth(pixels, [100, 200])).toEqual({ ...box(10, 20, 40, 60, 3), area: 7, ignored: false });
   });
 });
 
-describe('absolute', () => {
-  it('scales shares by the picture', () => {
-    expect(absolute({ class: 3, x: 0.5, y: 0.5, width: 0.5, height: 0.2 }, [100, 200])).toEqual(
-      box(50, 40, 150, 60, 3),
+describe('DetectionScorer', () => {
+  const metric = detectionMetricSchema.parse({ kind: 'detection', classes: 2, strides: [8, 16] });
+  const preprocess = preprocessSchema.parse({ letterbox: { size: 16 } });
+  const pictures = [{ name: 'a.jpg', original: [16, 16] as const, input: [16, 16] as const }];
+  const output = (...cells: number[][]) => {
+    const data = new Float32Array(5 * 7);
+    for (const [i, cell] of cells.entries()) data.set(cell, i * 7);
+    return { output: { data, shape: [1, 5, 7], integer: false } };
+  };
+  const sure = [0.5, 0.5, 0, 0, 0.9, 0.9, 0.1];
+  const unsure = [0.5, 0.5, 0, 0, 0.2, 0.9, 0.1];
+
+  it('holds quantized boxes against the confident float ones where there are no labels', () => {
+    const scorer = new DetectionScorer(metric, preprocess, pictures, null);
+    scorer.add(0, output(sure, unsure), output(sure, unsure));
+    expect(scorer.result()).toMatchObject({
+      against: 'float model',
+      scores: [{ name: 'same decision', unit: '%', float: null }],
+    });
+    expect(scorer.result()!.scores[0]!.quantized).toBeCloseTo(100, 10);
+    const worse = new DetectionScorer(metric, preprocess, pictures, null);
+    worse.add(0, output(sure, unsure), output([...sure.slice(0, 4), 0, 0.9, 0.1]));
+    expect(worse.result()!.scores[0]!.quantized).toBe(0);
+  });
+
+  it('has nothing to say of pictures in which the float model is sure of nothing', () => {
+    const scorer = new DetectionScorer(metric, preprocess, pictures, null);
+    scorer.add(0, output(unsure), output(sure));
+    expect(scorer.result()).toBeNull();
+  });
+
+  it('scores both models against labels, and their agreement', () => {
+    // The first cell of stride 8 is a box of 8 x 8 around (4, 4).
+    const labels = [[{ class: 0, x: 0, y: 0, width: 8, height: 8, area: null, ignored: false }]];
+    const pixels = labels.map((boxes) => boxes.map((one) => ({ ...one, unit: 'pixel' as const })));
+    const scorer = new DetectionScorer(metric, preprocess, pictures, pixels);
+    scorer.add(0, output(sure), output([0.25, 0.5, 0, 0, 0.9, 0.9, 0.1]));
+    const { against, scores } = scorer.result()!;
+    expect(against).toBe('labels');
+    const byName = new Map(scores.map((score) => [score.name, score]));
+    expect(byName.get('AP')!.float).toBeCloseTo(100, 10);
+    // Two pixels of eight to the left and cut off there: IoU 6 · 8 / 64 = .75, right at six of ten thresholds.
+    expect(byName.get('AP')!.quantized).toBeCloseTo(60, 10);
+    expect(byName.get('AP50')!.quantized).toBeCloseTo(100, 10);
+    expect(byName.get('same decision')).toMatchObject({ float: null });
+    expect(byName.get('same decision')!.quantized).toBeCloseTo(60, 10);
+    expect(byName.has('AP large')).toBe(false);
+  });
+
+  it('names a label that the model has no class for', () => {
+    const label = { class: 2, x: 0, y: 0, width: 8, height: 8, area: null, ignored: false };
+    const open = { ...metric, classes: undefined };
+    const scorer = new DetectionScorer(open, preprocess, pictures, [[{ ...label, unit: 'pixel' }]]);
+    expect(() => scorer.add(0, output(sure), output(sure))).toThrowError(
+      expect.objectContaining({ code: 'LABEL_RANGE', message: expect.stringContaining('a.jpg') }),
     );
+  });
+
+  it('measures faces by their own protocol', () => {
+    const face = detectionMetricSchema.parse({
+      kind: 'detection',
+      decode: 'ssd',
+      protocol: 'wider-face',
+      classes: 1,
+    });
+    const values = (data: number[], shape: number[]) => ({ data, shape, integer: false });
+    const outputs = {
+      scores: values([0.1, 0.9, 0.8, 0.2], [1, 2, 2]),
+      boxes: values([0, 0, 0.5, 0.5, 0.5, 0.5, 1, 1], [1, 2, 4]),
+    };
+    const label = { class: 0, x: 0, y: 0, width: 8, height: 8, area: null, ignored: false };
+    const scorer = new DetectionScorer(face, preprocessSchema.parse({ resize: [16, 16] }), pictures, [
+      [{ ...label, unit: 'pixel' }],
+    ]);
+    scorer.add(0, outputs, outputs);
+    expect(scorer.result()!.scores.map(({ name, float }) => [name, float])).toEqual([
+      ['face AP', 100],
+      ['same decision', null],
+    ]);
   });
 });

@@ -1,33 +1,45 @@
 import type { Preprocess } from '../config/data.js';
 import type { DetectionMetric } from '../config/metric.js';
-import type { TaskResult } from '../config/verification.js';
-import { AveragePrecision } from './average-precision.js';
-import { type Box, placement, type ScoredBox, type Size, toPicture } from './boxes.js';
-import { score, type TaskScorer } from './task.js';
-import type { Values } from './tensors.js';
-import { decodeYolox } from './yolox.js';
-
-/** A box as YOLO label files give it: centre and size as shares of the picture's width and height. */
-export interface RelativeBox {
-  class: number;
-  x: number;
-  y: number;
-  width: number;
-  height: number;
-}
+import type { Score, TaskResult } from '../config/verification.js';
+import { UserError } from '../errors.js';
+import { AveragePrecision, COCO_FIGURES } from './average-precision.js';
+import {
+  boxArea,
+  type LabelBox,
+  placement,
+  type ScoredBox,
+  type Size,
+  suppress,
+  type TruthBox,
+  toPicture,
+  toTruth,
+} from './boxes.js';
+import { DECODERS } from './decoders/index.js';
+import { FACE_FIGURES, FacePrecision } from './face-precision.js';
+import { type Outputs, percentage, scoresOf, type TaskScorer } from './task.js';
 
 /** What detection needs to know of a sample. */
 export interface DetectionSample {
+  name: string;
   /** Height and width of the picture. */
   original: Size;
   /** Height and width of the network's input. */
   input: Size;
 }
 
-/** Average precision against labels, or of the quantized boxes against the float model's confident ones. */
+/** How often the quantized model finds the float model's confident boxes: average precision, .50 to .95, with them as truth. */
+const SAME_DECISION = percentage('same decision');
+
+const PROTOCOLS = {
+  coco: { figures: COCO_FIGURES, make: () => new AveragePrecision() },
+  'wider-face': { figures: FACE_FIGURES, make: () => new FacePrecision() },
+} as const;
+
+/** Average precision against labels, and of the quantized boxes against the float model's confident ones. */
 export class DetectionScorer implements TaskScorer {
-  private readonly float = new AveragePrecision();
-  private readonly quantized = new AveragePrecision();
+  private readonly float;
+  private readonly quantized;
+  private readonly agreement = new AveragePrecision();
   private samples = 0;
 
   /** @param labels true boxes of each sample, or null */
@@ -35,53 +47,64 @@ export class DetectionScorer implements TaskScorer {
     private readonly metric: DetectionMetric,
     private readonly preprocess: Preprocess,
     private readonly pictures: readonly DetectionSample[],
-    private readonly labels: readonly (readonly RelativeBox[])[] | null,
-  ) {}
+    private readonly labels: readonly (readonly LabelBox[])[] | null,
+  ) {
+    this.float = PROTOCOLS[metric.protocol].make();
+    this.quantized = PROTOCOLS[metric.protocol].make();
+  }
 
-  add(sample: number, float: Values, quantized: Values): void {
+  add(sample: number, float: Outputs, quantized: Outputs): void {
     const picture = this.pictures[sample]!;
-    const floatBoxes = this.detect(float, picture);
-    const truths = this.labels
-      ? this.labels[sample]!.map((box) => absolute(box, picture.original))
-      : floatBoxes.filter((box) => box.score >= this.metric.agreementThreshold);
-    this.float.add(sample, truths, floatBoxes);
-    this.quantized.add(sample, truths, this.detect(quantized, picture));
+    const before = this.detect(float, picture);
+    const after = this.detect(quantized, picture);
+    const confident = before.filter(({ score }) => score >= this.metric.agreementThreshold);
+    this.agreement.add(
+      sample,
+      confident.map((box): TruthBox => ({ ...box, area: boxArea(box), ignored: false })),
+      after,
+    );
+    const truths = this.labels?.[sample]?.map((box) => toTruth(box, picture.original));
+    if (truths) {
+      this.float.add(sample, truths, before);
+      this.quantized.add(sample, truths, after);
+    }
     this.samples++;
   }
 
-  result(): TaskResult {
-    const { samples } = this;
-    const labelled = this.labels !== null;
-    const figure = (name: string, thresholds?: number[]): TaskResult['scores'][number] =>
-      score(
-        name,
-        samples,
-        labelled ? this.float.figure(thresholds) : null,
-        this.quantized.figure(thresholds),
-      );
-    return {
-      kind: 'detection',
-      against: labelled ? 'labels' : 'float model',
-      samples,
-      scores: labelled
-        ? [figure('AP'), figure('AP50', [0]), figure('AP75', [5])]
-        : [figure('agreement AP'), figure('agreement AP50', [0])],
-    };
+  result(): TaskResult | null {
+    const { samples, labels, metric } = this;
+    const { figures } = PROTOCOLS[metric.protocol];
+    const scores: Score[] = labels
+      ? scoresOf(figures, samples, this.float.statistic, this.quantized.statistic)
+      : [];
+    const against = scores.length > 0 ? 'labels' : 'float model';
+    scores.push(...scoresOf([SAME_DECISION], samples, null, this.agreement.precision));
+    return scores.length > 0 ? { kind: 'detection', against, samples, scores } : null;
   }
 
-  private detect(output: Values, { original, input }: DetectionSample): ScoredBox[] {
+  private detect(outputs: Outputs, { name, original, input }: DetectionSample): ScoredBox[] {
+    const { metric } = this;
+    const decoder = DECODERS[metric.decode];
+    const { boxes, classes } = decoder.decode(outputs, metric, input);
+    this.requireClasses(classes, name);
     const back = placement(this.preprocess, original, input);
-    return decodeYolox(output, this.metric, input).map((box) => toPicture(box, back, original));
+    return suppress(boxes, metric.nmsIou ?? decoder.nmsIou, metric.maxDetections).map((box) =>
+      toPicture(box, back, original),
+    );
   }
-}
 
-/** A label in pixels of the picture. */
-export function absolute({ class: label, x, y, width, height }: RelativeBox, [rows, columns]: Size): Box {
-  return {
-    class: label,
-    left: (x - width / 2) * columns,
-    right: (x + width / 2) * columns,
-    top: (y - height / 2) * rows,
-    bottom: (y + height / 2) * rows,
-  };
+  /** A label that the model has no class for belongs to another model. */
+  private requireClasses(classes: number, name: string): void {
+    const wrong = this.labels?.[this.samples]?.find((box) => box.class >= classes);
+    if (!wrong) return;
+    throw new UserError(
+      'LABEL_RANGE',
+      `A label of ${name} has class ${wrong.class}, but the model has ${classes}.`,
+      {
+        expected: `0 to ${classes - 1}`,
+        found: String(wrong.class),
+        suggestions: ['Check that the labels count from 0 and belong to this model.'],
+      },
+    );
+  }
 }

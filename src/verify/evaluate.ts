@@ -2,11 +2,14 @@ import type { Preprocess } from '../config/data.js';
 import type { Metric } from '../config/metric.js';
 import type { OutputComparison, TensorComparison, Verification } from '../config/verification.js';
 import { UserError } from '../errors.js';
-import { AgreementAccumulator } from './agreement.js';
+import { AgreementAccumulator, type Layout } from './agreement.js';
 import type { Labels } from './labels.js';
+import { RatioAccumulator } from './ratio.js';
 import { type RecordedOutputs, recordedModel } from './recorded.js';
+import { type RecordedSamples, Recorder } from './recorder.js';
 import { evaluatorVersion, loadModel, type Model, type Optimization } from './session.js';
 import { SimilarityAccumulator } from './similarity.js';
+import { judgedFirst, type Outputs } from './task.js';
 import { taskScorer } from './task-scorer.js';
 import {
   type MaterializedSample,
@@ -28,8 +31,16 @@ export interface VerifyRequest {
   labels: Labels | null;
   /** How pictures became samples: boxes are mapped back by it. Only detection needs it. */
   preprocess: Preprocess | null;
+  /** Folders to write the outputs of both models to, for a metric that is run elsewhere; null writes none. */
+  record: { float: string; quantized: string } | null;
   optimization: Optimization;
   threads: number;
+}
+
+/** What was found, and where outputs were written to. */
+export interface Evaluation {
+  verification: Verification;
+  recorded: { float: RecordedSamples; quantized: RecordedSamples } | null;
 }
 
 export interface TensorRequest {
@@ -48,7 +59,7 @@ export type Progress = (done: number, total: number, message: string) => void;
  * Runs both models over the samples, one sample at a time: memory holds one sample with the outputs of both.
  * Use `verifyModels` instead: this blocks the event loop.
  */
-export async function evaluate(request: VerifyRequest, progress: Progress): Promise<Verification> {
+export async function evaluate(request: VerifyRequest, progress: Progress): Promise<Evaluation> {
   const start = performance.now();
   // Where everything inside stays float there is no tensor to compare, and onnxruntime takes no empty list of them.
   const inner = request.tensors?.pairs.length ? request.tensors : undefined;
@@ -59,14 +70,14 @@ export async function evaluate(request: VerifyRequest, progress: Progress): Prom
         compareTensors(request, float, quantized, (done) => progress(done, total, 'comparing tensors')),
       )
     : [];
-  return withModels(request, request, async (float, quantized): Promise<Verification> => {
-    const end = await compareEnds(request, float, quantized, (done) =>
+  return withModels(request, request, async (float, quantized): Promise<Evaluation> => {
+    const { recorded, ...end } = await compareEnds(request, float, quantized, (done) =>
       progress(tensorSamples + done, total, 'comparing outputs'),
     );
     const samples = request.samples.length;
-    return {
+    const verification = {
       evaluator: {
-        name: 'onnxruntime-node',
+        name: 'onnxruntime-node' as const,
         version: await evaluatorVersion(),
         optimization: request.optimization,
         threads: request.threads,
@@ -79,6 +90,7 @@ export async function evaluate(request: VerifyRequest, progress: Progress): Prom
       floatSecondsPerSample: float.seconds / samples,
       quantizedSecondsPerSample: quantized.seconds / samples,
     };
+    return { verification, recorded };
   });
 }
 
@@ -142,69 +154,87 @@ async function compareEnds(
   float: Model,
   quantized: Model,
   progress: (done: number) => void,
-): Promise<Pick<Verification, 'outputs' | 'task' | 'warnings'>> {
+): Promise<Pick<Verification, 'outputs' | 'task' | 'warnings'> & Pick<Evaluation, 'recorded'>> {
   const { pairs, warnings } = matchOutputs(float, quantized);
-  const outputs = pairs.map((pair) => new OutputAccumulator(pair.float));
+  const decide = decidesByOutput(request.metric) ? (request.preprocess?.layout ?? 'nchw') : null;
+  const compared = pairs.map((pair) => new OutputAccumulator(pair.float, decide));
   const task = taskScorer(request);
-  const at = pairs.findIndex((pair) => pair.float === (request.metric?.output ?? pair.float));
-  if (task && at < 0) {
-    throw new UserError('METRIC_OUTPUT', `${float.path} has no output ${request.metric?.output}.`, {
-      expected: `one of ${float.outputs.join(', ')}`,
-      suggestions: ['Mend metric.output in the recipe.'],
-    });
-  }
+  const record = request.record && {
+    float: new Recorder(request.record.float),
+    quantized: new Recorder(request.record.quantized),
+  };
   for (const [index, sample] of request.samples.entries()) {
     const feeds = readFeeds(sample);
-    const a = await float.run(
-      feeds,
-      pairs.map((pair) => pair.float),
-      index,
-    );
-    const b = await quantized.run(
-      feeds,
-      pairs.map((pair) => pair.quantized),
-      index,
-    );
-    pairs.forEach((pair, i) => {
-      const [left, right] = [tensorValues(a[pair.float]!), tensorValues(b[pair.quantized]!)];
-      if (!left || !right) return;
-      outputs[i]!.add(left, right);
-      if (i === at) task?.add(index, left, right);
-    });
+    const run = async (model: Model, side: 'float' | 'quantized'): Promise<Outputs> => {
+      const wanted = pairs.map((pair) => pair[side]);
+      const tensors = await model.run(feeds, wanted, index);
+      const named = pairs.map((pair) => [pair.float, tensors[pair[side]]!] as const);
+      record?.[side].add(named);
+      const values = named.map(([name, tensor]) => [name, tensorValues(tensor)] as const);
+      return Object.fromEntries(values.filter(([, value]) => value !== null)) as Outputs;
+    };
+    const a = await run(float, 'float');
+    const b = await run(quantized, 'quantized');
+    for (const output of compared) {
+      const [left, right] = [a[output.name], b[output.name]];
+      if (left && right) output.add(left, right);
+    }
+    task?.add(index, a, b);
     progress(index + 1);
   }
-  const compared = outputs.map((output) => output.result());
-  for (const { name, similarity } of compared) {
+  const outputs = compared.map((output) => output.result());
+  for (const { name, similarity } of outputs) {
     if (similarity.nonFinite > 0) {
       warnings.push(
         `Output ${name} has ${similarity.nonFinite} values that are NaN or infinite; they are left out.`,
       );
     }
   }
-  return { outputs: compared, task: task?.result() ?? null, warnings };
+  const scored = task?.result() ?? null;
+  if (task && !scored) warnings.push('The task metric found nothing to score in these samples.');
+  const judged = scored && judgedFirst(scored, request.metric?.judge);
+  warnings.push(...(judged?.warnings ?? []));
+  const recorded = record && { float: record.float.samples, quantized: record.quantized.samples };
+  return { outputs, task: judged?.task ?? null, warnings, recorded };
 }
+
+/** The largest class of a row or pixel is a decision, unless the metric says that outputs are boxes, pictures or tokens. */
+const decidesByOutput = (metric: Metric | null): boolean =>
+  metric === null || !['detection', 'image', 'tokens'].includes(metric.kind);
 
 class OutputAccumulator {
   private readonly similarity = new SimilarityAccumulator();
-  private readonly agreement = new AgreementAccumulator();
+  private readonly noise = new RatioAccumulator();
+  private readonly agreement: AgreementAccumulator | null;
   private differentShapes = 0;
 
-  constructor(private readonly name: string) {}
+  /** @param decide where classes lie; null where the output decides nothing */
+  constructor(
+    readonly name: string,
+    decide: Layout | null,
+  ) {
+    this.agreement = decide && new AgreementAccumulator(decide);
+  }
 
   add(reference: Values, value: Values): void {
     if (reference.shape.join() !== value.shape.join()) {
       this.differentShapes++;
       return;
     }
-    this.similarity.add(reference.data, value.data);
-    this.agreement.add(reference, value);
+    const { signal, noise } = this.similarity.add(reference.data, value.data);
+    this.noise.add(noise, signal);
+    this.agreement?.add(reference, value);
   }
 
   result(): OutputComparison {
+    const { ratio, standardError } = this.noise;
     return {
       name: this.name,
       similarity: this.similarity.result(),
-      agreement: this.agreement.result(),
+      // d(10 · log10 r) = 10 / ln 10 · dr / r
+      sqnrStandardError:
+        standardError !== null && ratio > 0 ? (10 / Math.LN10) * (standardError / ratio) : null,
+      agreement: this.agreement?.result() ?? null,
       differentShapes: this.differentShapes,
     };
   }

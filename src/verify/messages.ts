@@ -1,5 +1,5 @@
-import type { Verification } from '../config/verification.js';
 import { DoptError, type ErrorKind, type ExitCode } from '../errors.js';
+import type { Evaluation } from './evaluate.js';
 
 /** An error in a form that survives the way between threads, which keeps no classes. */
 export interface ErrorMessage {
@@ -14,7 +14,7 @@ export interface ErrorMessage {
 /** What the worker sends to the thread that started it. */
 export type WorkerMessage =
   | { type: 'progress'; done: number; total: number; message: string }
-  | { type: 'result'; value: Verification }
+  | { type: 'result'; value: Evaluation }
   | { type: 'error'; error: ErrorMessage };
 
 export function toMessage(error: unknown): ErrorMessage {

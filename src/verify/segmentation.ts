@@ -1,10 +1,9 @@
 import type { SegmentationMetric } from '../config/metric.js';
 import type { TaskResult } from '../config/verification.js';
 import { UserError } from '../errors.js';
-import { argmaxOverAxis1 } from './agreement.js';
+import { decisions, type Layout } from './agreement.js';
 import { type ClassMap, readClassMap } from './class-map.js';
-import { type Figure, score, type TaskScorer } from './task.js';
-import type { Values } from './tensors.js';
+import { type Outputs, percentage, pickOutput, type Statistic, scoresOf, type TaskScorer } from './task.js';
 
 /** Pixels of one picture by class: where prediction and label meet, and where at least one of them says the class. */
 export interface Overlap {
@@ -20,51 +19,72 @@ export class SegmentationScorer implements TaskScorer {
   private readonly float: Overlap[] = [];
   private readonly quantized: Overlap[] = [];
 
-  /** @param files one file with a class map a sample */
+  /**
+   * @param layout of the output's scores
+   * @param files one file with a class map a sample
+   */
   constructor(
     private readonly metric: SegmentationMetric,
+    private readonly layout: Layout,
     private readonly files: readonly string[],
   ) {}
 
-  add(sample: number, float: Values, quantized: Values): void {
-    const label = readClassMap(this.files[sample]!);
-    this.float.push(overlap(predictedClasses(float, this.metric), label, this.metric, this.files[sample]!));
-    this.quantized.push(
-      overlap(predictedClasses(quantized, this.metric), label, this.metric, this.files[sample]!),
-    );
+  add(sample: number, float: Outputs, quantized: Outputs): void {
+    const file = this.files[sample]!;
+    const label = readClassMap(file);
+    const scored = (outputs: Outputs): Overlap => {
+      const { map, classes } = predictedClasses(outputs, this.metric, this.layout);
+      return overlap(map, label, { classes, ignore: this.metric.ignore }, file);
+    };
+    this.float.push(scored(float));
+    this.quantized.push(scored(quantized));
   }
 
-  result(): TaskResult {
+  result(): TaskResult | null {
     const samples = this.float.length;
-    return {
-      kind: 'segmentation',
-      against: 'labels',
+    const scores = scoresOf(
+      ['mIoU', 'pixel accuracy'].map(percentage),
       samples,
-      scores: [
-        score('mIoU', samples, meanIou(this.float), meanIou(this.quantized)),
-        score('pixel accuracy', samples, pixelAccuracy(this.float), pixelAccuracy(this.quantized)),
-      ],
-    };
+      segmentationStatistic(this.float),
+      segmentationStatistic(this.quantized),
+    );
+    return scores.length > 0 ? { kind: 'segmentation', against: 'labels', samples, scores } : null;
   }
 }
 
-/** The class of each pixel from scores [1, C, H, W] or class numbers [1, H, W] or [1, 1, H, W]. */
-export function predictedClasses(output: Values, metric: SegmentationMetric): ClassMap {
+/**
+ * The class of each pixel, and how many classes there are: from scores [1, C, H, W] ([1, H, W, C] with layout 'nhwc') or
+ * class numbers [1, H, W] or [1, 1, H, W].
+ */
+export function predictedClasses(
+  outputs: Outputs,
+  metric: SegmentationMetric,
+  layout: Layout,
+): { map: ClassMap; classes: number } {
+  const output = pickOutput(outputs, metric.output);
   const { shape, data } = output;
-  const [height, width] = shape.slice(-2) as [number, number];
-  const single = data.length === height * width;
-  if (single && (shape.length === 3 || shape[1] === 1)) {
-    return { height, width, classes: data };
+  const [height, width] = (layout === 'nchw' || shape.length !== 4 ? shape.slice(-2) : shape.slice(1, 3)) as [
+    number,
+    number,
+  ];
+  const single = data.length === height * width && shape.length >= 3;
+  if (single && metric.classes !== undefined) {
+    return { map: { height, width, classes: data }, classes: metric.classes };
   }
-  if (shape.length !== 4 || shape[0] !== 1 || shape[1]! < metric.classes) {
-    throw new UserError(
-      'METRIC_OUTPUT',
-      `Segmentation into ${metric.classes} classes needs an output [1, C, H, W] with at least as many channels, or ` +
-        `class numbers [1, H, W]; found [${shape.join(', ')}].`,
-      { suggestions: ['Check metric.classes and metric.output in the recipe.'] },
-    );
+  const channels = shape[layout === 'nchw' ? 1 : 3] ?? 0;
+  const classes = metric.classes ?? channels;
+  if (!single && shape.length === 4 && shape[0] === 1 && classes > 1 && channels >= classes) {
+    return { map: { height, width, classes: decisions(output, layout) }, classes };
   }
-  return { height, width, classes: argmaxOverAxis1(data, shape[1]!, height * width) };
+  throw new UserError(
+    'METRIC_OUTPUT',
+    single
+      ? `The output [${shape.join(', ')}] holds class numbers: the metric must say how many classes there are.`
+      : `Segmentation into ${metric.classes ?? 'some'} classes needs an output ` +
+          `[1, ${layout === 'nchw' ? 'C, H, W' : 'H, W, C'}] with at least as many channels, or class numbers ` +
+          `[1, H, W]; found [${shape.join(', ')}].`,
+    { suggestions: ['Check metric.classes and metric.output in the recipe.'] },
+  );
 }
 
 /**
@@ -74,11 +94,10 @@ export function predictedClasses(output: Values, metric: SegmentationMetric): Cl
 export function overlap(
   prediction: ClassMap,
   label: ClassMap,
-  metric: SegmentationMetric,
+  { classes, ignore }: { classes: number; ignore: readonly number[] },
   place: string,
 ): Overlap {
-  const { classes } = metric;
-  const ignored = new Set(metric.ignore);
+  const ignored = new Set(ignore);
   const result: Overlap = {
     intersection: new Float64Array(classes),
     union: new Float64Array(classes),
@@ -116,35 +135,29 @@ function unknownClass(value: number, classes: number, place: string): UserError 
   );
 }
 
-/** Mean over the classes that occur, in percent, of the intersection over the union of all pictures together. */
-export function meanIou(pictures: readonly Overlap[]): Figure {
+/**
+ * Mean over the classes that occur of the intersection over the union of all pictures together, and the share of pixels
+ * that are right; both in percent, NaN where no pixel has a label.
+ */
+export function segmentationStatistic(pictures: readonly Overlap[]): Statistic {
   return (counts) => {
     const classes = pictures[0]?.union.length ?? 0;
-    let sum = 0;
-    let present = 0;
-    for (let c = 0; c < classes; c++) {
-      let intersection = 0;
-      let union = 0;
-      pictures.forEach((picture, sample) => {
-        intersection += counts[sample]! * picture.intersection[c]!;
-        union += counts[sample]! * picture.union[c]!;
-      });
-      if (union === 0) continue;
-      sum += intersection / union;
-      present++;
-    }
-    return present > 0 ? (100 * sum) / present : 0;
-  };
-}
-
-function pixelAccuracy(pictures: readonly Overlap[]): Figure {
-  return (counts) => {
+    const intersections = new Float64Array(classes);
+    const unions = new Float64Array(classes);
     let right = 0;
     let labelled = 0;
     pictures.forEach((picture, sample) => {
-      right += counts[sample]! * picture.right;
-      labelled += counts[sample]! * picture.labelled;
+      const times = counts[sample]!;
+      if (times === 0) return;
+      right += times * picture.right;
+      labelled += times * picture.labelled;
+      for (let c = 0; c < classes; c++) {
+        intersections[c]! += times * picture.intersection[c]!;
+        unions[c]! += times * picture.union[c]!;
+      }
     });
-    return labelled > 0 ? (100 * right) / labelled : 0;
+    const present = unions.filter((union) => union > 0).length;
+    const sum = unions.reduce((total, union, c) => total + (union > 0 ? intersections[c]! / union : 0), 0);
+    return [(100 * sum) / present, (100 * right) / labelled];
   };
 }

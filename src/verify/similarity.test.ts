@@ -51,19 +51,35 @@ describe('AgreementAccumulator', () => {
   it('compares rows, pixels and integers, and nothing else', () => {
     const rows = new AgreementAccumulator();
     rows.add(values([1, 2, 2, 1], [2, 2]), values([1, 2, 1, 2], [2, 2]));
-    expect(rows.result()).toEqual({ over: 'rows', share: 0.5, count: 2 });
+    expect(rows.result()).toEqual({ over: 'rows', share: 0.5, count: 2, standardError: null });
 
     const pixels = new AgreementAccumulator();
     pixels.add(values([1, 0, 0, 1], [1, 2, 1, 2]), values([1, 1, 0, 0], [1, 2, 1, 2]));
-    expect(pixels.result()).toEqual({ over: 'pixels', share: 0.5, count: 2 });
+    expect(pixels.result()).toEqual({ over: 'pixels', share: 0.5, count: 2, standardError: null });
 
     const elements = new AgreementAccumulator();
     elements.add(values([7, 8, 9], [3], true), values([7, 8, 0], [3], true));
-    expect(elements.result()).toEqual({ over: 'elements', share: 2 / 3, count: 3 });
+    expect(elements.result()).toEqual({ over: 'elements', share: 2 / 3, count: 3, standardError: null });
 
     const none = new AgreementAccumulator();
     none.add(values([1, 2, 3, 4], [1, 2, 2]), values([1, 2, 3, 4], [1, 2, 2]));
     expect(none.result()).toBeNull();
+  });
+
+  it('finds the classes of pixels in the layout of the pictures', () => {
+    const channelsLast = new AgreementAccumulator('nhwc');
+    channelsLast.add(values([1, 0, 0, 1], [1, 1, 2, 2]), values([1, 0, 1, 0], [1, 1, 2, 2]));
+    expect(channelsLast.result()).toMatchObject({ over: 'pixels', share: 0.5, count: 2 });
+    const gray = new AgreementAccumulator('nhwc');
+    gray.add(values([1, 2], [1, 2, 1, 1]), values([1, 2], [1, 2, 1, 1]));
+    expect(gray.result()).toMatchObject({ over: 'rows' });
+  });
+
+  it('has a standard error over samples', () => {
+    const rows = new AgreementAccumulator();
+    for (let i = 0; i < 16; i++) rows.add(values([1, 2], [1, 2]), values(i % 4 ? [1, 2] : [2, 1], [1, 2]));
+    // A share of 3/4 of 16: √(¾ · ¼ / 15).
+    expect(rows.result()!.standardError).toBeCloseTo(Math.sqrt(0.1875 / 15), 12);
   });
 });
 

@@ -11,8 +11,11 @@ export class SimilarityAccumulator {
   private elements = 0;
   private nonFinite = 0;
 
-  /** One sample. Both have the same length; elements that are NaN or infinite in either are counted and left out. */
-  add(reference: ArrayLike<number>, value: ArrayLike<number>): void {
+  /**
+   * One sample. Both have the same length; elements that are NaN or infinite in either are counted and left out.
+   * @returns the sample's own sums of value² and of (value − quantized value)²
+   */
+  add(reference: ArrayLike<number>, value: ArrayLike<number>): { signal: number; noise: number } {
     let signal = 0;
     let noise = 0;
     let power = 0;
@@ -42,6 +45,7 @@ export class SimilarityAccumulator {
     this.largest = largest;
     this.elements += reference.length - skipped;
     this.nonFinite += skipped;
+    return { signal, noise };
   }
 
   result(): Similarity {

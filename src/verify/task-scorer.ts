@@ -3,28 +3,34 @@ import { Bug, UserError } from '../errors.js';
 import { ClassificationScorer } from './classification.js';
 import { type DetectionSample, DetectionScorer } from './detection.js';
 import type { VerifyRequest } from './evaluate.js';
+import { ImageScorer } from './image.js';
 import { SegmentationScorer } from './segmentation.js';
 import type { TaskScorer } from './task.js';
 import type { MaterializedSample } from './tensors.js';
+import { TokenScorer } from './tokens.js';
 
 type Layout = NonNullable<VerifyRequest['preprocess']>['layout'];
 
-/** The scorer that a request asks for; null without a metric, or where the metric needs labels and there are none. */
+/**
+ * The scorer that a request asks for; null without a metric, where the metric needs labels and there are none, and for a
+ * metric of the user's, which is run elsewhere (user-metric.ts).
+ */
 export function taskScorer(request: VerifyRequest): TaskScorer | null {
   const { metric, labels, samples, preprocess } = request;
   if (!metric) return null;
   if (labels && labels.kind !== metric.kind)
     throw new Bug(`${labels.kind} labels for a ${metric.kind} metric`);
+  const names = samples.map((sample) => sample.name);
   switch (metric.kind) {
-    case 'classification': {
-      const names = samples.map((sample) => sample.name);
+    case 'classification':
       return labels?.kind === 'classification'
         ? new ClassificationScorer(metric, labels.classes, names)
         : null;
-    }
     case 'segmentation':
       refuseCut(metric, request);
-      return labels?.kind === 'segmentation' ? new SegmentationScorer(metric, labels.files) : null;
+      return labels?.kind === 'segmentation'
+        ? new SegmentationScorer(metric, preprocess?.layout ?? 'nchw', labels.files)
+        : null;
     case 'detection': {
       if (!preprocess) throw new Bug('a detection metric needs to know the preprocessing');
       const pictures = samples.map((sample) => detectionSample(sample, preprocess.layout));
@@ -35,6 +41,14 @@ export function taskScorer(request: VerifyRequest): TaskScorer | null {
         labels?.kind === 'detection' ? labels.boxes : null,
       );
     }
+    case 'image':
+      return labels?.kind === 'image'
+        ? new ImageScorer(metric, preprocess ?? { layout: 'nchw', color: 'rgb' }, labels.files)
+        : null;
+    case 'tokens':
+      return new TokenScorer(metric, names, labels?.kind === 'tokens' ? labels.files : null);
+    case 'user':
+      return null;
   }
 }
 
@@ -60,5 +74,5 @@ function detectionSample(sample: MaterializedSample, layout: Layout): DetectionS
     });
   }
   const [height, width] = layout === 'nchw' ? [shape[2]!, shape[3]!] : [shape[1]!, shape[2]!];
-  return { original: sample.originalSize, input: [height, width] };
+  return { name: sample.name, original: sample.originalSize, input: [height, width] };
 }

@@ -64,7 +64,7 @@ describe('verifyModels', () => {
     expect(output.similarity.signal).toBe(14 + 14 + 42 + 1);
     expect(toNumber(output.similarity.sqnr)).toBeCloseTo(10 * Math.log10(71 / 11), 12);
     expect(output.similarity.maxAbsoluteError).toBe(3);
-    expect(output.agreement).toEqual({ over: 'rows', share: 1, count: 4 });
+    expect(output.agreement).toEqual({ over: 'rows', share: 1, count: 4, standardError: null });
     expect(result.evaluator).toMatchObject({
       name: 'onnxruntime-node',
       optimization: 'disabled',
@@ -83,10 +83,11 @@ describe('verifyModels', () => {
     const labels = { kind: 'classification' as const, classes: [2, 0, 1, 0] };
     const metric = { kind: 'classification' as const, topk: [1, 2], output: 'y' };
     const { task } = await verifyModels({ ...base, labels, metric });
+    const same = { unit: '%', better: 'higher', standardErrors: null, interval: null };
     expect(task?.scores).toEqual([
-      { name: 'top-1', float: 75, quantized: 75, interval: null },
+      { name: 'top-1', float: 75, quantized: 75, ...same },
       // The last row is [0, 0, 1]: its label 0 comes second, before the equal class 1.
-      { name: 'top-2', float: 100, quantized: 100, interval: null },
+      { name: 'top-2', float: 100, quantized: 100, ...same },
     ]);
   });
 

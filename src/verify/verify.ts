@@ -1,14 +1,18 @@
+import { rm } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { interrupted } from '../bridge/python-errors.js';
 import type { Verification } from '../config/verification.js';
 import { Bug, type DoptError, EnvironmentError, EXIT, ExternalError, UserError } from '../errors.js';
-import type { Progress, VerifyRequest } from './evaluate.js';
+import type { Evaluation, Progress, VerifyRequest } from './evaluate.js';
 import type { ErrorMessage, WorkerMessage } from './messages.js';
+import { type MetricPlace, outputFolders, scoreByUser } from './user-metric.js';
 
 export type { VerifyRequest } from './evaluate.js';
 export type VerifyResult = Verification;
 
-export interface VerifyOptions extends VerifyRequest {
+export interface VerifyOptions extends Omit<VerifyRequest, 'record'> {
+  /** Where a metric of the user's runs; needed for metrics of kind 'user' only. */
+  userMetric?: MetricPlace;
   /** Stops after the sample in work. */
   signal?: AbortSignal;
   onProgress?: Progress;
@@ -19,16 +23,35 @@ export interface VerifyOptions extends VerifyRequest {
  * thread it is called from). Memory does not depend on the number of samples.
  *
  * Rejects with UserError (files that do not load, labels that do not fit, INTERRUPTED when aborted), ExternalError
- * VERIFY_RUN when onnxruntime fails (exit code 7), ExternalError VERIFY_WORKER when the thread dies (exit code 6).
+ * VERIFY_RUN when onnxruntime fails (exit code 7), ExternalError VERIFY_WORKER when the thread dies (exit code 6), and with
+ * what the user's metric fails with.
  */
 export async function verifyModels(options: VerifyOptions): Promise<VerifyResult> {
-  const { signal, onProgress, ...request } = options;
+  const { signal, onProgress, userMetric, ...request } = options;
   if (signal?.aborted) throw interrupted('verification');
   if (request.samples.length === 0) {
     throw new UserError('VERIFY_NO_SAMPLES', 'There is no sample to verify with.', {
       suggestions: ['Give more pictures, or others to score: --data FOLDER'],
     });
   }
+  if (request.metric?.kind !== 'user') {
+    return (await compare({ ...request, record: null }, onProgress, signal)).verification;
+  }
+  if (!userMetric) throw new Bug("a metric of the user's needs a place to run");
+  const record = outputFolders(userMetric, request);
+  try {
+    const evaluation = await compare({ ...request, record }, onProgress, signal);
+    return await scoreByUser(request.metric, request, evaluation, userMetric);
+  } finally {
+    await Promise.all(Object.values(record ?? {}).map((path) => rm(path, { recursive: true, force: true })));
+  }
+}
+
+async function compare(
+  request: VerifyRequest,
+  onProgress?: Progress,
+  signal?: AbortSignal,
+): Promise<Evaluation> {
   const worker = startWorker(request);
   const stop = (): void => void worker.terminate();
   signal?.addEventListener('abort', stop);
@@ -40,7 +63,7 @@ export async function verifyModels(options: VerifyOptions): Promise<VerifyResult
   }
 }
 
-function answerOf(worker: Worker, onProgress?: Progress, signal?: AbortSignal): Promise<VerifyResult> {
+function answerOf(worker: Worker, onProgress?: Progress, signal?: AbortSignal): Promise<Evaluation> {
   return new Promise((resolve, reject) => {
     worker.on('message', (message: WorkerMessage) => {
       if (message.type === 'progress') {

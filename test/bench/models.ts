@@ -75,6 +75,7 @@ export const MODELS: readonly BenchModel[] = [
       scoreThreshold: 0.001,
       nmsIou: 0.65,
       maxDetections: 100,
+      protocol: 'coco',
       agreementThreshold: 0.3,
     },
     preprocess: picture({ color: 'bgr', letterbox: { size: 416, pad: 114, align: 'top-left' } }),

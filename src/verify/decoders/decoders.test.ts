@@ -1,0 +1,130 @@
+import { describe, expect, it } from 'vitest';
+import { type DetectionMetric, detectionMetricSchema } from '../../config/metric.js';
+import type { ScoredBox, Size } from '../boxes.js';
+import { DECODERS } from './index.js';
+
+type Settings = Partial<Omit<DetectionMetric, 'ssd'>> & { ssd?: object };
+
+const values = (data: ArrayLike<number>, shape: number[]) => ({ data, shape, integer: false });
+const decode = (
+  settings: Settings & { decode: DetectionMetric['decode'] },
+  outputs: Record<string, ReturnType<typeof values>>,
+  input: Size = [16, 16],
+) => {
+  const metric = detectionMetricSchema.parse({ kind: 'detection', ...settings });
+  return DECODERS[settings.decode].decode(outputs, metric, input);
+};
+/** [class, score, left, top, right, bottom] with four digits. */
+const rows = (boxes: readonly ScoredBox[]): number[][] =>
+  boxes.map((box) =>
+    [box.class, box.score, box.left, box.top, box.right, box.bottom].map((v) => Number(v.toFixed(4))),
+  );
+const wrong = (pattern: RegExp) =>
+  expect.objectContaining({ code: 'METRIC_OUTPUT', message: expect.stringMatching(pattern) });
+
+describe('yolox', () => {
+  const settings = { decode: 'yolox' as const, strides: [8, 16] };
+
+  it('reads centre, size and score of each cell', () => {
+    // Input 16 x 16: four cells of stride 8, one of stride 16. The fourth cell is row 1, column 1.
+    const data = new Float32Array(5 * 7);
+    data.set([0.5, 0.25, Math.log(2), 0, 0.9, 0.1, 0.8], 3 * 7);
+    const { boxes, classes } = decode(settings, { y: values(data, [1, 5, 7]) });
+    expect(classes).toBe(2);
+    expect(rows(boxes)).toEqual([[1, 0.72, 4, 6, 20, 14]]);
+  });
+
+  it('says which shape it expects', () => {
+    const outputs = { y: values(new Float32Array(7), [1, 1, 7]) };
+    expect(() => decode({ ...settings, classes: 2 }, outputs)).toThrowError(
+      wrong(/\[1, 5, 7\].*\[1, 1, 7\]/s),
+    );
+    expect(() => decode(settings, outputs)).toThrowError(wrong(/\[1, 5, 5 \+ classes\]/));
+  });
+
+  it('drops what is no number', () => {
+    const data = new Float32Array(5 * 7).fill(Number.NaN);
+    expect(decode(settings, { y: values(data, [1, 5, 7]) }).boxes).toEqual([]);
+  });
+});
+
+describe('yolov5', () => {
+  it('counts a box for every class that reaches the threshold', () => {
+    const data = [8, 6, 4, 2, 0.5, 0.8, 0.4, ...[1, 1, 1, 1, 0.0001, 1, 1]];
+    const { boxes, classes } = decode({ decode: 'yolov5' }, { y: values(data, [1, 2, 7]) });
+    expect(classes).toBe(2);
+    expect(rows(boxes)).toEqual([
+      [0, 0.4, 6, 5, 10, 7],
+      [1, 0.2, 6, 5, 10, 7],
+    ]);
+  });
+
+  it('says which shape it expects', () => {
+    const outputs = { y: values(new Float32Array(14), [1, 2, 7]) };
+    expect(() => decode({ decode: 'yolov5', classes: 80 }, outputs)).toThrowError(wrong(/\[1, boxes, 85\]/));
+  });
+});
+
+describe('yolov8', () => {
+  // Fields one after the other: x, y, width, height, two classes; three boxes.
+  const data = [...[8, 1, 1], ...[6, 1, 1], ...[4, 1, 1], ...[2, 1, 1], ...[0.8, 0, 0.25], ...[0.4, 0, 0]];
+
+  it('reads boxes column by column', () => {
+    const { boxes, classes } = decode({ decode: 'yolov8' }, { y: values(data, [1, 6, 3]) });
+    expect(classes).toBe(2);
+    expect(rows(boxes)).toEqual([
+      [0, 0.8, 6, 5, 10, 7],
+      [0, 0.25, 0.5, 0.5, 1.5, 1.5],
+      [1, 0.4, 6, 5, 10, 7],
+    ]);
+  });
+
+  it('passes over what follows the classes', () => {
+    const { boxes } = decode({ decode: 'yolov8', classes: 1 }, { y: values(data, [1, 6, 3]) });
+    expect(rows(boxes).map(([label]) => label)).toEqual([0, 0]);
+    expect(() => decode({ decode: 'yolov8', classes: 3 }, { y: values(data, [1, 6, 3]) })).toThrowError(
+      wrong(/\[1, 7, boxes\]/),
+    );
+  });
+});
+
+describe('ssd', () => {
+  const scores = values([0.1, 0.9, 0.95, 0.05], [1, 2, 2]);
+  const boxes = values([0.25, 0.5, 0.75, 1, 0, 0, 1, 1], [1, 2, 4]);
+
+  it('tells boxes from scores and leaves the background out', () => {
+    const found = decode({ decode: 'ssd' }, { scores, boxes }, [100, 200]);
+    expect(found.classes).toBe(1);
+    expect(rows(found.boxes)).toEqual([
+      [0, 0.9, 50, 50, 150, 100],
+      [0, 0.05, 0, 0, 200, 100],
+    ]);
+  });
+
+  it('reads other orders, pixels, and classes without a background', () => {
+    const swapped = decode({ decode: 'ssd', ssd: { order: 'yxyx' } }, { scores, boxes }, [100, 200]);
+    expect(rows(swapped.boxes)[0]).toEqual([0, 0.9, 100, 25, 200, 75]);
+    const centres = { order: 'cxcywh', unit: 'pixel', background: false };
+    const pixels = decode({ decode: 'ssd', ssd: centres, scoreThreshold: 0.5 }, { boxes, scores });
+    expect(pixels.classes).toBe(2);
+    expect(rows(pixels.boxes)).toEqual([
+      [1, 0.9, -0.125, 0, 0.625, 1],
+      [0, 0.95, -0.5, -0.5, 0.5, 0.5],
+    ]);
+  });
+
+  it('takes outputs by name where shapes do not tell', () => {
+    const four = values([0.1, 0.2, 0.3, 0.4, 0, 0, 0, 0], [1, 2, 4]);
+    const named = { boxes: 'b', scores: 'a' };
+    const found = decode({ decode: 'ssd', ssd: named, scoreThreshold: 0.35 }, { a: four, b: boxes });
+    expect(rows(found.boxes).map(([label, score]) => [label, score])).toEqual([[2, 0.4]]);
+  });
+
+  it('says what is missing', () => {
+    expect(() => decode({ decode: 'ssd' }, { scores })).toThrowError(wrong(/boxes \[1, boxes, 4\]/));
+    expect(() => decode({ decode: 'ssd', ssd: { boxes: 'x' } }, { scores, boxes })).toThrowError(
+      wrong(/no output x/),
+    );
+    expect(() => decode({ decode: 'ssd', classes: 3 }, { scores, boxes })).toThrowError(wrong(/\[1, 2, 4\]/));
+  });
+});
