@@ -112,7 +112,7 @@ describe.skipIf(python === undefined)('ensureEnvironment', () => {
     expect(error).toMatchObject({ code: 'PYTHON_NOT_FOUND', exitCode: 4 });
     expect(error.message).toContain('bin/python3 (python3 on PATH): is Python 3.13.1, not 3.10 or 3.11');
     expect(error.suggestions).toContain(
-      'Use an interpreter of your own that has onnx and onnxruntime: --env system.',
+      'Use an interpreter of your own that has onnx, onnxruntime, numpy, pillow: --env system.',
     );
   });
 
@@ -239,6 +239,15 @@ describe.skipIf(python === undefined)('diagnose', () => {
     expect(ok).toBe(true);
     expect(profile.found).toContain('not made yet; Python 3.11.4');
     expect(existsSync(environmentsFolder())).toBe(false);
+  });
+
+  it('only warns where the newest PyTorch has no interpreter', async () => {
+    fake('bin/python3.10', '3.10.7');
+    const { ok, findings } = await diagnose(places());
+    const current = findings.find(({ name }) => name === 'profile current')!;
+    expect([ok, current.status]).toEqual([true, 'warning']);
+    expect(current.found).toMatch(/Python 3\.11.*\n.*PyTorch 2/s);
+    expect(current.remedies.join()).toContain('python3.11');
   });
 
   it('is not well when no interpreter fits, and says what to do', async () => {

@@ -186,7 +186,7 @@ async function betterInterpreter(
 
 async function diagnoseAbsent(profile: Profile, places: Places): Promise<Finding> {
   const name = `profile ${profile}`;
-  const { locks } = PROFILE_SPECS[profile];
+  const { locks, optional } = PROFILE_SPECS[profile];
   const { found, tried } = await findInterpreter(
     locks.map((lock) => lock.minor),
     places,
@@ -201,6 +201,8 @@ async function diagnoseAbsent(profile: Profile, places: Places): Promise<Finding
       remedies: [`Made on first need, or now: dopt env create ${profile}`],
     };
   }
-  const error = pythonNotFound(profile, tried, places);
-  return { name, status: 'missing', found: error.message, where: null, remedies: error.suggestions };
+  const { message, suggestions: remedies } = pythonNotFound(profile, tried, places);
+  return optional
+    ? { name, status: 'warning', found: `${message}\n${optional}`, where: null, remedies }
+    : { name, status: 'missing', found: message, where: null, remedies };
 }

@@ -141,7 +141,8 @@ async function make(
 
 /** The error for a profile whose interpreter is nowhere: everything that was tried, and what to do. */
 export function pythonNotFound(profile: Profile, tried: Trial[], places: Places): EnvironmentError {
-  const { locks } = PROFILE_SPECS[profile];
+  const { locks, modules } = PROFILE_SPECS[profile];
+  const best = locks[0]!.minor;
   const minors = locks.map((lock) => lock.minor).join(' or ');
   const lines = tried.map(({ path, from, reason }) => `  ${path} (${from}): ${reason}`);
   const looked = `PATH${places.versionFolders.map((folder) => `, ${folder}`).join('')}`;
@@ -155,9 +156,9 @@ export function pythonNotFound(profile: Profile, tried: Trial[], places: Places)
         ...(places.named === undefined
           ? []
           : ['Unset DOPT_PYTHON to search for an interpreter, or point it elsewhere.']),
-        `Install Python ${locks[0]!.minor} (Ubuntu 22.04: apt install python3.10 python3.10-venv; else: pyenv install 3.10).`,
-        `Name an interpreter: DOPT_PYTHON=/path/to/python${locks[0]!.minor}.`,
-        'Use an interpreter of your own that has onnx and onnxruntime: --env system.',
+        `Install Python ${best} (apt install python${best} python${best}-venv where your system has it; else: pyenv install ${best}).`,
+        `Name an interpreter: DOPT_PYTHON=/path/to/python${best}.`,
+        `Use an interpreter of your own that has ${Object.values(modules).join(', ')}: --env system.`,
       ],
     },
   );

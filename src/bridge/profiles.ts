@@ -3,9 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PYTHON_ROOT } from './child-environment.js';
 
-/** Profiles that can be made, each a set of locked packages: one for dopt's own work, one for each framework. */
-export const PROFILES = ['onnx', 'tensorflow', 'torch'] as const;
+/** Profiles that can be made, each a set of locked packages: one for dopt's own work, one for each framework, and the newest. */
+export const PROFILES = ['onnx', 'tensorflow', 'torch', 'current'] as const;
 export type Profile = (typeof PROFILES)[number];
+
+/** Profiles that a PyTorch network can run in: 1.11, and the newest. */
+export const TORCH_PROFILES = ['torch', 'current'] as const satisfies readonly Profile[];
+export type TorchProfile = (typeof TORCH_PROFILES)[number];
 
 /** Ways to come by an interpreter with the packages of a profile. */
 export const ENVIRONMENT_KINDS = ['venv', 'system'] as const;
@@ -26,6 +30,8 @@ interface ProfileSpec {
   locks: Lock[];
   /** Modules that a system interpreter must be able to import, with the package that brings each. */
   modules: Record<string, string>;
+  /** What cannot be done on a machine that has no interpreter for it; absent where dopt is of no use without it. */
+  optional?: string;
 }
 
 export const PROFILE_SPECS: Record<Profile, ProfileSpec> = {
@@ -70,6 +76,11 @@ export const PROFILE_SPECS: Record<Profile, ProfileSpec> = {
       },
     ],
     modules: { torch: 'torch', onnx: 'onnx', onnxruntime: 'onnxruntime' },
+  },
+  current: {
+    locks: [{ minor: '3.11', file: 'current.txt', notice: null, megabytes: { download: 1430, disk: 5150 } }],
+    modules: { torch: 'torch', onnx: 'onnx', onnxruntime: 'onnxruntime' },
+    optional: 'PyTorch networks written for PyTorch 2 cannot be quantized here; all else works.',
   },
 };
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import * as Flags from '@oclif/core/flags';
-import { ENVIRONMENT_KINDS } from '../bridge/profiles.js';
+import { ENVIRONMENT_KINDS, TORCH_PROFILES, type TorchProfile } from '../bridge/profiles.js';
 import { type Preprocess, preprocessSchema } from '../config/data.js';
 import { FRAMEWORKS, type Framework } from '../doors/detect.js';
 import { parseInputShapes, parseList, parseNumbers, parseSize } from './parse.js';
@@ -77,6 +77,11 @@ export const modelFlags = {
     description: 'PyTorch: class or function in the .py that makes the network',
     helpGroup: 'MODEL',
   }),
+  profile: Flags.string({
+    options: [...TORCH_PROFILES],
+    description: 'PyTorch: packages that run the network; torch: 1.11 (default), current: 2.13',
+    helpGroup: 'MODEL',
+  }),
   'input-shape': Flags.string({
     description: 'fixed input shapes, "x:1,3,224,224"',
     helpGroup: 'MODEL',
@@ -95,6 +100,7 @@ export function modelFrom(
     framework: string;
     weights?: string | undefined;
     class?: string | undefined;
+    profile?: string | undefined;
     'input-shape'?: string | undefined;
     outputs?: string[] | undefined;
   },
@@ -105,6 +111,7 @@ export function modelFrom(
     framework: flags.framework as Framework | 'auto',
     weights: flags.weights === undefined ? null : resolve(flags.weights),
     className: flags.class ?? null,
+    profile: (flags.profile as TorchProfile | undefined) ?? null,
     inputShapes: parseInputShapes(flags['input-shape']),
     outputs: outputs.length > 0 ? outputs : null,
   };

@@ -20,6 +20,7 @@ const request = (more: Partial<NotrainRequest>): NotrainRequest => ({
   model: '/m/net.onnx',
   weight: null,
   className: null,
+  profile: null,
   calConf: '/m/config.prototxt',
   output: '/out/net',
   compressConf: '/out/param',

@@ -90,6 +90,7 @@ export function quantizeOptions(
     framework,
     weights: request.weight,
     className: request.className,
+    profile: request.profile,
     fakeQuant: false,
     out: runFolder(request.output),
     data: parts[0]!.path,

@@ -28,6 +28,7 @@ const check = ({ model = 'net.onnx', weight, calConf = 'c.prototxt', ...more }: 
     model: join(folder, model),
     weight: weight === undefined ? null : join(folder, weight),
     className: null,
+    profile: null,
     calConf: join(folder, calConf),
     output: '/out/net',
     compressConf: '/out/param',

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
-import type { EnvironmentKind } from '../bridge/profiles.js';
+import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
 import type { NamedShape } from '../cli/parse.js';
 import type { Framework } from '../doors/detect.js';
 import { EXIT, UserError } from '../errors.js';
@@ -17,6 +17,8 @@ export interface NotrainRequest {
   weight: string | null;
   /** Class or function in the `.py`; null when there is only one. */
   className: string | null;
+  /** PyTorch: the packages that run the network; null: those of PyTorch 1.11. */
+  profile: TorchProfile | null;
   calConf: string;
   output: string;
   compressConf: string;

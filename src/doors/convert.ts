@@ -1,11 +1,11 @@
 import { extname } from 'node:path';
 import { type Environment, ensureEnvironment } from '../bridge/environments.js';
-import type { EnvironmentKind, Profile } from '../bridge/profiles.js';
+import type { EnvironmentKind, Profile, TorchProfile } from '../bridge/profiles.js';
 import type { Params, Result } from '../bridge/protocol.js';
 import type { Progress } from '../cli/progress.js';
 import type { DataSource } from '../config/data.js';
 import type { Parity } from '../config/verification.js';
-import { UserError } from '../errors.js';
+import { EXIT, UserError } from '../errors.js';
 import { type StageContext, stageJob } from '../quantize/context.js';
 import { pathDigest } from '../run/digest.js';
 import { VERSION } from '../version.js';
@@ -21,6 +21,8 @@ export interface DoorOptions {
   outputs: string[] | null;
   seed: number;
   environment: EnvironmentKind;
+  /** PyTorch: the packages that run the network; null: those of PyTorch 1.11. */
+  profile: TorchProfile | null;
 }
 
 type ForeignFramework = Exclude<Framework, 'onnx'>;
@@ -57,12 +59,21 @@ export async function frameworkOf(
   progress: Progress,
 ): Promise<Pick<Door, 'framework' | 'environment' | 'model'> | null> {
   const framework = detectFramework(options, options.framework);
+  if (options.profile !== null && framework !== 'pytorch') throw profileUnused(framework, options.profile);
   if (framework === 'onnx') return null;
-  const environment = await ensureEnvironment(PROFILE_OF[framework], options.environment, {
+  const profile = options.profile ?? PROFILE_OF[framework];
+  const environment = await ensureEnvironment(profile, options.environment, {
     onProgress: (line) => progress.note(line),
   });
   const { model, weights, className, inputShapes, outputs } = options;
   return { framework, environment, model: { framework, model, weights, className, inputShapes, outputs } };
+}
+
+function profileUnused(framework: Framework, profile: TorchProfile): UserError {
+  return new UserError('PROFILE_UNUSED', `--profile ${profile} is for PyTorch; this model is ${framework}.`, {
+    exitCode: EXIT.usage,
+    suggestions: ['Leave --profile out.'],
+  });
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { EnvironmentKind } from '../bridge/profiles.js';
+import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
 import type { DataPart, Preprocess } from '../config/data.js';
 import type { Metric } from '../config/metric.js';
 import type { Framework } from '../doors/detect.js';
@@ -29,6 +29,8 @@ export interface QuantizeOptions {
   weights: string | null;
   /** PyTorch: class or function in the `.py` that makes the network; null when there is only one. */
   className: string | null;
+  /** PyTorch: the packages that run the network; null: those of PyTorch 1.11. */
+  profile: TorchProfile | null;
   /** TensorFlow: quantize activations in the written-back graph too. */
   fakeQuant: boolean;
   /** Run folder. */

@@ -77,6 +77,7 @@ async function ours(model: BenchModel, target: string): Promise<RunResult> {
       framework: 'onnx',
       weights: null,
       className: null,
+      profile: null,
       fakeQuant: false,
       parts: null,
       strategy: 'int8-8',

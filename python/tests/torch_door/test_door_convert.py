@@ -198,6 +198,59 @@ def test_torchscript(tmp_path):
     wrong("MODEL_TORCHSCRIPT", lambda: convert(tmp_path, script, None, {"x": [1, 3, 8, 8]}))
 
 
+FUSED = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(8, 24), nn.Linear(8, 8)
+    def forward(self, x):
+        q, k, v = self.qkv(x).reshape(-1, 5, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(-1, 5, 8))
+"""
+NEW = hasattr(torch.nn.functional, "scaled_dot_product_attention")
+
+
+@pytest.mark.skipif(not NEW, reason="PyTorch before 2 has no fused attention")
+def test_fused_attention_is_exported_as_products(tmp_path):
+    path, weights, _ = user_file(tmp_path, FUSED)
+    result = convert(tmp_path, path, weights, {"x": [1, 5, 8]})
+    assert result["parity"]["maxRelativeDifference"] < 1e-4
+    assert [node.op_type for node in onnx_of(result).graph.node].count("MatMul") == 4
+
+
+@pytest.mark.skipif(not NEW, reason="PyTorch before 2 has no fused attention")
+@pytest.mark.parametrize("more", [{}, {"is_causal": True}, {"scale": 0.3}, {"mask": "bool"}, {"mask": "float"}])
+def test_products_are_torch_s_fused_attention(more):
+    from dopt.doors.torch.patches import attention
+
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 4, 5, 8), torch.randn(2, 4, 7, 8), torch.randn(2, 4, 7, 6)
+    mask = more.pop("mask", None)
+    if mask:
+        more = {"attn_mask": torch.rand(5, 7) > 0.3 if mask == "bool" else torch.randn(5, 7)}
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, **more)
+    assert torch.allclose(attention(q, k, v, **more), expected, atol=1e-5)
+
+
+@pytest.mark.skipif(NEW, reason="this PyTorch is new enough")
+@pytest.mark.parametrize(
+    ("code", "source"),
+    [
+        ("MODEL_RUN_FAILED", FUSED),
+        ("MODEL_PY_FAILED", NET + "\nfrom torch.nn.attention import sdpa_kernel\n"),
+        ("MODEL_PY_FAILED", NET.replace("nn.Linear(8, 4)", "nn.RMSNorm(8)")),
+    ],
+)
+def test_networks_of_a_newer_torch(tmp_path, code, source):
+    path, weights, _ = user_file(tmp_path, NET)
+    (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text().replace(NET, source))
+    if code == "MODEL_RUN_FAILED":
+        weights = tmp_path / "other.pth"
+        torch.save({f"{a}.{b}": torch.zeros((c, 8) if b == "weight" else c) for a, c in (("qkv", 24), ("proj", 8)) for b in ("weight", "bias")}, weights)
+    error = wrong(code, lambda: convert(tmp_path, path, str(weights), {"x": [1, 5, 8]} if code == "MODEL_RUN_FAILED" else SHAPE))
+    assert "--profile current" in error.suggestions[0]
+
+
 def test_averages_are_torch_s_adaptive_pooling():
     from dopt.doors.torch.patches import averages
 

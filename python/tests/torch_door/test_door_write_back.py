@@ -192,6 +192,12 @@ class Net(nn.Module):
 }
 
 
+if hasattr(torch.nn.functional, "scaled_dot_product_attention"):
+    FUNCTIONS["torch 2's fused attention"] = FUNCTIONS["attention"].replace(
+        "(q @ k.transpose(-2, -1) * 0.4).softmax(-1) @ v", "F.scaled_dot_product_attention(q, k, v)"
+    )
+
+
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_what_functions_multiply_is_rounded_too(tmp_path, kind):
     path, weights, network = user_file(tmp_path, FUNCTIONS[kind])

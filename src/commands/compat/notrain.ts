@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import * as Flags from '@oclif/core/flags';
+import { TORCH_PROFILES, type TorchProfile } from '../../bridge/profiles.js';
 import { BaseCommand } from '../../cli/base-command.js';
 import { runtimeFlags } from '../../cli/flags.js';
 import { parseList, parseNamedShapes } from '../../cli/parse.js';
@@ -26,6 +27,10 @@ export default class CompatNotrain extends BaseCommand {
     weight: path('PyTorch: .pth beside the .py', false),
     class: Flags.string({
       description: 'not of the original: class or function in the .py, when it has several',
+    }),
+    profile: Flags.string({
+      options: [...TORCH_PROFILES],
+      description: 'not of the original: PyTorch 1.11 (torch, the default) or 2.13 (current)',
     }),
     cal_conf: path('config.prototxt'),
     output: path('model to write'),
@@ -56,6 +61,7 @@ export default class CompatNotrain extends BaseCommand {
         model: flags.model!,
         weight: flags.weight ?? null,
         className: flags.class ?? null,
+        profile: (flags.profile as TorchProfile | undefined) ?? null,
         calConf: flags.cal_conf!,
         output: flags.output!,
         compressConf: flags.compress_conf!,

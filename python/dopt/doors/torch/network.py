@@ -59,7 +59,7 @@ def _open_script(path: str) -> Opened:
             kind="external",
             place=path,
             suggestions=[
-                "A file saved by a newer torch needs the same or a newer one: --env system with DOPT_PYTHON.",
+                "A file saved by a newer torch needs a newer one: --profile current, or --env system with DOPT_PYTHON.",
                 "Save it again with torch.jit.save, or give the .py of the network with its weights.",
             ],
         ) from error
@@ -201,12 +201,26 @@ def _broken(path: str, error: BaseException, what: str) -> DoptError:
         f"{place}: the file {what}: {type(error).__name__}: {_first_line(error)}",
         place=place,
         suggestions=[
+            *newer_torch(error),
             "Install what it imports into an environment of your own and use it: --env system with DOPT_PYTHON, or keep "
             "the network in a file of its own."
             if missing
-            else "Mend the file; it must define the network when it is imported, and do nothing else."
+            else "Mend the file; it must define the network when it is imported, and do nothing else.",
         ],
     )
+
+
+def newer_torch(error: BaseException) -> List[str]:
+    """The way to a newer PyTorch, when an error says that this one lacks something."""
+    import torch
+
+    text = f"{error} {getattr(error, 'name', '')}"
+    lacks = isinstance(error, (AttributeError, ImportError)) and "torch" in text
+    if not lacks and not (isinstance(error, TypeError) and "unexpected keyword argument" in text):
+        return []
+    if int(torch.__version__.split(".")[0]) >= 2:
+        return []
+    return [f"This is PyTorch {torch.__version__.split('+')[0]}; for a network written for PyTorch 2: --profile current."]
 
 
 def _first_line(error: BaseException) -> str:

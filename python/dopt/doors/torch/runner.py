@@ -64,17 +64,24 @@ def input_dtype(network: Any, specs: List[InputSpec], path: str) -> str:
 
     Raises DoptError MODEL_RUN_FAILED with torch's message when it takes none.
     """
-    reasons = []
+    from dopt.doors.torch.network import newer_torch
+
+    reasons, advice = [], []
     for dtype in DTYPES:
         try:
             Runner(network, [spec.name for spec in specs])(random_feeds(specs, dtype, 0, None, 1.0))
             return dtype
         except Exception as error:  # noqa: BLE001 - the user's code raises anything.
             reasons.append(" ".join(str(error).split())[:300])
+            advice += newer_torch(error)
     shapes = "; ".join(f"{name} {list(shape)}" for name, shape in specs)
     raise DoptError(
         "MODEL_RUN_FAILED",
         f"{path}: the network fails on inputs of shape {shapes}: {reasons[0]}",
         place=path,
-        suggestions=["Check the sizes in --input-shape.", "Run the network in your own project with these sizes."],
+        suggestions=[
+            *advice[:1],
+            "Check the sizes in --input-shape.",
+            "Run the network in your own project with these sizes.",
+        ],
     )
