@@ -58,6 +58,81 @@ def test_keras_prelu(captured):
     assert ops(graph) == ["PRelu"]
 
 
+SPELLINGS = {
+    "relu(x) - a·relu(-x)": [
+        node("Relu", "x", "p", "relu"),
+        node("Neg", "x", "n", "neg"),
+        node("Relu", "n", "q", "relu2"),
+        node("Mul", "slope q", "s", "mul"),
+        node("Sub", "p s", "y", "sub"),
+    ],
+    "relu(x) + a·(x - |x|)·0.5": [
+        node("Relu", "x", "p", "relu"),
+        node("Abs", "x", "m", "abs"),
+        node("Sub", "x m", "d", "sub"),
+        node("Mul", "slope d", "s", "mul"),
+        node("Mul", "s half", "t", "mul2"),
+        node("Add", "p t", "y", "add"),
+    ],
+    "max(x, 0) + a·min(x, 0)": [
+        node("Max", "x zero", "p", "max"),
+        node("Min", "zero x", "n", "min"),
+        node("Mul", "n slope", "s", "mul"),
+        node("Add", "s p", "y", "add"),
+    ],
+    "where(x > 0, x, a·x)": [
+        node("Greater", "x zero", "g", "greater"),
+        node("Mul", "x slope", "s", "mul"),
+        node("Where", "g x s", "y", "where"),
+    ],
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_prelu_in_other_spellings(captured, spelling):
+    constants = [constant("zero", np.float32(0)), constant("half", np.float32(0.5)), floats("slope", 3, 1, 1)]
+    nodes = SPELLINGS[spelling]
+    used = {name for each in nodes for name in each.input}
+    assert ops(captured(nodes, [each for each in constants if each.name in used])) == ["PRelu"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_one_slope_for_all_channels_is_leaky_relu(captured, spelling):
+    constants = [constant("zero", np.float32(0)), constant("half", np.float32(0.5)), constant("slope", np.float32(0.3))]
+    nodes = SPELLINGS[spelling]
+    used = {name for each in nodes for name in each.input}
+    graph = captured(nodes, [each for each in constants if each.name in used])
+    assert ops(graph) == ["LeakyRelu"]
+    assert graph["nodes"][0]["attributes"]["alpha"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        # A gain above zero, a limit far out, a function inside that something else reads.
+        [node("Relu", "x", "p", "relu"), node("Mul", "p slope", "s", "mul"), node("Add", "s x", "y", "add")],
+        [
+            node("Clip", "x zero limit", "p", "clip"),
+            node("Min", "x zero", "n", "min"),
+            node("Mul", "n slope", "s", "mul"),
+            node("Add", "p s", "y", "add"),
+        ],
+        [
+            node("Relu", "x", "p", "relu"),
+            node("Min", "x zero", "n", "min"),
+            node("Mul", "n slope", "s", "mul"),
+            node("Add", "p s", "t", "add"),
+            node("Mul", "t n", "y", "mul2"),
+        ],
+    ],
+)
+def test_other_functions_stay(captured, nodes):
+    constants = [constant("zero", np.float32(0)), constant("limit", np.float32(6)), floats("slope", 3, 1, 1)]
+    used = {name for each in nodes for name in each.input}
+    found = ops(captured(nodes, [each for each in constants if each.name in used]))
+    assert "PRelu" not in found and "LeakyRelu" not in found
+
+
 def test_prelu_by_masks(captured):
     nodes = [
         node("Greater", "x zero", "g", "greater"),
@@ -86,6 +161,37 @@ def test_masks_of_another_tensor_stay(captured):
         node("Add", "below above", "y", "add"),
     ]
     assert "PRelu" not in ops(captured(nodes, [constant("zero", np.float32(0)), floats("slope", 3, 1, 1)]))
+
+
+def test_a_function_between_transposes_moves_to_its_layer(captured):
+    """Channels last, as TensorFlow has them: the slope lies along the last axis."""
+    nodes = [
+        node("Conv", "x w", "c", "conv"),
+        node("Transpose", "c", "l", "last", perm=[0, 2, 3, 1]),
+        node("PRelu", "l slope", "p", "prelu"),
+        node("Transpose", "p", "f", "first", perm=[0, 3, 1, 2]),
+        node("Conv", "f v", "y", "conv2"),
+    ]
+    graph = captured(nodes, [floats("w", 4, 3, 3, 3), floats("v", 2, 4, 1, 1), floats("slope", 4)])
+    assert ops(graph) == ["Conv", "PRelu", "Conv"]
+
+
+def test_a_transpose_that_is_read_twice_stays(captured):
+    nodes = [
+        node("Transpose", "x", "l", "last", perm=[0, 2, 3, 1]),
+        node("PRelu", "l slope", "p", "prelu"),
+        node("Add", "p l", "y", "add"),
+    ]
+    assert ops(captured(nodes, [floats("slope", 3)])) == ["Transpose", "PRelu", "Add"]
+
+
+def test_transposes_that_do_not_cancel_stay(captured):
+    nodes = [
+        node("Transpose", "x", "l", "last", perm=[0, 2, 3, 1]),
+        node("PRelu", "l slope", "p", "prelu"),
+        node("Transpose", "p", "y", "again", perm=[0, 2, 3, 1]),
+    ]
+    assert ops(captured(nodes, [floats("slope", 3)])) == ["PRelu", "Transpose", "Transpose"]
 
 
 def pad(*amounts):

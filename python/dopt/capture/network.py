@@ -28,7 +28,7 @@ ELEMENT_TYPES = {
     15: ("complex128", None),
     16: ("bfloat16", "BF16"),
 }
-FLOAT, INT64, FLOAT16, BFLOAT16, STRING = 1, 7, 10, 16, 8
+FLOAT, INT64, BOOL, FLOAT16, BFLOAT16, STRING = 1, 7, 9, 10, 16, 8
 
 #: IR version that goes with opset 13; before version 4, initializers that are no graph inputs are overlooked.
 LOWEST_IR = 7

@@ -4,7 +4,7 @@ import os
 import tempfile
 from typing import Any, Dict
 
-from dopt.capture import float16, normalize, opset, parity, patterns
+from dopt.capture import float16, normalize, opset, parity, patterns, products, transposes
 from dopt.capture.fold import simplify
 from dopt.capture.load import load
 from dopt.capture.network import LOWEST_IR, Network
@@ -62,7 +62,11 @@ def _capture(network: Network, params: Dict[str, Any], scratch: str, events: Any
     types = simplify(network)
     if len(network.nodes) != node_count:
         network.notes.append(f"Folding constants turned {node_count} nodes into {len(network.nodes)}.")
+    types = products.rewrite_products(network, types)
     patterns.recognize(network)
+    if transposes.settle_transposes(network):
+        types = simplify(network)
+        patterns.recognize(network)
     normalize.drop_dead(network)
     normalize.sort_nodes(network)
     opset.check(network)

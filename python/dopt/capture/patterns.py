@@ -7,6 +7,7 @@ batch normalization into layers, so that is what the pair becomes. Everything he
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from dopt.capture.network import FLOAT, Network, Weight, reads, unique_name
+from dopt.capture.prelu import recognize_prelu
 
 #: Layers whose output channels lie on axis 1.
 _LAYERS = {"Conv", "ConvTranspose", "Gemm"}
@@ -32,17 +33,17 @@ def recognize(network: Network) -> None:
             readers.setdefault(name, []).append(node)
     scene = _Scene(network, producers, readers, network.tensor_names(), {}, {})
     affine = sum(_affine(scene, node) for node in list(network.nodes) if node.op_type in _LAYERS and not node.domain)
-    prelus = sum(_prelu(scene, node) for node in list(network.nodes) if node.op_type == "Add" and not node.domain)
     pads = sum(_pad(scene, node) for node in list(network.nodes) if node.op_type == "Pad" and not node.domain)
-    if affine or prelus or pads:
+    if affine or pads:
         kept = [node for node in network.nodes if node.name not in scene.removed]
         network.replace_nodes([each for node in kept for each in scene.replaced.get(node.name, [node])])
+    prelus = recognize_prelu(network)
     if affine:
         network.notes.append(f"{affine} pairs of Mul and Add behind a layer are batch normalizations now.")
     if pads:
         network.notes.append(f"{pads} Pad operators are part of the convolutions behind them now.")
     if prelus:
-        network.notes.append(f"{prelus} spelled-out PReLU functions are PRelu operators now.")
+        network.notes.append(f"{prelus} spelled-out PReLU functions are single operators now.")
 
 
 def _affine(scene: _Scene, layer: Any) -> bool:
@@ -155,100 +156,6 @@ def _attribute(node: Any, name: str) -> Any:
         if each.name == name:
             return list(each.ints) if each.type == 7 else each.s
     return None
-
-
-def _prelu(scene: _Scene, add: Any) -> bool:
-    """relu(x) + a · relu(−x), and x · [x > 0] + a · x · [not x > 0], as PRelu(x, slope)."""
-    from onnx import helper
-
-    found = _keras_prelu(scene, add) or _masked_prelu(scene, add)
-    if found is None:
-        return False
-    tensor, slope = found
-    name = unique_name(f"{add.name}/slope", scene.taken)
-    scene.network.weights[name] = Weight(FLOAT, slope)
-    scene.replaced[add.name] = [helper.make_node("PRelu", [tensor, name], [add.output[0]], name=add.name)]
-    return True
-
-
-def _keras_prelu(scene: _Scene, add: Any) -> Any:
-    """Add(Relu(x), Mul(c, Relu(Neg(x)))): x above 0, −c·x below, so the slope is −c. Keras writes it so."""
-    for first, second in (list(add.input), list(add.input)[::-1]):
-        positive, scaled = scene.producers.get(first), scene.producers.get(second)
-        if not _is(positive, "Relu") or not _is(scaled, "Mul"):
-            continue
-        constant, other = _split(scene, scaled)
-        negative = scene.producers.get(other)
-        negated = scene.producers.get(negative.input[0]) if _is(negative, "Relu") else None
-        if constant is not None and _is(negated, "Neg") and negated.input[0] == positive.input[0]:
-            return positive.input[0], -constant
-    return None
-
-
-def _masked_prelu(scene: _Scene, add: Any) -> Any:
-    """Add(Mul(x, Cast(Greater(x, 0))), Mul(a, Mul(x, Cast(Not(Greater(x, 0)))))), in any order of factors."""
-    for first, second in (list(add.input), list(add.input)[::-1]):
-        above = _masked(scene, first)
-        below = _masked(scene, second)
-        if above and below and above.tensor == below.tensor and above.positive and not below.positive:
-            if above.factor is None and below.factor is not None:
-                return above.tensor, below.factor
-    return None
-
-
-class _Masked(NamedTuple):
-    """factor · tensor · [tensor > 0], or its complement where ``positive`` is False; factor None is 1."""
-
-    tensor: str
-    factor: Any
-    positive: bool
-
-
-def _masked(scene: _Scene, name: str) -> Optional[_Masked]:
-    """Reads a product of a tensor, a mask of its sign, and at most one constant."""
-    factors = _factors(scene, name)
-    constants = [scene.network.weights[each].array for each in factors if each in scene.network.weights]
-    masks = [(each, _mask(scene, each)) for each in factors if each not in scene.network.weights]
-    signs = [mask for _, mask in masks if mask is not None]
-    plain = [each for each, mask in masks if mask is None]
-    if len(constants) > 1 or len(signs) != 1 or len(plain) != 1 or signs[0][0] != plain[0]:
-        return None
-    return _Masked(plain[0], constants[0] if constants else None, signs[0][1])
-
-
-def _factors(scene: _Scene, name: str, depth: int = 3) -> List[str]:
-    """Operands of a tree of Mul nodes."""
-    node = scene.producers.get(name)
-    if depth == 0 or not _is(node, "Mul"):
-        return [name]
-    return [each for operand in node.input for each in _factors(scene, operand, depth - 1)]
-
-
-def _mask(scene: _Scene, name: str) -> Any:
-    """(x, True) for Cast(x > 0), (x, False) for Cast(Not(x > 0)); None for anything else."""
-    cast = scene.producers.get(name)
-    node = scene.producers.get(cast.input[0]) if _is(cast, "Cast") else None
-    positive = True
-    if _is(node, "Not"):
-        positive, node = False, scene.producers.get(node.input[0])
-    if _is(node, "Greater") and _is_zero(scene, node.input[1]):
-        return node.input[0], positive
-    return None
-
-
-def _split(scene: _Scene, multiply: Any) -> Any:
-    """(constant array, other operand) of a Mul; (None, "") when it has no float constant."""
-    left, right = multiply.input
-    for constant, other in ((left, right), (right, left)):
-        weight = scene.network.weights.get(constant)
-        if weight is not None and weight.type == FLOAT:
-            return weight.array, other
-    return None, ""
-
-
-def _is_zero(scene: _Scene, name: str) -> bool:
-    weight = scene.network.weights.get(name)
-    return weight is not None and weight.array.size == 1 and float(weight.array.reshape(-1)[0]) == 0.0
 
 
 def _is(node: Any, op: str) -> bool:
