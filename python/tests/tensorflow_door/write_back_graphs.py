@@ -62,24 +62,16 @@ def read_graph(path):
 
 
 def convert(graph_def, inputs, outputs, folder):
-    """Path of the captured float.onnx, by tf2onnx at opset 13 with batch normalization kept. ``inputs``: shape by name."""
+    """Path of the captured float.onnx, under the names of TensorFlow. ``inputs``: shape by name."""
     import onnx
     from dopt.capture.onnx import capture
+    from dopt.doors.tensorflow.convert import convert_graph
     from dopt.events import Events
-    from tf2onnx import convert as converter
-    from tf2onnx.optimizer import back_to_back_optimizer
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    fused = back_to_back_optimizer._func_map.pop(("Conv", "BatchNormalization"), None)
-    try:
-        model, _ = converter._convert_common(
-            graph_def, input_names=list(inputs), output_names=outputs, shape_override=dict(inputs), opset=13
-        )
-    finally:
-        if fused is not None:
-            back_to_back_optimizer._func_map[("Conv", "BatchNormalization")] = fused
-    onnx.save(model, str(folder / "model.onnx"))
+    names = {name: name for name in [*inputs, *outputs]}
+    onnx.save(convert_graph(graph_def, "net.pb", list(inputs), outputs, dict(inputs), names), str(folder / "model.onnx"))
     params = {"inputShapes": {}, "outputs": None, "float16ToFloat32": False, "seed": 0}
     return capture({"model": str(folder / "model.onnx"), "out": str(folder / "captured"), **params}, Events())["model"]
 
@@ -134,7 +126,7 @@ class Quantized:
             for name in node.input:
                 self.by_input.setdefault(name, []).append(node)
         self.plan = {"version": 1, "layers": [], "activations": []}
-        self.numbers, self._replaced, self._removed = {}, {}, {}
+        self.numbers, self._replaced, self._removed, self._inner = {}, {}, {}, set()
         for node in graph.node:
             if node.op_type in LAYERS and node.name not in self.exclude and node.input[1] in self.initializers:
                 self._layer(node)
@@ -177,6 +169,7 @@ class Quantized:
                 bias = self.initializers[after.input[index]].astype(np.float64).reshape(-1)
                 if bias.size == channels:
                     reader, output = [after.name, index], after.output[0]
+                    self._inner.add(node.output[0])
         elif len(node.input) > 2:
             bias = self.initializers[node.input[2]].astype(np.float64)
         if after is not None and after.op_type == "BatchNormalization":
@@ -215,7 +208,8 @@ class Quantized:
                 for index, name in enumerate(node.input)
                 if name == tensor and node.op_type in self.readers and node.name not in self.exclude
             ]
-            if not readers or tensor not in values:
+            # Between a product and its bias lies no quantizer: the two are one layer.
+            if not readers or tensor not in values or tensor in self._inner:
                 continue
             bits, signed, axis = self.formats.get(tensor, (8, False, None))
             scale, zero_point = _grid(values[tensor], bits, signed, axis)

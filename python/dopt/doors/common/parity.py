@@ -2,12 +2,15 @@
 
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
-from dopt.capture.parity import compare
+from dopt.capture.parity import Difference, compare
 from dopt.errors import DoptError
 
 #: Largest difference accepted, relative to the largest value of an output. Frameworks sum in different orders, which costs
 #: 1e-6 to 3e-5 on deep networks; a wrong operator costs far more.
 TOLERANCE = 1e-3
+#: Outputs whose values are all smaller than this are compared as if it were their largest: a sigmoid that is far out gives
+#: 1e-9 in one framework and 0 in another. The difference accepted there is the step of float32 at 1.
+SMALLEST_SCALE = 2.0**-23 / TOLERANCE
 
 Arrays = Dict[str, Any]
 
@@ -37,13 +40,24 @@ def compare_outputs(
         expected, found = framework(feeds), onnx(feeds)
         for name in expected:
             difference = compare(expected[name], found[name])
-            if difference.exceeds(TOLERANCE):
+            relative = relative_difference(difference)
+            if differs(difference):
                 raise _failed(place, name, difference, first_difference(feeds), advice)
             result["maxAbsoluteDifference"] = max(result["maxAbsoluteDifference"], difference.absolute)
-            if result["worstTensor"] is None or difference.relative > result["maxRelativeDifference"]:
-                result["maxRelativeDifference"], result["worstTensor"] = difference.relative, name
+            if result["worstTensor"] is None or relative > result["maxRelativeDifference"]:
+                result["maxRelativeDifference"], result["worstTensor"] = relative, name
         result["samples"] += 1
     return result
+
+
+def relative_difference(difference: Difference) -> float:
+    """A difference over the largest value, or over SMALLEST_SCALE where all values are smaller."""
+    return difference.absolute / max(difference.scale, SMALLEST_SCALE)
+
+
+def differs(difference: Difference) -> bool:
+    """Whether two tensors are too far apart to be the same computation."""
+    return difference.mismatched > 0 or relative_difference(difference) > TOLERANCE
 
 
 def _failed(place: str, name: str, difference: Any, first: Optional[str], advice: List[str]) -> DoptError:

@@ -1,20 +1,13 @@
 """Where a graph begins and ends: placeholders that matter, results that nothing reads, and names as users write them."""
 
 import difflib
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Dict, List, Optional, Set
 
+from dopt.doors.tensorflow.load import LoadedGraph
 from dopt.errors import DoptError
 
 #: Nodes that end a graph without being a result.
 _NO_RESULT = {"NoOp", "Assert", "Print", "PrintV2", "Const", "Placeholder", "MergeSummary", "ScalarSummary", "HistogramSummary"}
-
-
-class Border(NamedTuple):
-    """Tensors ``node:index`` that the network takes and gives, and the shapes of the former (None: open)."""
-
-    inputs: List[str]
-    outputs: List[str]
-    shapes: Dict[str, List[Optional[int]]]
 
 
 def tensor_name(name: str) -> str:
@@ -22,25 +15,38 @@ def tensor_name(name: str) -> str:
     return name if ":" in name else name + ":0"
 
 
-def find_outputs(graph_def: Any, path: str, named: List[str], wanted: Optional[List[str]]) -> List[str]:
+def border_names(inputs: List[str], outputs: List[str], output_names: Dict[str, str]) -> Dict[str, str]:
+    """What the tensors are called in the ONNX form: as the model calls its outputs, else as their node.
+
+    Where two would have the same name, they keep those that they have in the graph.
+    """
+    tensors = dict.fromkeys([*inputs, *outputs])
+    wanted = {name: source(name) if name.endswith(":0") else name for name in tensors}
+    wanted.update({name: output_names[name] for name in outputs if name in output_names})
+    taken = list(wanted.values())
+    return {name: new if taken.count(new) == 1 else name for name, new in wanted.items()}
+
+
+def find_outputs(loaded: LoadedGraph, path: str, wanted: Optional[List[str]]) -> List[str]:
     """The tensors that the user named, else the model's own, else what no node reads.
 
     Raises DoptError MODEL_OUTPUT with near matches.
     """
-    nodes = {node.name: node for node in graph_def.node}
+    graph_def, own = loaded.graph_def, {new: name for name, new in loaded.output_names.items()}
+    nodes = {node.name for node in graph_def.node}
     if wanted is not None:
         for name in wanted:
-            if name.split(":")[0] not in nodes:
-                near = difflib.get_close_matches(name.split(":")[0], nodes, n=3, cutoff=0.6)
-                ends = ", ".join(_ends(graph_def)[:5])
+            if name not in own and name.split(":")[0] not in nodes:
+                near = difflib.get_close_matches(name.split(":")[0], [*own, *nodes], n=3, cutoff=0.6)
+                ends = list(own) or _ends(graph_def)
                 raise DoptError(
                     "MODEL_OUTPUT",
-                    f"{path} has no tensor {name!r}. Its graph ends in {ends}.",
+                    f"{path} has no tensor {name!r}. Its graph ends in {', '.join(ends[:5])}.",
                     place=path,
-                    suggestions=[f"Did you mean {' or '.join(near)}?"] if near else [f"Use --outputs {_ends(graph_def)[0]}"],
+                    suggestions=[f"Did you mean {' or '.join(near)}?"] if near else [f"Use --outputs {ends[0]}"],
                 )
-        return [tensor_name(name) for name in wanted]
-    outputs = named or [tensor_name(name) for name in _ends(graph_def)]
+        return [own.get(name) or tensor_name(name) for name in wanted]
+    outputs = loaded.outputs or [tensor_name(name) for name in _ends(graph_def)]
     if not outputs:
         raise DoptError("MODEL_OUTPUT", f"The graph in {path} gives no result.", place=path, suggestions=["Name one: --outputs NAME"])
     return outputs

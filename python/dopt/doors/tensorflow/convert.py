@@ -4,26 +4,28 @@ import contextlib
 import os
 from typing import Any, Dict, Iterator, List, Optional, Set
 
+from dopt.doors.tensorflow.prepare import prepare
 from dopt.errors import DoptError
 
 OPSET = 13
 
 
 def convert_graph(
-    graph_def: Any, path: str, inputs: List[str], outputs: List[str], shapes: Dict[str, List[Optional[int]]]
+    graph_def: Any,
+    path: str,
+    inputs: List[str],
+    outputs: List[str],
+    shapes: Dict[str, List[Optional[int]]],
+    names: Dict[str, str],
 ) -> Any:
-    """A ModelProto. Raises DoptError MODEL_CONVERT (external) with what tf2onnx says."""
-    import tensorflow as tf
+    """A ModelProto; ``names``: what tensors of TensorFlow are called in it.
+
+    Raises DoptError MODEL_CONVERT (external) with what tf2onnx says.
+    """
     import tf2onnx
 
-    # An open batch is what the graph says itself; only sizes that are all known are put over it.
-    override = {name: shape for name, shape in shapes.items() if None not in shape}
     try:
-        with keep_batch_norm(), tf.device("/cpu:0"):
-            model, _ = tf2onnx.convert.from_graph_def(
-                graph_def, input_names=inputs, output_names=outputs, opset=OPSET, shape_override=override
-            )
-        return model
+        return _convert(graph_def, inputs, outputs, shapes, names)
     except Exception as error:  # noqa: BLE001 - tf2onnx raises many types.
         raise DoptError(
             "MODEL_CONVERT",
@@ -35,6 +37,55 @@ def convert_graph(
                 "Freeze the model for inference, without training parts.",
             ],
         ) from error
+
+
+def _convert(
+    graph_def: Any, inputs: List[str], outputs: List[str], shapes: Dict[str, List[Optional[int]]], names: Dict[str, str]
+) -> Any:
+    import tensorflow as tf
+    from tf2onnx import optimizer
+    from tf2onnx.tfonnx import process_tf_graph
+
+    prepared = prepare(graph_def, inputs, outputs, shapes)
+    # An open batch is what the graph says itself; only sizes that are all known are put over it.
+    override = {name: shape for name, shape in shapes.items() if None not in shape}
+
+    def process() -> Any:
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(prepared, name="")
+            return process_tf_graph(
+                graph,
+                continue_on_error=True,
+                opset=OPSET,
+                shape_override=override,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                tensors_to_rename=names,
+            )
+
+    # Einsum stays for capture, which knows it better; this optimizer also puts addresses of memory into names.
+    optimizers = {name: each for name, each in optimizer._get_optimizers().items() if name != "einsum_optimizer"}  # noqa: SLF001
+    with keep_batch_norm(), tf.device("/cpu:0"):
+        try:
+            optimized = optimizer.optimize_graph(process(), catch_errors=False, optimizers=optimizers)
+        except Exception:  # noqa: BLE001
+            # One of the optimizers fails on this graph. Undoing it alone takes a copy of the graph before each of them.
+            optimized = optimizer.optimize_graph(process(), catch_errors=True, optimizers=optimizers)
+    model = optimized.make_model("network")
+    _name_open_sizes(model.graph, [names[name] for name in inputs])
+    return model
+
+
+def _name_open_sizes(graph: Any, inputs: List[str]) -> None:
+    """An open batch is called so; what tf2onnx calls ``unk__7`` elsewhere has no name."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for place, dim in enumerate(value.type.tensor_type.shape.dim):
+            if not dim.dim_param:
+                continue
+            if place == 0 and value.name in inputs:
+                dim.dim_param = "batch"
+            else:
+                dim.ClearField("value")
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ class Opened(NamedTuple):
     inputs: List[str]
     outputs: List[str]
     shapes: Dict[str, List[Optional[int]]]
+    #: What inputs and outputs are called in ``model``, the ONNX form.
+    names: Dict[str, str]
     model: Any
     front_end: Any
 
@@ -35,18 +37,23 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     opened = _open(params, events)
     onnx_path = save(opened.model, params["out"])
     events.progress(2, 3, "comparing")
-    samples = _random_samples(opened, params["seed"])
-    names = {name: name for name in opened.inputs}
-    parity = _compare(params, opened.session, onnx_path, names, {name: name for name in opened.outputs}, samples)
+    inputs, outputs = (
+        [{"name": opened.names[name], "frameworkName": name} for name in names] for names in (opened.inputs, opened.outputs)
+    )
+    notes: List[str] = []
+    samples = _accepted(opened, params["seed"], notes)
+    parity = _compare(params, opened.session, onnx_path, {"inputs": inputs, "outputs": outputs}, samples)
     events.progress(3, 3, "converted")
     front_end = opened.front_end
+    if front_end:
+        notes.append(f"The graph begins at {front_end.features}, behind {front_end.description}.")
     return {
         "model": onnx_path,
-        "inputs": [{"name": name, "frameworkName": name} for name in opened.inputs],
-        "outputs": [{"name": name, "frameworkName": name} for name in opened.outputs],
+        "inputs": inputs,
+        "outputs": outputs,
         "frontEnd": front_end
         and {"takes": "wav", "input": front_end.input, "features": front_end.features, "description": front_end.description},
-        "notes": [f"The graph begins at {front_end.features}, behind {front_end.description}."] if front_end else [],
+        "notes": notes,
         "parity": parity,
         "versions": {"tensorflow": tf.__version__, "tf2onnx": tf2onnx.__version__},
         "source": source_of(params["model"]),
@@ -59,9 +66,7 @@ def check_parity(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 
     session = _session(params)
     samples = (sample.feeds for sample in open_source(params["source"]))
-    inputs = {each["name"]: each["frameworkName"] for each in params["borders"]["inputs"]}
-    outputs = {each["name"]: each["frameworkName"] for each in params["borders"]["outputs"]}
-    return _compare(params, session, params["onnx"], inputs, outputs, samples)
+    return _compare(params, session, params["onnx"], params["borders"], samples)
 
 
 def compute_features(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -78,14 +83,8 @@ def run_framework(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     session = _session(params)
     import tensorflow as tf
 
-    inputs = {each["name"]: each["frameworkName"] for each in params["borders"]["inputs"]}
-    outputs = {each["name"]: each["frameworkName"] for each in params["borders"]["outputs"]}
-
-    def run(feeds: Dict[str, Any]) -> Dict[str, Any]:
-        values = session.run(list(outputs.values()), {inputs[name]: array for name, array in feeds.items()})
-        return dict(zip(outputs, values))
-
-    return run_over(params, events, f"TensorFlow {tf.__version__} CPU", run)
+    borders = params["borders"]
+    return run_over(params, events, f"TensorFlow {tf.__version__} CPU", lambda feeds: _run(session, borders, feeds))
 
 
 def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -99,11 +98,11 @@ def _session(params: Dict[str, Any]) -> Any:
     from dopt.doors.tensorflow.load import load_graph
     from dopt.doors.tensorflow.session import GraphSession
 
-    return GraphSession(load_graph(params["model"]).graph_def)
+    return GraphSession(load_graph(params["model"]).graph_def, params["model"])
 
 
 def _open(params: Dict[str, Any], events: Any) -> Opened:
-    from dopt.doors.tensorflow.border import find_outputs, input_shapes, placeholders
+    from dopt.doors.tensorflow.border import border_names, find_outputs, input_shapes, placeholders
     from dopt.doors.tensorflow.convert import convert_graph, unknown_operators
     from dopt.doors.tensorflow.front_end import feature_shape, find_front_end
     from dopt.doors.tensorflow.load import load_graph
@@ -112,11 +111,16 @@ def _open(params: Dict[str, Any], events: Any) -> Opened:
     path = params["model"]
     loaded = load_graph(path)
     graph_def = loaded.graph_def
-    outputs = find_outputs(graph_def, path, loaded.outputs, params["outputs"])
-    session = GraphSession(graph_def)
+    outputs = find_outputs(loaded, path, params["outputs"])
+    session = GraphSession(graph_def, path)
     missing = [name for name in outputs if not session.has(name)]
     if missing:
-        raise DoptError("MODEL_OUTPUT", f"{path}: {missing[0]!r} is no tensor of the graph.", place=path)
+        raise DoptError(
+            "MODEL_OUTPUT",
+            f"{path}: {missing[0]!r} is no tensor of the graph; its node has fewer results.",
+            place=path,
+            suggestions=[f"Use --outputs {missing[0].split(':')[0]}:0"],
+        )
     inputs = placeholders(graph_def, outputs)
     if not inputs:
         raise DoptError(
@@ -129,20 +133,23 @@ def _open(params: Dict[str, Any], events: Any) -> Opened:
     texts = [name for name in inputs if session.dtype(name) == "string"]
     if not texts:
         shapes = input_shapes(path, {name: session.shape(name) for name in inputs}, params["inputShapes"])
-        model = convert_graph(graph_def, path, inputs, outputs, shapes)
+        names = border_names(inputs, outputs, loaded.output_names)
+        model = convert_graph(graph_def, path, inputs, outputs, shapes, names)
         unknown = unknown_operators(model)
         if not unknown:
-            return Opened(graph_def, session, inputs, outputs, shapes, model, None)
+            return Opened(graph_def, session, inputs, outputs, shapes, names, model, None)
     else:
         unknown = _front_end_operators(graph_def, outputs)
     front_end = find_front_end(graph_def, path, unknown, outputs)
     shape: List[Optional[int]] = list(feature_shape(session, front_end))
     shapes = {front_end.features: shape}
-    model = convert_graph(graph_def, path, [front_end.features], outputs, shapes)
+    inputs = [front_end.features]
+    names = border_names(inputs, outputs, loaded.output_names)
+    model = convert_graph(graph_def, path, inputs, outputs, shapes, names)
     left = unknown_operators(model)
     if left:
         find_front_end(graph_def, path, left, outputs)
-    return Opened(graph_def, session, [front_end.features], outputs, shapes, model, front_end)
+    return Opened(graph_def, session, inputs, outputs, shapes, names, model, front_end)
 
 
 def _front_end_operators(graph_def: Any, outputs: List[str]) -> Any:
@@ -154,8 +161,26 @@ def _front_end_operators(graph_def: Any, outputs: List[str]) -> Any:
     return {node.op for node in graph_def.node if node.name in reached and node.op in audio} or {"Placeholder"}
 
 
+def _accepted(opened: Opened, seed: int, notes: List[str]) -> List[Dict[str, Any]]:
+    """Random samples that the graph runs on; a note when it takes none (a vocabulary, sizes that must fit together)."""
+    samples, reason = [], ""
+    for feeds in _random_samples(opened, seed):
+        try:
+            opened.session.run(opened.outputs, {name: feeds[opened.names[name]] for name in opened.inputs})
+        except DoptError as error:
+            reason = reason or error.message
+            continue
+        samples.append(feeds)
+    if not samples:
+        notes.append(f"Not compared on random inputs: {reason}")
+    return samples
+
+
 def _random_samples(opened: Opened, seed: int) -> Iterator[Dict[str, Any]]:
-    """Normal values, and for pictures whole ones from 0 to 255 as well; a batch of two where the batch is open."""
+    """Normal values, and for pictures whole ones from 0 to 255 as well; a batch of two where the batch is open.
+
+    Integers are 0 or 1, which any vocabulary has, and in every other sample up to 9.
+    """
     import numpy as np
 
     for place in range(4):
@@ -165,17 +190,27 @@ def _random_samples(opened: Opened, seed: int) -> Iterator[Dict[str, Any]]:
             sizes = [(2 if place == 1 else 1) if size is None else size for size in opened.shapes[name]]
             dtype = np.dtype(opened.session.dtype(name))
             if dtype.kind != "f":
-                feeds[name] = rng.integers(0, 10, sizes).astype(dtype)
+                array = rng.integers(0, 10 if place % 2 == 1 and dtype.kind != "b" else 2, sizes)
             elif place % 2 == 1 and len(sizes) == 4:
-                feeds[name] = rng.integers(0, 256, sizes).astype(dtype)
+                array = rng.integers(0, 256, sizes)
             else:
-                feeds[name] = rng.standard_normal(sizes).astype(dtype)
+                array = rng.standard_normal(sizes)
+            feeds[opened.names[name]] = array.astype(dtype)
         yield feeds
 
 
-def _compare(
-    params: Dict[str, Any], session: Any, onnx_path: str, inputs: Dict[str, str], outputs: Dict[str, str], samples: Any
-) -> Dict[str, Any]:
+def _run(session: Any, borders: Dict[str, Any], feeds: Dict[str, Any]) -> Dict[str, Any]:
+    """Outputs of the graph by ONNX name, for feeds by ONNX name."""
+    outputs = {each["name"]: each["frameworkName"] for each in borders["outputs"]}
+    values = session.run(list(outputs.values()), _given(borders, feeds))
+    return dict(zip(outputs, values))
+
+
+def _given(borders: Dict[str, Any], feeds: Dict[str, Any]) -> Dict[str, Any]:
+    return {each["frameworkName"]: feeds[each["name"]] for each in borders["inputs"]}
+
+
+def _compare(params: Dict[str, Any], session: Any, onnx_path: str, borders: Dict[str, Any], samples: Any) -> Dict[str, Any]:
     import onnxruntime
     import tensorflow as tf
 
@@ -183,47 +218,50 @@ def _compare(
     from dopt.doors.common.parity import compare_outputs
 
     converted = Session(onnx_path)
-
-    def framework(feeds: Dict[str, Any]) -> Dict[str, Any]:
-        values = session.run(list(outputs.values()), {inputs[name]: array for name, array in feeds.items()})
-        return dict(zip(outputs, values))
-
-    def onnx(feeds: Dict[str, Any]) -> Dict[str, Any]:
-        return dict(zip(outputs, converted.run(list(outputs), feeds)))
-
+    outputs = [each["name"] for each in borders["outputs"]]
     executor = f"TensorFlow {tf.__version__} against onnxruntime {onnxruntime.__version__}, optimizations off"
     return compare_outputs(
         params["model"],
         executor,
-        framework,
-        onnx,
+        lambda feeds: _run(session, borders, feeds),
+        lambda feeds: dict(zip(outputs, converted.run(outputs, feeds))),
         samples,
-        lambda feeds: _first_difference(session, onnx_path, inputs, feeds),
+        lambda feeds: _first_difference(session, onnx_path, borders, feeds),
         ["Cut the graph before the tensor that differs: --outputs NAME", "Report the model: both must compute the same."],
     )
 
 
-def _first_difference(session: Any, onnx_path: str, inputs: Dict[str, str], feeds: Dict[str, Any]) -> Optional[str]:
+def _first_difference(session: Any, onnx_path: str, borders: Dict[str, Any], feeds: Dict[str, Any]) -> Optional[str]:
     """The first tensor, in the order of computation, that both forms have under one name and that differs."""
     import numpy as np
     import onnx
 
     from dopt.capture.parity import compare
     from dopt.capture.runner import Session
-    from dopt.doors.common.parity import TOLERANCE
+    from dopt.doors.common.parity import differs
 
+    renamed = {each["name"]: each["frameworkName"] for each in borders["outputs"]}
     try:
         model = onnx.load(onnx_path)
-        common = [name for node in model.graph.node for name in node.output if ":" in name and session.has(name)]
+        produced = [name for node in model.graph.node for name in node.output]
+        common = {name: renamed.get(name, name) for name in produced if session.has(renamed.get(name, name))}
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in common)
-        found = Session(model.SerializeToString()).run(common, feeds)
-        expected = session.run(common, {inputs[name]: array for name, array in feeds.items()})
+        found = Session(model.SerializeToString()).run(list(common), feeds)
+        expected = session.run(list(common.values()), _given(borders, feeds))
     except Exception:  # noqa: BLE001 - this only refines a message.
         return None
+    differing = {}
     for name, left, right in zip(common, expected, found):
-        # The two keep pictures in different orders of dimensions.
-        forms = [right] + ([np.transpose(right, (0, 2, 3, 1))] if right.ndim == 4 else [])
-        if all(compare(left, form).exceeds(TOLERANCE) for form in forms):
-            return name
+        # The two keep channels at different places, and a name may have stayed with a tensor of another shape.
+        forms = [right] + ([np.moveaxis(right, 1, -1)] if right.ndim > 2 else [])
+        fitting = [form for form in forms if form.shape == np.shape(left)]
+        if fitting:
+            differing[name] = all(differs(compare(left, form)) for form in fitting)
+    for name in differing:
+        behind = [output for node in model.graph.node if name in node.input for output in node.output]
+        # x · y · c in another order leaves a name with other values, and all that is computed from it the same.
+        regrouped = behind and not any(differing.get(output, True) for output in behind)
+        if differing[name] and not regrouped:
+            return common[name]
     return None

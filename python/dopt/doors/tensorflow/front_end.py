@@ -9,6 +9,7 @@ import struct
 from typing import Any, Dict, List, NamedTuple, Set
 
 from dopt.doors.tensorflow.border import needed, source
+from dopt.doors.tensorflow.session import reason_of
 from dopt.errors import DoptError
 
 #: Rate and length of the silence that the shape of the features is found with: a second, as speech commands have.
@@ -85,8 +86,8 @@ def compute_features(session: Any, params: Dict[str, Any], events: Any) -> Dict[
         try:
             with open(path, "rb") as file:
                 features = session.run([front_end["features"]], {front_end["input"]: file.read()})[0]
-        except Exception as error:  # noqa: BLE001 - TensorFlow raises many types on damaged files.
-            reason = " ".join(str(error).split())[:200]
+        except (OSError, DoptError) as error:
+            reason = reason_of(error.__cause__ or error)
             if not params["skipBad"]:
                 raise DoptError(
                     "DATA_CORRUPT",

@@ -1,7 +1,7 @@
 """TensorFlow models as frozen graphs: a .pb is read, a SavedModel or Keras .h5 is frozen here."""
 
 import os
-from typing import Any, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple
 
 from dopt.errors import DoptError
 
@@ -10,11 +10,15 @@ _VARIABLES = {"Variable", "VariableV2", "VarHandleOp", "ReadVariableOp", "Resour
 
 
 class LoadedGraph(NamedTuple):
-    """A GraphDef whose weights are constants, with the tensors that the model names as its own (none for a .pb)."""
+    """A GraphDef whose weights are constants, with the tensors that the model names as its own (none for a .pb).
+
+    ``output_names``: what the model calls its outputs, by tensor: the layers of Keras, the keys of a signature.
+    """
 
     graph_def: Any
     inputs: List[str]
     outputs: List[str]
+    output_names: Dict[str, str]
 
 
 def load_graph(path: str) -> LoadedGraph:
@@ -26,7 +30,7 @@ def load_graph(path: str) -> LoadedGraph:
         return _from_saved_model(path)
     if path.lower().endswith((".h5", ".hdf5")):
         return _from_keras(path)
-    return LoadedGraph(_read_graph_def(path), [], [])
+    return LoadedGraph(_read_graph_def(path), [], [], {})
 
 
 def quiet_tensorflow() -> None:
@@ -114,29 +118,43 @@ def _from_saved_model(path: str) -> LoadedGraph:
             suggestions=["Save it with signatures={'serving_default': function}."],
         )
     function = signatures.get("serving_default") or next(iter(signatures.values()))
-    return _freeze(function)
+    # A signature gives its results sorted by their keys.
+    return _freeze(function, sorted(function.structured_outputs))
 
 
 def _from_keras(path: str) -> LoadedGraph:
+    import h5py
     import tensorflow as tf
 
     try:
+        with h5py.File(path, "r") as file:
+            if "model_config" not in file.attrs:
+                raise DoptError(
+                    "MODEL_FORMAT",
+                    f"{path} holds weights without a network.",
+                    place=path,
+                    suggestions=["Save the whole model: model.save('net.h5') instead of model.save_weights('net.h5')."],
+                )
         model = tf.keras.models.load_model(path, compile=False)
         specs = [tf.TensorSpec(value.shape, value.dtype, name=value.name.split(":")[0]) for value in model.inputs]
         single = len(specs) == 1
         function = tf.function(lambda *args: model(args[0] if single else list(args), training=False))
         concrete = function.get_concrete_function(*specs)
+    except DoptError:
+        raise
     except Exception as error:  # noqa: BLE001
         raise _unloadable(path, error) from error
-    return _freeze(concrete)
+    return _freeze(concrete, model.output_names)
 
 
-def _freeze(function: Any) -> LoadedGraph:
+def _freeze(function: Any, output_names: List[str]) -> LoadedGraph:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
     inputs = [value.name for value in frozen.inputs if value.dtype.name != "resource"]
-    return LoadedGraph(frozen.graph.as_graph_def(), inputs, [value.name for value in frozen.outputs])
+    outputs = [value.name for value in frozen.outputs]
+    names = dict(zip(outputs, output_names)) if len(outputs) == len(output_names) else {}
+    return LoadedGraph(frozen.graph.as_graph_def(), inputs, outputs, names)
 
 
 def _unloadable(path: str, error: BaseException) -> DoptError:

@@ -55,7 +55,7 @@ def write_back_graph(
 
     from dopt import safetensors
     from dopt.doors.tensorflow.write_back.activations import round_activations
-    from dopt.doors.tensorflow.write_back.cleanup import finish
+    from dopt.doors.tensorflow.write_back.cleanup import bypass_identity_n, finish
     from dopt.doors.tensorflow.write_back.correspondence import locate_tensors
     from dopt.doors.tensorflow.write_back.graph import Graph
     from dopt.doors.tensorflow.write_back.layers import LayerMap, weight_tensors
@@ -63,6 +63,8 @@ def write_back_graph(
     from dopt.doors.tensorflow.write_back.rewrite import write_layer
 
     model, numbers = onnx.load(onnx_path), safetensors.read(parameters)
+    ends = [each["frameworkName"] for each in (*borders["inputs"], *borders["outputs"])]
+    graph_def = bypass_identity_n(graph_def, ends)
     opened, graph = Graph(graph_def), Graph(graph_def)
     probed = probe(opened, graph_def, model, borders, weight_tensors(opened), place)
     places = locate_tensors(opened, model, borders, probed.onnx, probed.tensorflow)
@@ -72,7 +74,6 @@ def write_back_graph(
     unmapped = round_activations(graph, opened, model, places, write_back, numbers) if fake_quant else []
     for mapped in layers:
         write_layer(graph, mapped, numbers, notes)
-    ends = [each["frameworkName"] for each in (*borders["inputs"], *borders["outputs"])]
     return finish(graph, opened, ends, place), notes, unmapped
 
 

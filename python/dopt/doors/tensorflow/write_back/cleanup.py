@@ -1,9 +1,39 @@
-"""What is left of a graph after the edits: without nodes that nothing needs, and accepted by TensorFlow."""
+"""What goes before the edits of a graph, and what is left after them: without nodes that nothing needs, and accepted."""
 
-from typing import Any, Iterable, List, Set
+from typing import Any, Dict, Iterable, List, Set
 
-from dopt.doors.tensorflow.write_back.graph import Graph, node_of
+from dopt.doors.tensorflow.write_back.graph import Graph, input_entry, node_of, tensor_name
 from dopt.errors import DoptError
+
+
+def bypass_identity_n(graph_def: Any, keep: Iterable[str]) -> Any:
+    """A copy in which readers of ``IdentityN`` read what it reads; the nodes of the tensors ``keep`` stay.
+
+    It hands several tensors through at once and only carries a gradient for training: Keras ends each swish with one. A
+    tensor behind it would seem to depend on all that it reads.
+    """
+    result = type(graph_def)()
+    result.CopyFrom(graph_def)
+    nodes = {node.name: node for node in result.node}
+    kept = {node_of(tensor) for tensor in keep}
+    passed: Dict[str, str] = {}
+    for node in result.node:
+        data = [entry for entry in node.input if not entry.startswith("^")]
+        if node.op == "IdentityN" and len(data) == len(node.input):
+            passed.update((f"{node.name}:{index}", tensor_name(entry)) for index, entry in enumerate(data))
+    for node in result.node:
+        for index, entry in enumerate(node.input):
+            tensor = entry if entry.startswith("^") else tensor_name(entry)
+            while tensor in passed:
+                tensor = passed[tensor]
+            node.input[index] = entry if tensor.startswith("^") else input_entry(tensor)
+    waited_for = {entry[1:] for node in result.node for entry in node.input if entry.startswith("^")}
+    gone = {node_of(tensor) for tensor in passed} - kept - waited_for
+    left = [node for name, node in nodes.items() if name not in gone]
+    copies = [type(node).FromString(node.SerializeToString()) for node in left]
+    del result.node[:]
+    result.node.extend(copies)
+    return result
 
 
 def finish(graph: Graph, opened: Graph, keep: Iterable[str], place: str) -> Any:

@@ -1,7 +1,8 @@
 """Which TensorFlow tensor holds what an ONNX tensor holds: by name, and always by value."""
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from itertools import permutations
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from dopt.doors.tensorflow.write_back.graph import Graph, node_of
 
@@ -17,7 +18,8 @@ class Place(NamedTuple):
     """Where an ONNX tensor is in TensorFlow.
 
     ``order``: axes of the ONNX tensor in the order in which TensorFlow stores them; ``onnx_shape`` and ``shape`` are the
-    two shapes. They agree after transposing, or (``rank`` 2 and 3) after transposing and reshaping.
+    two shapes. ``rank``: how much it takes for them to agree, 0 nothing, 1 the channels moved last, 2 reshaping, 3 both, 4
+    other axes exchanged (the heads of attention).
     """
 
     tensor: str
@@ -87,16 +89,29 @@ def _best(name: str, values: List[Any], candidates: Dict[str, List[Any]], order:
 def _same(tensor: str, values: List[Any], others: List[Any], tolerance: float) -> Optional[Place]:
     """How a TensorFlow tensor holds the values, None when it does not."""
     shape, other = values[0].shape, others[0].shape
-    ranks = range(4) if values[0].size == others[0].size and len(values) == len(others) else ()
-    for rank in ranks:
-        order = _channels_last(len(shape)) if rank in (1, 3) else tuple(range(len(shape)))
-        if rank in (1, 3) and len(shape) < 3:
-            continue
-        if rank < 2 and tuple(shape[each] for each in order) != other:
+    if values[0].size != others[0].size or len(values) != len(others):
+        return None
+    for rank, order in _forms(len(shape)):
+        if rank not in (2, 3) and tuple(shape[each] for each in order) != other:
             continue
         if all(_close(value.transpose(order).reshape(found.shape), found, tolerance) for value, found in _pairs(values, others)):
             return Place(tensor, order, tuple(shape), tuple(other), rank)
     return None
+
+
+def _forms(rank: int) -> Iterator[Tuple[int, Tuple[int, ...]]]:
+    """Ways from an ONNX tensor to a TensorFlow tensor, as Place has them, with the least first."""
+    same = tuple(range(rank))
+    yield 0, same
+    if rank >= 3:
+        yield 1, _channels_last(rank)
+    yield 2, same
+    if rank >= 3:
+        yield 3, _channels_last(rank)
+    if rank in (3, 4):
+        for order in permutations(range(1, rank)):
+            if (0, *order) not in (same, _channels_last(rank)):
+                yield 4, (0, *order)
 
 
 def _pairs(values: List[Any], others: List[Any]) -> Any:

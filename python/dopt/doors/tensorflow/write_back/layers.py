@@ -4,7 +4,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from dopt.doors.tensorflow.write_back.correspondence import Place, base_name
 from dopt.doors.tensorflow.write_back.graph import Graph, cone, node_of, sources
-from dopt.doors.tensorflow.write_back.layouts import COUNTERPARTS, MATMULS, WEIGHT_INDEX, Layout, find_layout
+from dopt.doors.tensorflow.write_back.layouts import COUNTERPARTS, Layout, find_layout, weight_indices
 from dopt.errors import DoptError
 
 #: Operators behind a layer that a bias and a scale for each channel replace.
@@ -45,7 +45,7 @@ def weight_tensors(graph: Graph) -> Set[str]:
     """Constant tensors that layers read as their weight."""
     found = set()
     for name, node in graph.nodes.items():
-        for index in _weight_indices(node.op):
+        for index in weight_indices(node.op):
             inputs = graph.inputs(name)
             if index < len(inputs) and graph.is_constant(inputs[index]):
                 found.add(inputs[index])
@@ -114,13 +114,13 @@ class LayerMap:
     def _candidates(self, entry: Dict[str, Any], names: Set[str]) -> List[MappedLayer]:
         initializer, found = self.initializers[entry["weight"]], []
         for name in names:
-            op = self.graph.nodes[name].op
-            if op not in COUNTERPARTS.get(entry["op"], ()) or name in self._taken:
+            node = self.graph.nodes[name]
+            if node.op not in COUNTERPARTS.get(entry["op"], ()) or name in self._taken:
                 continue
             inputs = self.graph.inputs(name)
-            for index in _weight_indices(op):
+            for index in weight_indices(node.op):
                 weight = self.constants.get(inputs[index])
-                layout = None if weight is None else find_layout(op, weight, initializer, entry["axis"])
+                layout = None if weight is None else find_layout(node, index, weight, initializer, entry["axis"])
                 if layout is not None:
                     found.append(MappedLayer(entry, name, index, layout, [], self.places[entry["input"]]))
         return found
@@ -146,8 +146,3 @@ class LayerMap:
             ],
         )
 
-
-def _weight_indices(op: str) -> Any:
-    if op in MATMULS:
-        return (1, 0)
-    return (WEIGHT_INDEX[op],) if op in WEIGHT_INDEX else ()

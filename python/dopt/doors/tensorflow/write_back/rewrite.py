@@ -1,9 +1,10 @@
 """Layers with weights on the grid: the edits of the graph."""
 
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Sequence
 
 from dopt.doors.tensorflow.write_back.graph import SAME_ORDER, Graph, node_of, set_input
 from dopt.doors.tensorflow.write_back.layers import FOLDED, MappedLayer
+from dopt.doors.tensorflow.write_back.layouts import output_sizes
 from dopt.doors.tensorflow.write_back.quantizers import const_node, float_node
 
 #: Axis of the channels in a layer's result by the node's data_format; the last one where it has none.
@@ -38,13 +39,14 @@ def write_layer(graph: Graph, mapped: MappedLayer, numbers: Any, notes: List[str
         node = _copy(node)
         node.name = graph.free_name(f"{mapped.node}/linear")
         graph.nodes[node.name] = node
-        _put_bias(graph, mapped.node, f"{node.name}:0", bias, _channels_first(node))
+        sizes = output_sizes(node, mapped.weight_index, mapped.layout)
+        _put_bias(graph, mapped.node, f"{node.name}:0", bias, _channels_first(node), sizes)
     elif mapped.tail not in moving and axis is not None:
         last = _chain(graph, result, moving, mapped.tail, own)
         _put_bias(graph, mapped.tail, last, bias, axis != len(mapped.place.shape) - 1)
     else:
         biased = graph.free_name(f"{node.name}/biased")
-        _put_bias(graph, biased, result, bias, _channels_first(node))
+        _put_bias(graph, biased, result, bias, _channels_first(node), output_sizes(node, mapped.weight_index, mapped.layout))
         last = _chain(graph, f"{biased}:0", moving, mapped.tail, own)
         if mapped.tail not in moving:
             graph.nodes[mapped.tail] = float_node(mapped.tail, "Identity", [last])
@@ -104,8 +106,17 @@ def _chain(graph: Graph, tensor: str, moving: List[str], tail: str, own: bool) -
     return tensor
 
 
-def _put_bias(graph: Graph, name: str, tensor: str, bias: Any, channels_first: bool) -> None:
-    """A BiasAdd called ``name`` that adds ``bias``, one value a channel, to ``tensor``."""
+def _put_bias(
+    graph: Graph, name: str, tensor: str, bias: Any, channels_first: bool, sizes: Sequence[int] = ()
+) -> None:
+    """A node called ``name`` that adds ``bias``, one value a channel, to ``tensor``.
+
+    BiasAdd, or AddV2 where the channels lie along several last axes of the given ``sizes``.
+    """
+    if len(sizes) > 1:
+        value = graph.add(const_node(graph.free_name(f"{name}/bias"), bias.reshape(sizes)))
+        graph.nodes[name] = float_node(name, "AddV2", [tensor, value])
+        return
     value = graph.add(const_node(graph.free_name(f"{name}/bias"), bias))
     node = float_node(name, "BiasAdd", [tensor, value])
     node.attr["data_format"].s = b"NCHW" if channels_first else b"NHWC"
