@@ -2,6 +2,7 @@ import type { Group, Plan, QuantizerFormat } from '../config/plan.js';
 import { EXIT, UserError } from '../errors.js';
 import { foldableBatchNorm } from '../graph/batch-norm.js';
 import type { Graph } from '../graph/graph.js';
+import { groupNodes } from '../graph/groups.js';
 import {
   type TargetProfile,
   targetProfile,
@@ -11,7 +12,6 @@ import {
 import type { Strategy, WeightsGranularity } from './options.js';
 import { excludedNodes } from './plan/exclude.js';
 import { EXCLUDED, floatCauses, floatNodes, refuseUnsupported } from './plan/float-causes.js';
-import { groupNodes } from './plan/groups.js';
 import { LAYER_KINDS } from './plan/integer-groups.js';
 import { placement } from './plan/placement.js';
 import { INT16, type Precision } from './plan/precision.js';
@@ -41,13 +41,16 @@ export interface PlanOptions {
  * 3. Layers run in integers, and so do the sums, products, pools and concatenations that lead to integer groups.
  * 4. Every tensor that an integer group reads gets a quantizer; nothing inside a group ever does. A tensor behind
  *    pass-through operators shares the quantizer of the tensor before them.
- *
  * 5. Tensors that are to stay float take what reads them out, and quantizers are placed anew; others become 16 bits wide.
  *
+ * @param target for callers that plan again and again
  * @throws UserError EXCLUDE_UNKNOWN, PRECISION_UNKNOWN, TARGET_UNKNOWN, TARGET_STRATEGY, OPERATOR_UNKNOWN (with `strict`)
  */
-export function planQuantization(graph: Graph, options: PlanOptions): Plan {
-  const target = targetProfile(options.target);
+export function planQuantization(
+  graph: Graph,
+  options: PlanOptions,
+  target: TargetProfile = targetProfile(options.target),
+): Plan {
   const profile = options.weightsGranularity === 'tensor' ? withTensorWeights(target) : target;
   const wants16 = options.strategy === 'int16-8' || (options.precision?.int16 ?? []).length > 0;
   if (wants16 && !profile.int16Activations) throw noInt16(profile);

@@ -1,6 +1,6 @@
-import type { GraphNode } from '../../config/graph.js';
-import type { Graph } from '../../graph/graph.js';
-import { operatorRole } from '../../graph/operators.js';
+import type { GraphNode } from '../config/graph.js';
+import type { Graph } from './graph.js';
+import { operatorRole } from './operators.js';
 
 /**
  * Whether an operator only moves values of its first input, so that its result has the same quantization parameters.

@@ -1,9 +1,9 @@
-import type { GraphNode } from '../../config/graph.js';
-import type { Group } from '../../config/plan.js';
-import { foldableBatchNorm } from '../../graph/batch-norm.js';
-import { type FunctionRegion, functionFrom, fuseBehind } from '../../graph/fusion.js';
-import type { Graph } from '../../graph/graph.js';
-import { isElementwise, isReduction, operatorRole } from '../../graph/operators.js';
+import type { GraphNode } from '../config/graph.js';
+import type { Group } from '../config/plan.js';
+import { foldableBatchNorm } from './batch-norm.js';
+import { type FunctionRegion, functionFrom, fuseBehind } from './fusion.js';
+import type { Graph } from './graph.js';
+import { isElementwise, isReduction, operatorRole } from './operators.js';
 import { isPassThrough, maxPoolBehindPad } from './pass-through.js';
 
 /** Nodes of a group to be, before it is written down. */
