@@ -4,6 +4,7 @@ import * as Flags from '@oclif/core/flags';
 import { ENVIRONMENT_KINDS, TORCH_PROFILES, type TorchProfile } from '../bridge/profiles.js';
 import { type Preprocess, preprocessSchema } from '../config/data.js';
 import { FRAMEWORKS, type Framework } from '../doors/detect.js';
+import { DEFAULT_TARGET, isTargetFile } from '../target/names.js';
 import { parseInputShapes, parseList, parseNumbers, parseSize } from './parse.js';
 
 /** How pictures become tensors. */
@@ -92,6 +93,12 @@ export const modelFlags = {
     helpGroup: 'MODEL',
   }),
 };
+
+/** A device; the path of a profile becomes absolute, so that a run can be resumed from elsewhere. */
+export const targetFlag = Flags.custom<string>({
+  default: DEFAULT_TARGET,
+  parse: async (text) => (isTargetFile(text) ? resolve(text) : text),
+});
 
 /** The model and what its flags say, with absolute paths. */
 export function modelFrom(

@@ -11,7 +11,6 @@ import {
   WEIGHTS_GRANULARITIES,
   type WeightsGranularity,
 } from '../quantize/options.js';
-import { DEFAULT_TARGET, TARGETS } from '../target/profiles.js';
 import {
   layoutOf,
   metricFlag,
@@ -20,6 +19,7 @@ import {
   pictureFlags,
   preprocessFrom,
   runtimeFlags,
+  targetFlag,
 } from './flags.js';
 import { parseList } from './parse.js';
 
@@ -63,10 +63,8 @@ export const quantizeFlags = {
     default: 'int8-8',
     description: 'bits of activations and weights: int16-8 where 8-bit activations lose too much',
   }),
-  target: Flags.string({
-    options: [...TARGETS],
-    default: DEFAULT_TARGET,
-    description: 'device: what computes in integers',
+  target: targetFlag({
+    description: 'device: what computes in integers (dopt target list), or the YAML file of one',
   }),
   'weights-granularity': Flags.string({
     options: [...WEIGHTS_GRANULARITIES],

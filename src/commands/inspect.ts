@@ -1,11 +1,10 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { BaseCommand } from '../cli/base-command.js';
-import { modelFlags, modelFrom, runtimeFlags } from '../cli/flags.js';
+import { modelFlags, modelFrom, runtimeFlags, targetFlag } from '../cli/flags.js';
 import { parseList } from '../cli/parse.js';
 import type { Inspection } from '../quantize/inspect.js';
 import { STRATEGIES, type Strategy } from '../quantize/options.js';
-import { DEFAULT_TARGET, TARGETS } from '../target/profiles.js';
 
 export default class Inspect extends BaseCommand {
   static override summary = 'show what is in a model, what would be quantized and what would stay float';
@@ -14,7 +13,7 @@ export default class Inspect extends BaseCommand {
     model: Args.string({ required: true, description: 'model file, as for quantize' }),
   };
   static override flags = {
-    target: Flags.string({ options: [...TARGETS], default: DEFAULT_TARGET, description: 'device' }),
+    target: targetFlag({ description: 'device (dopt target list), or the YAML file of one' }),
     exclude: Flags.string({ multiple: true, description: 'as for quantize' }),
     int16: Flags.string({ multiple: true, description: 'as for quantize' }),
     strategy: Flags.string({

@@ -7,6 +7,7 @@ import { recipeSchema } from './recipe.js';
 import { resultSchema } from './result.js';
 import { rewriteSchema } from './rewrite.js';
 import { statisticsSchema } from './statistics.js';
+import { targetSchema } from './target.js';
 import { writeBackSchema } from './write-back.js';
 
 /** What is published in schemas/, by file name without its ending: what it describes, and the schema. */
@@ -23,6 +24,7 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
   },
   rewrite: { title: 'rewrite.json: edits of an ONNX model', schema: rewriteSchema },
   statistics: { title: 'statistics.json: what calibration saw', schema: statisticsSchema },
+  target: { title: 'target profile: what is known of a device', schema: targetSchema },
 };
 
 /** Text of every file in schemas/ by file name: JSON Schema draft 7, the newest that YAML editors read. */

@@ -1,3 +1,4 @@
+import { readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { UserError } from '../errors.js';
 
@@ -18,24 +19,47 @@ export interface TextFileKind {
  * @throws UserError of `kind.code` for a file that cannot be read, is larger, or is not UTF-8
  */
 export async function readTextFile(path: string, kind: TextFileKind): Promise<string> {
-  const refuse = (message: string, cause?: unknown): never => {
-    throw new UserError(kind.code, `${path} ${message}.`, { place: path, suggestions: [kind.advice], cause });
-  };
   let bytes: Buffer;
   try {
     bytes = await readAtMost(path, MAX_TEXT_BYTES + 1);
   } catch (error) {
-    const reasons: Record<string, string> = { ENOENT: 'does not exist', EISDIR: 'is a folder' };
-    const { code, message } = error as NodeJS.ErrnoException;
-    return refuse(reasons[code ?? ''] ?? `cannot be read (${message})`, error);
+    throw unreadable(path, kind, error);
   }
-  if (bytes.length > MAX_TEXT_BYTES) return refuse(`is larger than 1 MB, which ${kind.never} is`);
+  return decode(bytes, path, kind);
+}
+
+/** As readTextFile, for the few small files that come with dopt or are read before anything else can be done. */
+export function readTextFileSync(path: string, kind: TextFileKind): string {
+  let bytes: Buffer;
+  try {
+    if (statSync(path).size > MAX_TEXT_BYTES) throw tooLarge(path, kind);
+    bytes = readFileSync(path);
+  } catch (error) {
+    throw error instanceof UserError ? error : unreadable(path, kind, error);
+  }
+  return decode(bytes, path, kind);
+}
+
+function decode(bytes: Buffer, path: string, kind: TextFileKind): string {
+  if (bytes.length > MAX_TEXT_BYTES) throw tooLarge(path, kind);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
-    return refuse('is not UTF-8 text', error);
+    throw refusal(path, kind, 'is not UTF-8 text', error);
   }
 }
+
+const tooLarge = (path: string, kind: TextFileKind): UserError =>
+  refusal(path, kind, `is larger than 1 MB, which ${kind.never} is`);
+
+function unreadable(path: string, kind: TextFileKind, error: unknown): UserError {
+  const reasons: Record<string, string> = { ENOENT: 'does not exist', EISDIR: 'is a folder' };
+  const { code, message } = error as NodeJS.ErrnoException;
+  return refusal(path, kind, reasons[code ?? ''] ?? `cannot be read (${message})`, error);
+}
+
+const refusal = (path: string, { code, advice }: TextFileKind, why: string, cause?: unknown): UserError =>
+  new UserError(code, `${path} ${why}.`, { place: path, suggestions: [advice], cause });
 
 /** The first `most` bytes of a file, however long it is. */
 async function readAtMost(path: string, most: number): Promise<Buffer> {

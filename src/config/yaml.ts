@@ -18,10 +18,17 @@ import { describeIssue, knownKeys, type Path } from './issues.js';
 import { type Problem as PlacedProblem, problemsError, shorten } from './problems.js';
 import { readTextFile, type TextFileKind } from './text-file.js';
 
-const RECIPE_FILE: TextFileKind = {
+/** What a YAML file is, for its errors. */
+export interface YamlKind extends TextFileKind {
+  /** The step that always helps with a file that is wrong. */
+  check: string;
+}
+
+const RECIPE: YamlKind = {
   code: 'RECIPE_INVALID',
   never: 'no recipe',
   advice: 'Give a YAML file, or a name that `dopt recipe list` prints.',
+  check: 'Mend the file; `dopt recipe check FILE` reads it alone.',
 };
 /** Most nodes that one anchor may stand for through its aliases: files that grow without bound are refused. */
 const MAX_ALIASES = 100;
@@ -43,19 +50,24 @@ interface Problem extends Omit<PlacedProblem, 'line' | 'column'> {
  * `parseYaml` refuses.
  */
 export async function readYaml<S extends z.ZodType>(path: string, schema: S): Promise<z.output<S>> {
-  return parseYaml(await readTextFile(path, RECIPE_FILE), path, schema);
+  return parseYaml(await readTextFile(path, RECIPE), path, schema);
 }
 
 /**
  * YAML text as `schema` has it, defaults filled in; `path` is named in errors.
  *
- * Throws UserError RECIPE_INVALID, whose place is `path:line:column`, for wrong syntax, keys given twice or unknown,
+ * Throws UserError of `kind.code`, whose place is `path:line:column`, for wrong syntax, keys given twice or unknown,
  * values of a wrong type or range, and files made to exhaust their reader: aliases that multiply, nesting without end.
  */
-export function parseYaml<S extends z.ZodType>(text: string, path: string, schema: S): z.output<S> {
+export function parseYaml<S extends z.ZodType>(
+  text: string,
+  path: string,
+  schema: S,
+  kind: YamlKind = RECIPE,
+): z.output<S> {
   const lines = new LineCounter();
   const fail = (problems: Problem[]): never => {
-    throw toError(problems, path, lines);
+    throw toError(problems, path, lines, kind);
   };
   const excess = findExcess(text, lines);
   if (excess) fail([excess]);
@@ -160,13 +172,17 @@ const startOf = (node: unknown): number | undefined =>
   isNode(node) && node.range ? node.range[0] : undefined;
 
 /** The problems of a file as one error. */
-function toError(problems: Problem[], path: string, lines: LineCounter): UserError {
+function toError(
+  problems: Problem[],
+  path: string,
+  lines: LineCounter,
+  { code, check }: YamlKind,
+): UserError {
   const placed = problems.map(({ offset, ...problem }) => {
     const { line, col } = lines.linePos(offset);
     return { ...problem, line, column: col };
   });
-  const advice = 'Mend the file; `dopt recipe check FILE` reads it alone.';
-  return problemsError('RECIPE_INVALID', path, placed, advice);
+  return problemsError(code, path, placed, check);
 }
 
 /**
@@ -183,7 +199,7 @@ function findExcess(text: string, lines: LineCounter): Problem | null {
     // What the parser hands out at the end of each document is not needed here.
     for (const _ of parser.next(lexeme));
     if (parser.stack.length > MAX_DEPTH) return { offset: parser.offset, message: 'is nested too deeply' };
-    if (++tokens > MAX_TOKENS) return { offset: parser.offset, message: 'holds too much to be a recipe' };
+    if (++tokens > MAX_TOKENS) return { offset: parser.offset, message: 'holds too much' };
   }
   return null;
 }

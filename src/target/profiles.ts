@@ -1,5 +1,6 @@
-import { EXIT, UserError } from '../errors.js';
-import { nearMatches } from '../graph/near-match.js';
+import { loadTarget, targetNames } from './target-files.js';
+
+export { DEFAULT_TARGET } from './names.js';
 
 /** What a device computes in integers; everything else runs in float16 or on the host. */
 export interface TargetProfile {
@@ -20,47 +21,6 @@ export interface TargetProfile {
   int16Activations: boolean;
 }
 
-const LAYERS = ['conv', 'convtranspose', 'gemm', 'matmul'];
-
-/**
- * Kirin: the graph interface of the chips has integer forms of convolution, depthwise convolution, fully connected and
- * matrix product only (each carries the scale of its input and of its weights); sums, products, pooling and
- * concatenation run in float16 between them. Before Kirin 9020 a fully connected layer takes a single weight scale,
- * and the original tool offers int16 activations for the newer chips only.
- */
-const PROFILES: readonly TargetProfile[] = [
-  {
-    name: 'kirin9020',
-    description: 'Kirin 9020 and later: integer layers, float16 between them, weight scales per channel',
-    integerKinds: new Set(LAYERS),
-    storage: 'float16',
-    perChannelConv: true,
-    perChannelLinear: true,
-    int16Activations: true,
-  },
-  {
-    name: 'kirin9000',
-    description: 'Kirin before 9020: as kirin9020, but one weight scale for a fully connected layer',
-    integerKinds: new Set(LAYERS),
-    storage: 'float16',
-    perChannelConv: true,
-    perChannelLinear: false,
-    int16Activations: false,
-  },
-  {
-    name: 'generic-npu',
-    description: 'integers throughout: sums, products, pooling, resizing and concatenation are quantized too',
-    storage: 'integer',
-    integerKinds: new Set([...LAYERS, 'add', 'sub', 'mul', 'pool', 'concat', 'resample']),
-    perChannelConv: true,
-    perChannelLinear: true,
-    int16Activations: true,
-  },
-];
-
-export const TARGETS: readonly string[] = PROFILES.map((profile) => profile.name);
-export const DEFAULT_TARGET = TARGETS[0]!;
-
 /** A target whose weights all have one scale a tensor, whatever it could do. */
 export const withTensorWeights = (profile: TargetProfile): TargetProfile => ({
   ...profile,
@@ -68,21 +28,24 @@ export const withTensorWeights = (profile: TargetProfile): TargetProfile => ({
   perChannelLinear: false,
 });
 
-/** Targets that can run strategy int16-8. */
+/** Targets that come with dopt and can run strategy int16-8. */
 export const targetsWithInt16 = (): string[] =>
-  PROFILES.filter((profile) => profile.int16Activations).map((profile) => profile.name);
+  targetNames().filter((name) => targetProfile(name).int16Activations);
 
 /**
- * The profile of a target.
- * @throws UserError TARGET_UNKNOWN
+ * What a target computes in integers.
+ * @param nameOrPath a target that comes with dopt, or a YAML file
+ * @throws UserError TARGET_UNKNOWN, TARGET_INVALID
  */
-export function targetProfile(name: string): TargetProfile {
-  const profile = PROFILES.find((candidate) => candidate.name === name);
-  if (profile) return profile;
-  const near = nearMatches(name, TARGETS);
-  throw new UserError('TARGET_UNKNOWN', `dopt knows no target "${name}".`, {
-    exitCode: EXIT.usage,
-    expected: TARGETS.join(', '),
-    suggestions: near.length > 0 ? [`Did you mean ${near[0]}?`] : [],
-  });
+export function targetProfile(nameOrPath: string): TargetProfile {
+  const { name, description, quantization } = loadTarget(nameOrPath);
+  return {
+    name,
+    description,
+    integerKinds: new Set(quantization.integerKinds.value),
+    storage: quantization.storage.value,
+    perChannelConv: quantization.perChannelConv.value,
+    perChannelLinear: quantization.perChannelLinear.value,
+    int16Activations: quantization.int16Activations.value,
+  };
 }

@@ -108,7 +108,10 @@ export class GraphBuilder {
       irVersion: 8,
       opset: { '': 13 },
       inputs: this.inputs,
-      outputs: outputs.map((name) => ({ name, dtype: this.tensors[name]?.dtype ?? 'float32', shape: null })),
+      outputs: outputs.map((name) => ({
+        name,
+        ...(this.tensors[name] ?? { dtype: 'float32', shape: null }),
+      })),
       initializers: this.initializers,
       nodes: this.nodes,
       tensors: this.tensors,

@@ -2,15 +2,22 @@ import type { Plan } from '../../src/config/plan.js';
 import { UserError } from '../../src/errors.js';
 import type { Graph } from '../../src/graph/graph.js';
 import { type PlanOptions, planQuantization } from '../../src/quantize/plan.js';
+import { type TargetProfile, targetProfile } from '../../src/target/profiles.js';
 
-export const plan = (graph: Graph, options: Partial<PlanOptions> = {}): Plan =>
-  planQuantization(graph, {
-    strategy: 'int8-8',
-    target: 'generic-npu',
-    exclude: [],
-    strict: false,
-    ...options,
-  });
+/** Read once: property tests plan thousands of times. */
+const profiles = new Map<string, TargetProfile>();
+
+function profileOf(target: string): TargetProfile {
+  const profile = profiles.get(target) ?? targetProfile(target);
+  profiles.set(target, profile);
+  return profile;
+}
+
+export function plan(graph: Graph, options: Partial<PlanOptions> = {}): Plan {
+  const target = options.target ?? 'generic-npu';
+  const rest = { strategy: 'int8-8' as const, exclude: [], strict: false, ...options };
+  return planQuantization(graph, { ...rest, target }, profileOf(target));
+}
 
 /** Rule of each quantized tensor: what it shares with, the bounds it has, or 'observed'. */
 export const rules = (graph: Graph, options: Partial<PlanOptions> = {}): Record<string, string> =>

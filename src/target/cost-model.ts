@@ -1,0 +1,131 @@
+import type { Target } from '../config/target.js';
+import type { Graph } from '../graph/graph.js';
+import { type Assignment, FormatRules, type Formats } from './assignment.js';
+import { type Rates, ratesOf } from './device.js';
+import { kernelEnergy } from './energy.js';
+import type { Kernel, TensorSize } from './kernel.js';
+import { type LoweredNetwork, type LoweringRules, lowerGraph } from './lower.js';
+import { type MemoryPlan, planMemory } from './memory.js';
+import type { Precision } from './precision.js';
+import type { Tiling } from './tiling.js';
+import { type KernelTime, kernelTime } from './time.js';
+
+/** What a network costs, in a moment. */
+export interface Prediction {
+  seconds: number;
+  /** Joules, relative unless the profile's energies were measured. */
+  energy: number;
+}
+
+/** A kernel with what it costs. */
+export interface KernelCost extends KernelTime {
+  kernel: Kernel;
+  precision: Precision;
+  energy: number;
+}
+
+export interface NetworkCost extends Prediction {
+  kernels: readonly KernelCost[];
+  /** Seconds for starting the network. */
+  run: number;
+  memory: MemoryPlan;
+}
+
+/**
+ * Latency, memory and energy of networks on one device.
+ *
+ *     const model = new CostModel(loadTarget('kirin9020'));
+ *     const network = model.lower(graph);                       // once a graph
+ *     model.predict(network, { rest: 'int8', layers });         // thousands of times a second
+ *
+ * `layers` names layers by any of their nodes; a layer that has no form in the precision asked for computes in float, as
+ * the device would. `predict` and `cost` give the same seconds and energy; `cost` also says where they come from. All
+ * functions are pure but for what the model remembers of tilings, which changes no result.
+ *
+ * @throws UserError COST_DYNAMIC_SHAPE (lower), TARGET_PRECISION (predict, cost)
+ */
+export class CostModel {
+  private readonly rules: LoweringRules;
+  private readonly formatRules: FormatRules;
+  private readonly rates = new Map<Precision, Rates>();
+  private readonly tilings = new Map<string, Tiling>();
+
+  constructor(readonly target: Target) {
+    this.rules = loweringRules(target);
+    this.formatRules = new FormatRules(target);
+  }
+
+  /** The kernels that the device makes of a graph. */
+  lower(graph: Graph): LoweredNetwork {
+    return lowerGraph(graph, this.rules);
+  }
+
+  /** Whether a layer can compute in integers on the device. */
+  takesIntegers(kernel: Kernel): boolean {
+    return this.formatRules.takesIntegers(kernel);
+  }
+
+  predict(network: LoweredNetwork, assignment: Assignment): Prediction {
+    let seconds = this.ratesOf(assignment.rest).run;
+    let energy = 0;
+    this.each(network, this.formatRules.formats(network, assignment), (kernel, precision, time) => {
+      seconds += time.seconds;
+      energy += kernelEnergy(kernel, time, this.target, precision);
+    });
+    return { seconds, energy };
+  }
+
+  cost(network: LoweredNetwork, assignment: Assignment): NetworkCost {
+    const formats = this.formatRules.formats(network, assignment);
+    const kernels: KernelCost[] = [];
+    this.each(network, formats, (kernel, precision, time) => {
+      kernels.push({
+        ...time,
+        kernel,
+        precision,
+        energy: kernelEnergy(kernel, time, this.target, precision),
+      });
+    });
+    const { run } = this.ratesOf(assignment.rest);
+    return {
+      seconds: kernels.reduce((sum, { seconds }) => sum + seconds, run),
+      energy: kernels.reduce((sum, { energy }) => sum + energy, 0),
+      kernels,
+      run,
+      memory: planMemory(network, formats, this.target.memory.channelBlock.value),
+    };
+  }
+
+  private each(
+    { kernels, tensors }: LoweredNetwork,
+    { precisions, bits }: Formats,
+    visit: (kernel: Kernel, precision: Precision, time: KernelTime) => void,
+  ): void {
+    const size = (tensor: string): TensorSize => tensors.get(tensor)!;
+    const width = (tensor: string): number => bits.get(tensor)!;
+    kernels.forEach((kernel, index) => {
+      const precision = precisions[index]!;
+      visit(kernel, precision, kernelTime(kernel, this.ratesOf(precision), size, width, this.tilings));
+    });
+  }
+
+  private ratesOf(precision: Precision): Rates {
+    let rates = this.rates.get(precision);
+    if (!rates) {
+      rates = ratesOf(this.target, precision);
+      this.rates.set(precision, rates);
+    }
+    return rates;
+  }
+}
+
+/** What a profile says about fusing and about what runs elsewhere. */
+export function loweringRules({ operators }: Target): LoweringRules {
+  return {
+    fusedFunctions: new Set(operators.fusedFunctions.value),
+    fusesSums: operators.fusesSums.value,
+    freeConcat: operators.freeConcat.value,
+    host: new Set(operators.host.value),
+    passes: operators.passes?.value ?? {},
+  };
+}

@@ -1,0 +1,50 @@
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Target, targetSchema } from '../config/target.js';
+import { readTextFileSync } from '../config/text-file.js';
+import { parseYaml, type YamlKind } from '../config/yaml.js';
+import { EXIT, UserError } from '../errors.js';
+import { nearMatches } from '../graph/near-match.js';
+import { isTargetFile } from './names.js';
+
+const TARGET: YamlKind = {
+  code: 'TARGET_INVALID',
+  never: 'no target profile',
+  advice: 'Give a YAML file, or a name that `dopt target list` prints.',
+  check: 'Mend the file; `dopt target show FILE` reads it alone.',
+};
+
+/** The folder of the profiles that come with dopt, from src/ and from dist/ alike. */
+const shippedFolder = (): string => fileURLToPath(new URL('../../targets', import.meta.url));
+
+/** Names of the targets that come with dopt, sorted. */
+export const targetNames = (): string[] =>
+  readdirSync(shippedFolder())
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => basename(file, '.yaml'))
+    .sort();
+
+/**
+ * The file of a target, by the name of one that comes with dopt, or by path (which need not exist).
+ * @throws UserError TARGET_UNKNOWN, with near matches
+ */
+export function findTarget(nameOrPath: string): string {
+  if (isTargetFile(nameOrPath)) return nameOrPath;
+  const names = targetNames();
+  if (names.includes(nameOrPath)) return join(shippedFolder(), `${nameOrPath}.yaml`);
+  throw new UserError('TARGET_UNKNOWN', `dopt knows no target "${nameOrPath}".`, {
+    exitCode: EXIT.usage,
+    expected: `${names.join(', ')}, or the path of a YAML file`,
+    suggestions: nearMatches(nameOrPath, names, 1).map((name) => `Did you mean ${name}?`),
+  });
+}
+
+/**
+ * The profile of a target.
+ * @throws UserError TARGET_UNKNOWN, TARGET_INVALID (with file, line and column)
+ */
+export function loadTarget(nameOrPath: string): Target {
+  const path = findTarget(nameOrPath);
+  return parseYaml(readTextFileSync(path, TARGET), path, targetSchema, TARGET);
+}
