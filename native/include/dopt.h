@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Raised when a signature or a struct changes; both bindings refuse another value. */
-#define DOPT_ABI_VERSION 1
+#define DOPT_ABI_VERSION 2
 
 typedef int32_t dopt_status;
 enum {
@@ -49,7 +49,7 @@ DOPT_API const char* dopt_build_info(void);
 /* Text of the last failure on this thread, "" when there was none; valid until the next failing call on this thread. */
 DOPT_API const char* dopt_last_error(void);
 
-/* Threads used by dopt_histogram_update_many, 1..256; 0 means one a processor this process may use. */
+/* Threads used by dopt_histogram_update_many and dopt_gram_*, 1..256; 0 means one a processor this process may use. */
 DOPT_API dopt_status dopt_set_threads(int32_t threads);
 
 /* ---- Histogram that widens by merging ---------------------------------------------------------------------------
@@ -202,6 +202,63 @@ DOPT_API dopt_status dopt_conv2d_u8s8_s32(const dopt_conv2d_shape* shape, const 
 /* out[m, n] = sum over k of (x[m, k] - x_zero_point) * w[k, n] + bias[n], row-major; bias or NULL; sums wrap. */
 DOPT_API dopt_status dopt_matmul_u8s8_s32(const uint8_t* x, int32_t x_zero_point, const int8_t* w, const int32_t* bias,
                                           size_t m, size_t k, size_t n, int32_t* out);
+
+/* ---- Layers on Gram matrices ------------------------------------------------------------------------------------
+ *
+ * A layer computes y[o] = sum over k of w[o, k] * x[k] + b[o] at many positions; a convolution does so with the patches of
+ * its input. What rounding does to it, and what undoes it, depends on the data through three sums alone, over positions,
+ * with a constant 1 appended to x (so K = inputs + 1):
+ *   gram[groups, K, K]         sum x x^T
+ *   cross[groups, outputs, K]  sum y x^T
+ *   power[groups, outputs]     sum y^2
+ * x is what the quantized model feeds the layer, y what the float model makes of it. outputs counts those of one group.
+ * All sums are in double, of exact products of floats.
+ */
+
+/* Adds one sample of a convolution: x[in_channels, in_height, in_width], y[out_channels, out_height, out_width]. batch
+ * must be 1. transposed != 0: of a transposed convolution, whose shape is given as that of the convolution it transposes
+ * in space: pads, strides and dilations as in ONNX ConvTranspose, weights taken as [groups, outputs, inputs per group,
+ * kernel_height, kernel_width]. out_height and out_width are given since output_padding and asymmetric pads allow
+ * several. At most `positions` of the output's positions are used, evenly spread and from `first` on. */
+DOPT_API dopt_status dopt_gram_conv2d(const dopt_conv2d_shape* shape, int32_t transposed, int64_t out_height,
+                                      int64_t out_width, const float* x, const float* y, int64_t positions,
+                                      int64_t first, double* gram, double* cross, double* power);
+
+/* Adds the rows of a matrix product: x[rows, inputs], y[rows, outputs]; groups is 1. */
+DOPT_API dopt_status dopt_gram_matmul(const float* x, const float* y, int64_t rows, int64_t inputs, int64_t outputs,
+                                      double* gram, double* cross, double* power);
+
+/* Sizes, weights and grid of a layer for the functions below. Weights are [groups, outputs, inputs], row-major, with a
+ * scale for each `span` of them along inputs: scales[groups, outputs, ceil(inputs / span)]. */
+typedef struct dopt_layer {
+  size_t struct_size;
+  int64_t groups, outputs, inputs, span;
+  int32_t qmin, qmax;
+  int32_t free_bias; /* the bias is whatever makes the mean error 0; else it is left out of gram and cross alike */
+} dopt_layer;
+
+/* Integers for a layer's weights that keep its output close to y.
+ *
+ * Target: with ridge >= 0 the weights v that minimize sum (y - v x)^2 + ridge * d * |v - w|^2, d the mean of the diagonal
+ * of gram: they make up for what quantization before the layer did to x (Zhang et al., "Qronos", arXiv:2505.11695; Li et
+ * al., "GPTAQ", arXiv:2504.02692). With ridge < 0 the weights themselves.
+ * Rounding: in the order of falling variance of x, each error spread over the weights not yet rounded: Frantar et al.,
+ * "GPTQ", arXiv:2210.17323, section 3, in the form of Babai's nearest plane, which needs the Cholesky factor of gram
+ * + damping * d and no inverse (Chen et al., arXiv:2507.18553, section 4).
+ * With free_bias moments about the mean are used throughout: the bias takes the mean's share.
+ * A group whose x never varies keeps nearest rounding. */
+DOPT_API dopt_status dopt_gram_reconstruct(const dopt_layer* layer, const double* gram, const double* cross,
+                                           const float* weights, const float* scales, double ridge, double damping,
+                                           int8_t* integers);
+
+/* bias[groups, outputs] that makes the mean of y - (scale * integers) x zero. */
+DOPT_API dopt_status dopt_gram_bias(const dopt_layer* layer, const double* gram, const double* cross,
+                                    const int8_t* integers, const float* scales, double* bias);
+
+/* error[groups, outputs] = sum (y - (scale * integers) x - bias)^2; bias may be NULL for 0. */
+DOPT_API dopt_status dopt_gram_error(const dopt_layer* layer, const double* gram, const double* cross,
+                                     const double* power, const int8_t* integers, const float* scales,
+                                     const double* bias, double* error);
 
 /* ---- Packing ------------------------------------------------------------------------------------------------------ */
 

@@ -12,6 +12,7 @@ namespace dopt {
 
 constexpr size_t kLanes = 16;    // of the fixed reduction tree
 constexpr size_t kBlock = 2048;  // elements between two additions into the running sum
+constexpr size_t kProductPad = 16;  // doubles that add_product may read beyond a row
 
 struct BlockStats {
   float min, max;  // of all values; unspecified when `nonfinite`
@@ -46,6 +47,10 @@ struct Kernels {
   void (*requantize_i8)(const int32_t* acc, size_t n, double multiplier, int32_t zero_point, int8_t* out);
   // Largest finite magnitude, at least `start`.
   float (*absmax)(const float* x, size_t n, float start);
+  // c[i][j] += sign * (sum over d of a[d][i] * b[d][j]) for i < m and j < n, row-major with the given strides; every sum
+  // is formed in ascending d. Both a and b must be readable up to kProductPad columns beyond their last.
+  void (*add_product)(const double* a, size_t a_stride, const double* b, size_t b_stride, size_t depth, size_t m, size_t n,
+                      double sign, double* c, size_t c_stride);
 };
 
 namespace baseline {

@@ -15,6 +15,8 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 
+thread_local bool t_inside = false;  // this thread runs jobs of a region and must not enter another
+
 class Pool {
  public:
   // Adds workers up to `wanted`; stays with fewer where the system refuses more.
@@ -50,7 +52,9 @@ class Pool {
 
  private:
   void take() {
+    t_inside = true;
     for (size_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < jobs_;) job_(context_, i);
+    t_inside = false;
   }
 
   void work(int id) {
@@ -107,7 +111,7 @@ void parallel_for(size_t jobs, void (*job)(void*, size_t), void* context) noexce
   const int helpers = static_cast<int>(std::min<size_t>(static_cast<size_t>(threads()), jobs)) - 1;
   std::unique_lock<std::mutex> region(g_region, std::defer_lock);
   Pool* workers = nullptr;
-  if (helpers > 0 && region.try_lock()) workers = pool();
+  if (helpers > 0 && !t_inside && region.try_lock()) workers = pool();
   if (workers == nullptr) {
     for (size_t i = 0; i < jobs; ++i) job(context, i);
     return;

@@ -9,6 +9,7 @@ Use::
     seen.counts()    # uint64 array [n, bins]
     seen.merge(other); seen.restore(states, counts)
     core.error_sums(a_address, b_address, count)   # (signal, noise, dot, power_b)
+    core.gram_matmul(x, y, sums); core.gram_reconstruct(weights, grid, sums, ridge, damping)   # native_gram.py
     core.set_threads(2)
 
 Addresses are those of contiguous float32 memory that stays alive during the call; the calls release the
@@ -27,6 +28,7 @@ from typing import Any, Iterable
 
 from .errors import DoptError
 from .native_abi import ABI_VERSION, SIGNATURES, HistogramState
+from .native_gram import GramCalls
 from .native_numpy import NumpyCore, check_saved
 
 DEFAULT_BINS = 2048
@@ -36,7 +38,7 @@ class NativeLibraryError(RuntimeError):
     """The library cannot be used; the text says why."""
 
 
-class NativeCore:
+class NativeCore(GramCalls):
     """``libdopt`` at ``path``. Raises NativeLibraryError when it is not the library this file was written for."""
 
     backend = "native"

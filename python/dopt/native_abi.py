@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 
 class HistogramState(ctypes.Structure):
@@ -39,6 +39,16 @@ class Conv2dShape(ctypes.Structure):
     ]
 
 
+class LayerShape(ctypes.Structure):
+    """``dopt_layer``."""
+
+    _fields_ = (
+        [("struct_size", ctypes.c_size_t)]
+        + [(name, ctypes.c_int64) for name in "groups outputs inputs span".split()]
+        + [(name, ctypes.c_int32) for name in "qmin qmax free_bias".split()]
+    )
+
+
 _STATUS = ctypes.c_int32
 _STATE = ctypes.POINTER(HistogramState)
 _ARRAY = ctypes.c_void_p  # arrays are plain addresses
@@ -52,6 +62,9 @@ _FORMAT = [_I32, _I32, _I32]
 _ELEMENTWISE = [_ARRAY, _SIZE, _F32, _I32, _ARRAY]
 _REQUANTIZE = [_ARRAY, _SIZE, _F64, _I32, _ARRAY]
 _VIEW = [_ARRAY, _SIZE, _SIZE, _SIZE]
+_I64 = ctypes.c_int64
+_SUMS = [_ARRAY, _ARRAY, _ARRAY]
+_LAYER = ctypes.POINTER(LayerShape)
 _SWEEP = [_STATE, _ARRAY, *_FORMAT, _TO_F64, _TO_F64, _TO_F64]
 
 # name -> (result, arguments)
@@ -91,6 +104,14 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         [ctypes.POINTER(Conv2dShape), _ARRAY, _I32, _ARRAY, _ARRAY, _ARRAY],
     ),
     "dopt_matmul_u8s8_s32": (_STATUS, [_ARRAY, _I32, _ARRAY, _ARRAY, _SIZE, _SIZE, _SIZE, _ARRAY]),
+    "dopt_gram_conv2d": (
+        _STATUS,
+        [ctypes.POINTER(Conv2dShape), _I32, _I64, _I64, _ARRAY, _ARRAY, _I64, _I64, *_SUMS],
+    ),
+    "dopt_gram_matmul": (_STATUS, [_ARRAY, _ARRAY, _I64, _I64, _I64, *_SUMS]),
+    "dopt_gram_reconstruct": (_STATUS, [_LAYER, *[_ARRAY] * 4, _F64, _F64, _ARRAY]),
+    "dopt_gram_bias": (_STATUS, [_LAYER, *[_ARRAY] * 5]),
+    "dopt_gram_error": (_STATUS, [_LAYER, *[_ARRAY] * 7]),
     "dopt_pack_int4": (_STATUS, [_ARRAY, _SIZE, _ARRAY]),
     "dopt_unpack_int4": (_STATUS, [_ARRAY, _SIZE, _ARRAY]),
 }

@@ -2,7 +2,7 @@
  * The C interface as koffi sees it: result and arguments of every function of native/include/dopt.h.
  * Arrays and outputs are `void *`, which takes any TypedArray without copying.
  */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 /** Members of `dopt_histogram`, in order. */
 export const HISTOGRAM_MEMBERS = {
@@ -57,6 +57,8 @@ const format: Type[] = ['int32_t', 'int32_t', 'int32_t'];
 const elementwise: Type[] = ['void *', 'size_t', 'float', 'int32_t', 'void *'];
 const requantize: Type[] = ['void *', 'size_t', 'double', 'int32_t', 'void *'];
 const view: Type[] = ['void *', 'size_t', 'size_t', 'size_t'];
+// Layers on Gram matrices are reached from Python alone, where the data is: their struct stays an address here.
+const sums: Type[] = ['void *', 'void *', 'void *'];
 const sweep: Type[] = ['state', 'void *', ...format, 'void *', 'void *', 'void *'];
 
 export const SIGNATURES = {
@@ -95,6 +97,14 @@ export const SIGNATURES = {
     'int32_t',
     ['void *', 'int32_t', 'void *', 'void *', 'size_t', 'size_t', 'size_t', 'void *'],
   ],
+  dopt_gram_conv2d: [
+    'int32_t',
+    ['conv', 'int32_t', 'int64_t', 'int64_t', 'void *', 'void *', 'int64_t', 'int64_t', ...sums],
+  ],
+  dopt_gram_matmul: ['int32_t', ['void *', 'void *', 'int64_t', 'int64_t', 'int64_t', ...sums]],
+  dopt_gram_reconstruct: ['int32_t', [...sums, 'void *', 'void *', 'double', 'double', 'void *']],
+  dopt_gram_bias: ['int32_t', [...sums, 'void *', 'void *', 'void *']],
+  dopt_gram_error: ['int32_t', [...sums, 'void *', 'void *', 'void *', 'void *', 'void *']],
   dopt_pack_int4: ['int32_t', ['void *', 'size_t', 'void *']],
   dopt_unpack_int4: ['int32_t', ['void *', 'size_t', 'void *']],
 } as const satisfies Record<string, readonly [Type, readonly Type[]]>;
