@@ -7,7 +7,7 @@ Arrays are numpy's: samples float32, sums float64, integers int8, all C-contiguo
 from __future__ import annotations
 
 import ctypes
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from .native_abi import Conv2dShape, LayerShape
 
@@ -59,7 +59,7 @@ class Conv2d(NamedTuple):
 class GramCalls:
     """The methods of ``NativeCore`` for layers on Gram matrices."""
 
-    _lib: Any
+    _call: Callable[..., None]
 
     def gram_conv2d(self, conv: Conv2d, x: Any, y: Any, positions: int, first: int, sums: LayerSums) -> None:
         """Adds one sample, x[channels, height, width] and y[channels, height, width], at most ``positions`` of it."""
@@ -113,9 +113,6 @@ class GramCalls:
         layer = _layer(integers.shape, grid)
         self._call("dopt_gram_error", layer, *_sums(sums), *given, added, out.ctypes.data)
         return out
-
-    def _call(self, name: str, *arguments: Any) -> None:
-        raise NotImplementedError
 
 
 def _layer(shape: tuple[int, ...], grid: WeightGrid) -> Any:

@@ -9,6 +9,8 @@ import ctypes
 import math
 from typing import Any, Iterable
 
+from .native_numpy_gram import NumpyGram
+
 # Elements handled at once, so that temporaries stay small whatever the tensor.
 _CHUNK = 1 << 20
 
@@ -37,7 +39,7 @@ def _view(address: int, count: int) -> Any:
     return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
 
 
-class NumpyCore:
+class NumpyCore(NumpyGram):
     """Stands in for ``NativeCore``; ``detail`` says why that one is missing."""
 
     backend = "numpy"

@@ -363,7 +363,8 @@ export const METHODS = {
 
   /**
    * Walks a float model and its quantized form layer by layer on cached activations; for each layer in turn takes the
-   * candidate range of its input with the least output error, and measures the bias shift that remains.
+   * candidate range of its input with the least output error, solves for integer weights that keep the output, and
+   * measures the bias shift that remains.
    */
   refine: method(
     z.strictObject({
@@ -380,6 +381,7 @@ export const METHODS = {
           /** Axis of the output channels in that tensor. */
           axis: z.number().int(),
           correctBias: z.boolean(),
+          hasBias: z.boolean(),
           /** Candidate parameters for the quantizer at the layer's input; null when they are settled. */
           choice: z
             .strictObject({
@@ -396,12 +398,31 @@ export const METHODS = {
             .nullable(),
         }),
       ),
-      /** Where the bias shifts go: safetensors, float32 [channels] under the layer's name; absent means none. */
+      /** safetensors with the float weights, under their names, of the layers to reconstruct; null for none. */
+      weights: z.string().nullable(),
+      reconstruction: z.strictObject({
+        /** Ridges to compare, as shares of the mean variance of a layer's input. */
+        ridges: z.array(z.number().positive()),
+        /** Share of the mean variance on the diagonal while rounding. */
+        damping: z.number().positive(),
+        /** Every so many-th sample judges solutions and does not make them. */
+        heldBack: z.number().int().min(2),
+        /** Multiplications worth spending on the sums of a layer. */
+        operations: z.number().positive(),
+        /** Layers with more inputs to an output keep nearest rounding: the matrix grows with their square. */
+        inputs: z.number().int().positive(),
+        /** Largest |integer| of a weight. */
+        limit: z.number().int().positive(),
+      }),
+      /**
+       * Where results go: safetensors. `shift/NAME`: float32 [channels] to add to a layer's bias; `weight/NAME`: float32,
+       * a layer's solved weights in their stored shape, each on its grid. What is absent stays as it was.
+       */
       out: z.string(),
       threads: z.number().int().positive(),
     }),
     z.strictObject({
-      shifts: z.string(),
+      parameters: z.string(),
       samples: z.number().int(),
       layers: z.array(
         z.strictObject({
@@ -409,7 +430,14 @@ export const METHODS = {
           /** Index of the candidate taken, and the mean squared output error of each. */
           chosen: z.number().int().nullable(),
           candidateErrors: z.array(z.number()),
-          /** Mean squared error of the output before and after the shift; mean square of the float output. */
+          /**
+           * The ridge whose integers stayed (−1: rounded with error feedback alone; null: to nearest), and the squared
+           * error of each solution on the judging samples, nearest rounding first; null for a layer that is not solved.
+           */
+          reconstruction: z
+            .strictObject({ ridge: z.number().nullable(), errors: z.array(z.number()) })
+            .nullable(),
+          /** Mean squared error of the output before and after; mean square of the float output. */
           errorBefore: z.number(),
           errorAfter: z.number(),
           power: z.number(),

@@ -8,6 +8,7 @@ export const ALGORITHMS = {
   channelScales: 'a scale a channel where only depthwise convolutions read',
   concatTies: 'one scale for a concatenation only where it costs least; without, always',
   refineRanges: 'ranges compared at the output of the next layer',
+  reconstruction: 'weights solved to keep the output of their layer',
   biasCorrection: 'means of the remaining errors moved into biases',
 } as const;
 
@@ -20,7 +21,7 @@ const NAMES = Object.keys(ALGORITHMS) as Algorithm[];
 
 /** What an effort has no time for. */
 const LEFT_OUT: Readonly<Record<Effort, readonly Algorithm[]>> = {
-  fast: ['refineRanges', 'biasCorrection'],
+  fast: ['refineRanges', 'reconstruction', 'biasCorrection'],
   balanced: [],
 };
 

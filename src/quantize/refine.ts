@@ -2,9 +2,23 @@ import type { Params, Result } from '../bridge/protocol.js';
 import type { SafetensorsFile } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
 import type { Range } from './algorithms/ranges.js';
+import { weightLimit } from './algorithms/weights.js';
 import { dequantized } from './apply.js';
 import type { Layer } from './layers.js';
 import type { ActivationSolution, SolvedActivation } from './solve.js';
+
+/**
+ * How weights are solved (native/include/dopt.h, "Layers on Gram matrices"). One light ridge for layers that see many
+ * positions and a heavy one for those that see few; which of them stays, held-back samples decide.
+ */
+export const RECONSTRUCTION: Params<'refine'>['reconstruction'] = {
+  ridges: [0.03, 0.3, 3],
+  damping: 0.001,
+  heldBack: 4,
+  operations: 2e9,
+  inputs: 6144,
+  limit: weightLimit(8),
+};
 
 type RefineLayer = Params<'refine'>['layers'][number];
 
@@ -28,6 +42,7 @@ export function refinementLayers(
       quantizedOutput: layer.output,
       axis: layer.outputAxis,
       correctBias: layer.bias !== null,
+      hasBias: layer.bias !== null,
       choice: ranges && root !== undefined ? rangeChoice(core, root, ranges, activations) : null,
     };
   });
@@ -53,16 +68,26 @@ function rangeChoice(
 
 export interface Refinement {
   activations: Map<string, SolvedActivation>;
+  /** Bias corrections by layer name. */
   shifts: Map<string, Float32Array>;
+  /** Weights by layer name that were solved to keep the layer's output; each lies on its grid. */
+  weights: Map<string, Float32Array>;
 }
 
-/** The solution with the ranges that the walk chose, and the bias shifts that it measured. */
+/** A refinement that changes nothing. */
+export const unrefined = ({ activations }: ActivationSolution): Refinement => ({
+  activations,
+  shifts: new Map(),
+  weights: new Map(),
+});
+
+/** The solution with the ranges that the walk chose, the bias shifts that it measured, the weights that it solved. */
 export function applyRefinement(
   core: NativeCore,
   { activations, candidates }: ActivationSolution,
   asked: readonly RefineLayer[],
   answer: Result<'refine'>,
-  shifts: SafetensorsFile,
+  parameters: SafetensorsFile,
 ): Refinement {
   const chosen = new Map<string, Range>();
   answer.layers.forEach((layer, index) => {
@@ -87,8 +112,15 @@ export function applyRefinement(
       },
     ];
   });
+  const named = (prefix: string): Map<string, Float32Array> =>
+    new Map(
+      parameters.names
+        .filter((name) => name.startsWith(prefix))
+        .map((name) => [name.slice(prefix.length), parameters.float32(name).data]),
+    );
   return {
     activations: new Map(refined),
-    shifts: new Map(shifts.names.map((name) => [name, shifts.float32(name).data])),
+    shifts: named('shift/'),
+    weights: named('weight/'),
   };
 }

@@ -5,6 +5,7 @@ import { loadNative } from '../native/index.js';
 import { qdqRewrite } from './apply.js';
 import type { Layer } from './layers.js';
 import { quantParamsFile } from './params.js';
+import { unrefined } from './refine.js';
 import { type Observed, solveActivations, solveLayers } from './solve.js';
 
 const core = loadNative();
@@ -247,7 +248,7 @@ describe('layers', () => {
   );
 
   it('rounds weights a channel at a time and biases at the product of the scales', () => {
-    const solved = solveLayers(core, [layer], solution.activations, new Map()).get('conv')!;
+    const solved = solveLayers(core, [layer], unrefined(solution)).get('conv')!;
     expect([...solved.integers]).toEqual([127, -64, 127, 64]);
     const { integers, scales } = solved.quantizedBias!;
     expect(scales[0]).toBeCloseTo(0.01 * (1 / 127), 8);
@@ -256,12 +257,14 @@ describe('layers', () => {
 
   it('adds bias shifts before rounding', () => {
     const shifts = new Map([['conv', Float32Array.of(0.25, 0)]]);
-    const solved = solveLayers(core, [layer], solution.activations, shifts).get('conv')!;
+    const solved = solveLayers(core, [layer], { ...unrefined(solution), shifts }).get('conv')!;
     expect([...solved.bias!]).toEqual([0.75, -1]);
   });
 
   it('keeps a float bias where the input has no quantizer', () => {
-    const solved = solveLayers(core, [layer], new Map(), new Map()).get('conv')!;
+    const solved = solveLayers(core, [layer], { ...unrefined(solution), activations: new Map() }).get(
+      'conv',
+    )!;
     expect(solved.quantizedBias).toBeNull();
   });
 
@@ -304,7 +307,7 @@ describe('layers', () => {
     ];
     const readers = (storage: Plan['storage']): string[] => {
       const chosen = plan([activation('a')], { storage, groups, weights: [layer.plan] });
-      const solved = solveLayers(core, [layer], solution.activations, new Map());
+      const solved = solveLayers(core, [layer], unrefined(solution));
       const { rewrite, parameters } = qdqRewrite(
         graph,
         chosen,
@@ -323,7 +326,7 @@ describe('layers', () => {
 
   it('writes every parameter into the open file', () => {
     const chosen = plan([activation('a')], { weights: [layer.plan] });
-    const solved = solveLayers(core, [layer], solution.activations, new Map());
+    const solved = solveLayers(core, [layer], unrefined(solution));
     const { tensors } = quantParamsFile('net', chosen, [layer], solved, solution.activations);
     expect(tensors.map(({ name, kind, bits, granularity }) => [name, kind, bits, granularity])).toEqual([
       ['a', 'activation', 8, 'tensor'],

@@ -15,6 +15,7 @@ import {
 import { quantizeBias, weightScales } from './algorithms/weights.js';
 import type { Layer } from './layers.js';
 import { parameterRoots } from './plan/precision.js';
+import type { Refinement } from './refine.js';
 
 /** Parameters of one quantized activation. */
 export interface SolvedActivation {
@@ -226,12 +227,12 @@ function histogramOf(observed: ReadonlyMap<string, Observed>, tensor: string): H
 /**
  * Integers for all layers with weights.
  * @param shifts bias corrections by layer name, added to the float biases
+ * @param weights by layer name, what is rounded instead of the layer's own weights, whose grid stays
  */
 export function solveLayers(
   core: NativeCore,
   layers: readonly Layer[],
-  activations: ReadonlyMap<string, SolvedActivation>,
-  shifts: ReadonlyMap<string, Float32Array>,
+  { activations, shifts, weights }: Refinement,
 ): Map<string, SolvedLayer> {
   return new Map(
     layers.map((layer) => {
@@ -248,7 +249,7 @@ export function solveLayers(
       );
       const solved: SolvedLayer = {
         name: layer.name,
-        integers: core.quantizeI8Channels(layer.weight, view, scales),
+        integers: core.quantizeI8Channels(weights.get(layer.name) ?? layer.weight, view, scales),
         scales,
         bias,
         quantizedBias: bias && inputScales ? quantizeBias(bias, scales, inputScales) : null,

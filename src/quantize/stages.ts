@@ -18,7 +18,7 @@ import type { Layer } from './layers.js';
 import { loadChannels, tensorsToObserve, tensorsWithChannels } from './observe.js';
 import type { QuantizeOptions } from './options.js';
 import { quantParamsFile } from './params.js';
-import { applyRefinement, type Refinement, refinementLayers } from './refine.js';
+import { applyRefinement, RECONSTRUCTION, type Refinement, refinementLayers, unrefined } from './refine.js';
 import { type ActivationSolution, solveLayers } from './solve.js';
 
 /** Bins of a calibration histogram: four to eight of them make one step of an 8-bit grid over the whole range. */
@@ -95,7 +95,7 @@ export async function channelStage(
   return loadChannels(join(context.run.stageFolder('channels'), 'channels.safetensors'));
 }
 
-/** Chooses ranges at layer outputs and measures bias shifts; returns the solution with both in it. */
+/** Chooses ranges at layer outputs, solves weights and measures bias shifts; returns the solution with all in it. */
 export async function refineStage(
   context: StageContext,
   core: NativeCore,
@@ -107,36 +107,46 @@ export async function refineStage(
 ): Promise<Keyed<Refinement>> {
   const { options, float } = prepared;
   const asked = switched(refinementLayers(core, layers, solution), options.engine);
-  if (!asked.some(({ choice, correctBias }) => choice !== null || correctBias)) {
-    return { value: { activations: solution.activations, shifts: new Map() }, digest: 'none' };
+  const solved = options.engine.reconstruction ? layers : [];
+  if (solved.length === 0 && !asked.some(({ choice, correctBias }) => choice !== null || correctBias)) {
+    return { value: unrefined(solution), digest: 'none' };
   }
   const indices = source.indices?.slice(0, REFINE_SAMPLES) ?? null;
-  const key = { captured: prepared.captured, statisticsDigest, asked, indices, plan: prepared.plan };
+  const key = {
+    captured: prepared.captured,
+    statisticsDigest,
+    asked,
+    solved: solved.length,
+    reconstruction: RECONSTRUCTION,
+    indices,
+    plan: prepared.plan,
+  };
   const { value, digest } = await context.run.stage('refine', key, async (folder) => {
     const quantized = join(folder, 'quantized.onnx');
-    const edits = rewriteFor(
-      core,
-      prepared,
-      layers,
-      { activations: solution.activations, shifts: new Map() },
-      'float32',
-    );
+    const edits = rewriteFor(core, prepared, layers, unrefined(solution), 'float32');
     await writeModel(context, folder, float, edits, quantized);
-    const out = join(folder, 'shifts.safetensors');
+    const weights = join(folder, 'weights.safetensors');
+    writeSafetensors(
+      weights,
+      new Map(solved.map(({ name, weight, shape }) => [name, { data: weight, shape }])),
+    );
     const params: Params<'refine'> = {
       float,
       quantized,
       source: { ...source, indices },
       layers: asked,
-      out,
+      weights,
+      reconstruction: RECONSTRUCTION,
+      out: join(folder, 'refined.safetensors'),
       threads: context.threads,
     };
     const answer = await stageJob(context, 'refine', 'refine', params, refineSummary);
     rmSync(quantized);
-    return { ...answer, shifts: 'shifts.safetensors', seconds: 0 };
+    rmSync(weights);
+    return { ...answer, parameters: 'refined.safetensors', seconds: 0 };
   });
-  const shifts = SafetensorsFile.open(join(context.run.stageFolder('refine'), value.shifts));
-  return { value: applyRefinement(core, solution, asked, value, shifts), digest };
+  const parameters = SafetensorsFile.open(join(context.run.stageFolder('refine'), value.parameters));
+  return { value: applyRefinement(core, solution, asked, value, parameters), digest };
 }
 
 /** What the walk does with some of its parts switched off. */
@@ -154,22 +164,22 @@ function refineSummary({ layers, samples }: Result<'refine'>): string {
     0,
   );
   const change = 10 * Math.log10(Math.exp(-ratio / Math.max(1, layers.length)));
-  return `${layers.length} layers on ${samples} samples, bias correction ${change >= 0 ? '+' : ''}${change.toFixed(1)} dB a layer`;
+  return `${layers.length} layers on ${samples} samples, ${change >= 0 ? '+' : ''}${change.toFixed(1)} dB a layer`;
 }
 
 function rewriteFor(
   core: NativeCore,
   { graph, plan }: Prepared,
   layers: readonly Layer[],
-  { activations, shifts }: Refinement,
+  refinement: Refinement,
   biases: 'int32' | 'float32',
 ): QdqRewrite {
   return qdqRewrite(
     graph.file,
     plan,
     layers,
-    solveLayers(core, layers, activations, shifts),
-    activations,
+    solveLayers(core, layers, refinement),
+    refinement.activations,
     biases,
   );
 }
@@ -205,7 +215,7 @@ export function applyStage(
   refined: string,
   modelName: string,
 ): Promise<Keyed<{ model: string; params: QuantParams }>> {
-  const { activations, shifts } = refinement;
+  const { activations } = refinement;
   const key = {
     captured: prepared.captured,
     refined,
@@ -220,7 +230,7 @@ export function applyStage(
       rewriteFor(core, prepared, layers, refinement, 'int32'),
       join(folder, 'quantized.onnx'),
     );
-    const solved = solveLayers(core, layers, activations, shifts);
+    const solved = solveLayers(core, layers, refinement);
     return {
       model: 'quantized.onnx',
       params: quantParamsFile(modelName, prepared.plan, layers, solved, activations),

@@ -6,7 +6,9 @@ layers before it quantized and refined already:
 1. Range choice. The layer's input is quantized with each candidate range in turn; the candidate whose layer output
    lies closest to the float output stays. Ranking ranges by the error of the tensor itself overrates values that
    the next layer's weights ignore.
-2. Sequential empirical bias correction (Nagel et al., Data-Free Quantization, arXiv 1906.04721, section 4.2).
+2. Reconstruction of the weights (see ``reconstruct``): integers that make up for what quantization before the layer
+   did to its input, and for one another's rounding.
+3. Sequential empirical bias correction (Nagel et al., Data-Free Quantization, arXiv 1906.04721, section 4.2).
    Quantization shifts the mean of a layer's output, E[W_q x_q + b] differs from E[W x + b]; the shift is measured per
    output channel and added to the bias. Doing all layers at once, or with uncorrected inputs, gains much less.
 """
@@ -14,10 +16,12 @@ import time
 
 import numpy as np
 
+from dopt.execute.reconstruct import gather, grid_of, reconstruct, view_of
+
 
 def refine(params, events):
     """Method ``refine`` of src/bridge/protocol.ts."""
-    from dopt import safetensors
+    from dopt import native, safetensors
     from dopt.data.source import open_source
     from dopt.execute.slices import SlicedModel
 
@@ -26,55 +30,131 @@ def refine(params, events):
     feeds = [sample.feeds for sample in open_source(params["source"])]
     if not feeds:
         raise ValueError("refinement needs at least one sample")
+    core = native.load()
+    core.set_threads(threads)
     reference = SlicedModel(params["float"], [layer["floatOutput"] for layer in layers], feeds, threads)
     quantized = SlicedModel(
         params["quantized"], [layer["quantizedOutput"] for layer in layers], feeds, threads, first_choices(layers)
     )
+    weights = Weights(core, quantized, params, feeds)
     shifts, answers = {}, []
     for index, layer in enumerate(layers):
         events.check_cancelled()
         reference.prepare()
-        reference.advance()
-        quantized.prepare()
+        reference.compute()
         expected = reference.values(layer["floatOutput"])
-        errors, chosen = [], None
-        if layer["choice"] is not None and quantized.produced_now(layer["choice"]["tensor"]):
-            errors = [
-                squared_error(expected, quantized.attempt(candidate_variables(layer["choice"], candidate)))
-                for candidate in layer["choice"]["candidates"]
-            ]
-            chosen = int(np.argmin(errors))
-            quantized.variables.update(candidate_variables(layer["choice"], layer["choice"]["candidates"][chosen]))
-        quantized.advance()
+        quantized.prepare(keep=weights.inputs_of(layer))
+        errors, chosen = choose_range(layer["choice"], quantized, expected)
+        quantized.compute()
+        before = squared_error(expected, quantized.values(layer["quantizedOutput"]))
+        solution = weights.reconstruct(layer, expected)
         found = quantized.values(layer["quantizedOutput"])
-        before = after = squared_error(expected, found)
+        after = squared_error(expected, found)
         if layer["correctBias"]:
             shift = bias_shift(expected, found, layer["axis"])
             corrected = [value + broadcast(shift, value.ndim, layer["axis"]) for value in found]
-            after = squared_error(expected, corrected)
-            if after < before:
+            remaining = squared_error(expected, corrected)
+            if remaining < after:
                 quantized.replace(layer["quantizedOutput"], corrected)
-                shifts[layer["name"]] = shift
-            else:
-                after = before
+                shifts[layer["name"]], after = shift, remaining
         answers.append(
             {
                 "name": layer["name"],
                 "chosen": chosen,
                 "candidateErrors": errors,
+                "reconstruction": solution,
                 "errorBefore": before,
                 "errorAfter": after,
                 "power": mean_square(expected),
             }
         )
         events.progress(index + 1, len(layers), layer["name"])
-    safetensors.write(params["out"], shifts)
+    safetensors.write(params["out"], {**{"shift/" + name: shift for name, shift in shifts.items()}, **weights.solved()})
     return {
-        "shifts": params["out"],
+        "parameters": params["out"],
         "samples": len(feeds),
         "layers": answers,
         "seconds": time.monotonic() - started,
     }
+
+
+def choose_range(choice, quantized, expected):
+    """Takes the candidate with the least output error: (errors of all, index taken), ([], None) without a choice."""
+    if choice is None or not quantized.produced_now(choice["tensor"]):
+        return [], None
+    errors = [
+        squared_error(expected, quantized.attempt(candidate_variables(choice, candidate)))
+        for candidate in choice["candidates"]
+    ]
+    chosen = int(np.argmin(errors))
+    quantized.variables.update(candidate_variables(choice, choice["candidates"][chosen]))
+    return errors, chosen
+
+
+class Weights:
+    """The integer weights of the layers that the walk reconstructs, as variables of the quantized model."""
+
+    def __init__(self, core, quantized, params, feeds):
+        from onnx import numpy_helper
+
+        from dopt import safetensors
+
+        self.core, self.model, self.options = core, quantized, params["reconstruction"]
+        self.floats = safetensors.read(params["weights"]) if params["weights"] else {}
+        self.views, self.changed = {}, set()
+        nodes = {node.name: node for node in quantized.model.graph.node}
+        for layer in params["layers"]:
+            if layer["name"] not in self.floats:
+                continue
+            node, prefix = nodes[layer["name"]], weight_prefix(layer["name"])
+            index = list(node.input).index(prefix + "/dequantized")
+            view = view_of(node, self.floats[layer["name"]].shape, index)
+            if view is None or view.inputs > self.options["inputs"]:
+                continue
+            self.views[layer["name"]] = (view, node.input[1 - index])
+            for part in ("/quantized", "/scale"):
+                initializer = quantized.initializers[prefix + part]
+                quantized.variables[prefix + part] = numpy_helper.to_array(initializer)
+
+    def inputs_of(self, layer):
+        """The tensor that a layer to be reconstructed reads in the quantized model."""
+        return [self.views[layer["name"]][1]] if layer["name"] in self.views else []
+
+    def reconstruct(self, layer, expected):
+        """Solves a layer on the open slice and computes that anew; what was solved, or None."""
+        if layer["name"] not in self.views:
+            return None
+        view, source = self.views[layer["name"]]
+        prefix = weight_prefix(layer["name"])
+        variables = self.model.variables
+        integers = view.matrix(variables[prefix + "/quantized"])
+        limit = self.options["limit"]
+        grid = grid_of(view, variables[prefix + "/scale"], -limit, limit, layer["hasBias"])
+        solving, judging = gather(self.core, view, self.model.values(source), expected, self.options)
+        if not solving.count or not judging.count:
+            return None
+        solved, report = reconstruct(
+            self.core, view.matrix(self.floats[layer["name"]]), integers, grid, solving, judging, self.options
+        )
+        if report["ridge"] is not None:
+            variables[prefix + "/quantized"] = view.stored(solved)
+            self.changed.add(layer["name"])
+            self.model.compute()
+        return report
+
+    def solved(self):
+        """Weights of the layers that did not keep nearest rounding, float32 on their grids, under ``weight/NAME``."""
+        return {"weight/" + name: self._on_grid(name) for name in sorted(self.changed)}
+
+    def _on_grid(self, name):
+        view, prefix = self.views[name][0], weight_prefix(name)
+        integers = view.matrix(self.model.variables[prefix + "/quantized"])
+        return view.stored(integers * view.scales(self.model.variables[prefix + "/scale"]))
+
+
+def weight_prefix(layer):
+    """What the initializers of a layer's weights are named by in the quantized model (src/quantize/apply.ts)."""
+    return layer + "/weight"
 
 
 def first_choices(layers):

@@ -12,8 +12,9 @@ class SlicedModel:
 
     ``feeds`` holds one dict a sample (graph input name -> array). ``variables`` are initializers that may change on
     the way (name -> array). ``prepare()`` opens the next slice; ``attempt(variables)`` computes the tensor at its cut
-    for every sample without keeping anything; ``advance()`` computes it for good and closes the slice. After that the
-    tensor is ``values(tensor)`` (a list, one array a sample), and ``replace`` continues with other values.
+    for every sample without keeping anything; ``compute()`` computes the slice for good, again if variables changed.
+    After that the tensor is ``values(tensor)`` (a list, one array a sample), and ``replace`` continues with other
+    values. What only the open slice reads stays until the next one is opened.
     """
 
     def __init__(self, path, cuts, feeds, threads, variables=None):
@@ -28,42 +29,45 @@ class SlicedModel:
         self.cuts = list(cuts)
         self.last_use = last_slice_reading(self.slices)
         self.cache = [dict(feed) for feed in feeds]
-        self.next = 0
+        self.at = -1
         self.open = None
 
-    def prepare(self):
-        """Builds the session of the next slice."""
-        index = self.next
-        nodes = self.slices[index]
+    def prepare(self, keep=()):
+        """Opens the next slice; of what it computes, ``values`` has the cut and the tensors of ``keep`` besides."""
+        self._drop()
+        self.at += 1
+        nodes = self.slices[self.at]
         produced = {name for node in nodes for name in node.output if name}
+        kept = {self.cuts[self.at], *keep}
         wanted = [
             name
             for node in nodes
             for name in node.output
-            if name and (self.last_use.get(name, -1) > index or name == self.cuts[index])
+            if name and (self.last_use.get(name, -1) > self.at or name in kept)
         ]
         self.open = (*self._session(nodes, produced, wanted), wanted)
 
     def attempt(self, variables):
         """The tensor at the open slice's cut, one array a sample, with other values for some variables."""
         session, inputs, _ = self.open
-        cut = self.cuts[self.next]
+        cut = self.cuts[self.at]
         trial = {**self.variables, **variables}
         return [session.run([cut], self._feeds(inputs, values, trial))[0] for values in self.cache]
 
-    def advance(self):
-        """Runs the open slice over all samples, closes it and drops what no later slice reads."""
+    def compute(self):
+        """Runs the open slice over all samples."""
         session, inputs, wanted = self.open
-        index, cut = self.next, self.cuts[self.next]
         for values in self.cache:
             values.update(zip(wanted, session.run(wanted, self._feeds(inputs, values, self.variables))))
-            for name in [n for n in values if self.last_use.get(n, -1) <= index and n != cut]:
+
+    def _drop(self):
+        """Forgets what no later slice reads."""
+        for values in self.cache:
+            for name in [n for n in values if self.last_use.get(n, -1) <= self.at]:
                 del values[name]
-        self.open = None
-        self.next += 1
 
     def values(self, tensor):
-        """The tensor's value for every sample; it must lie at the cut that was reached last."""
+        """The tensor's value for every sample: the open slice's cut, what it keeps, or what it reads."""
         return [values[tensor] for values in self.cache]
 
     def replace(self, tensor, arrays):
@@ -73,7 +77,7 @@ class SlicedModel:
 
     def produced_now(self, tensor):
         """Whether the open slice computes the tensor itself."""
-        return any(tensor in node.output for node in self.slices[self.next])
+        return any(tensor in node.output for node in self.slices[self.at])
 
     def _feeds(self, inputs, values, variables):
         return {name: variables[name] if name in variables else values[name] for name in inputs}
