@@ -14,7 +14,7 @@ import pytest
 
 from dopt import native
 from dopt.errors import DoptError
-from dopt.native_abi import SIGNATURES, Conv2dShape, HistogramState
+from dopt.native_abi import ABI_VERSION, SIGNATURES, Conv2dShape, HistogramState
 from dopt.native_numpy import NumpyCore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,5 +243,5 @@ def test_another_interface_version_is_refused(tmp_path):
     source.write_text(functions + "int dopt_abi_version(void) { return 99; }\n")
     library = tmp_path / "old.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", str(library), str(source)], check=True)
-    with pytest.raises(native.NativeLibraryError, match="version 99, this dopt needs 1: run npm run build:native"):
+    with pytest.raises(native.NativeLibraryError, match="version 99, this dopt needs %d: run npm run build:native" % ABI_VERSION):
         native.NativeCore(str(library))

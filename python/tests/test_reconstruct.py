@@ -59,7 +59,8 @@ class Case:
         self.nearest = np.clip(np.rint(matrix / self.grid.scales), -31, 31).astype(np.int8)
 
     def _sample(self, shape):
-        mixed = np.cumsum(self.random.randn(1, *shape), axis=1) + 0.3
+        channels = 1 if self.node.op_type.startswith("Conv") else len(shape)
+        mixed = np.cumsum(self.random.randn(1, *shape), axis=channels) + 0.3
         return mixed.astype(np.float32)
 
     def run(self, weights):

@@ -7,7 +7,7 @@ import pytest
 from dopt import safetensors
 from dopt.errors import DoptError
 from dopt.events import Events
-from dopt.execute.refine import bias_shift, refine
+from dopt.execute.refine import bias_shift, refine, widest_of_the_good
 from dopt.execute.slices import SlicedModel
 from onnx import TensorProto, helper, numpy_helper
 
@@ -92,8 +92,19 @@ def layer(name, choice=None, correct=True):
         "quantizedOutput": name,
         "axis": 1,
         "correctBias": correct,
+        "hasBias": True,
         "choice": choice,
     }
+
+
+RECONSTRUCTION = {
+    "ridges": [0.03, 0.3, 3],
+    "damping": 0.001,
+    "heldBack": 4,
+    "operations": 1e9,
+    "inputs": 1000,
+    "limit": 127,
+}
 
 
 def walk(tmp_path, source, layers):
@@ -102,7 +113,9 @@ def walk(tmp_path, source, layers):
         "quantized": residual_net(str(tmp_path / "quantized.onnx"), True),
         "source": source,
         "layers": layers,
-        "out": str(tmp_path / "shifts.safetensors"),
+        "weights": None,
+        "reconstruction": RECONSTRUCTION,
+        "out": str(tmp_path / "refined.safetensors"),
         "threads": 1,
     }
     return params, refine(params, Events())
@@ -114,7 +127,7 @@ def test_slices_compute_what_the_whole_model_computes(tmp_path, samples):
     sliced = SlicedModel(path, ["conv1", "conv2", "conv3"], feeds, 1)
     for cut in ["conv1", "conv2", "conv3"]:
         sliced.prepare()
-        sliced.advance()
+        sliced.compute()
         for got, expected in zip(sliced.values(cut), run(path, feeds, cut)):
             np.testing.assert_array_equal(got, expected)
 
@@ -123,9 +136,10 @@ def test_slices_drop_what_nothing_reads_any_more(tmp_path, samples):
     _, feeds = samples
     sliced = SlicedModel(residual_net(str(tmp_path / "net.onnx"), False), ["conv1", "conv2", "conv3"], feeds, 1)
     for _ in range(3):
-        sliced.prepare()
-        sliced.advance()
-    assert set(sliced.cache[0]) == {"conv3"}
+        sliced.prepare(keep=["sum"])
+        sliced.compute()
+    # What the last slice reads is there until another one is opened.
+    assert set(sliced.cache[0]) == {"relu1", "conv2", "sum", "conv3"}
 
 
 def test_cuts_out_of_order_are_refused(tmp_path, samples):
@@ -143,8 +157,9 @@ def test_correcting_biases_brings_the_end_of_the_network_closer(tmp_path, sample
     shifts = safetensors.read(params["out"])
     for constant in model.graph.initializer:
         name = constant.name[: -len("/b")]
-        if constant.name.endswith("/b") and name in shifts:
-            constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant) + shifts[name], constant.name))
+        if constant.name.endswith("/b") and "shift/" + name in shifts:
+            shifted = numpy_helper.to_array(constant) + shifts["shift/" + name]
+            constant.CopyFrom(numpy_helper.from_array(shifted, constant.name))
     corrected = str(tmp_path / "corrected.onnx")
     onnx.save(model, corrected)
 
@@ -158,7 +173,7 @@ def test_correcting_biases_brings_the_end_of_the_network_closer(tmp_path, sample
 
 def test_the_candidate_with_the_least_output_error_is_taken(tmp_path, samples):
     source, feeds = samples
-    candidates = [{"scale": s, "zeroPoint": 0} for s in (0.5, 0.001, 0.02)]
+    candidates = [{"scale": s, "zeroPoint": 0} for s in (2.0, 0.001, 0.02)]
     choice = {
         "tensor": "relu1/dequantized",
         "quantizer": "relu1",
@@ -171,7 +186,95 @@ def test_the_candidate_with_the_least_output_error_is_taken(tmp_path, samples):
     assert len(errors) == 3
     assert answer["layers"][1]["chosen"] == int(np.argmin(errors)) == 2
     assert answer["layers"][0]["chosen"] is None
-    assert "conv3" not in safetensors.read(str(tmp_path / "shifts.safetensors"))
+    assert "shift/conv3" not in safetensors.read(str(tmp_path / "refined.safetensors"))
+
+
+def test_a_clip_is_taken_only_where_samples_tell_that_it_gains():
+    random = np.random.RandomState(0)
+    noise = random.rand(16)
+    clip, whole = 1.0 + noise, 1.3 + noise
+    assert widest_of_the_good(np.stack([clip, whole]), [0.1, 0.2]) == 0
+    # The same gain in the mean, but with samples that lose as much as others gain.
+    whole = clip + 0.3 + np.where(np.arange(16) % 2, 2.0, -2.0)
+    assert widest_of_the_good(np.stack([clip, whole]), [0.1, 0.2]) == 1
+    assert widest_of_the_good(np.stack([clip, clip]), [0.1, 0.2]) == 1
+    assert widest_of_the_good(np.array([[2.0], [1.0]]), [0.2, 0.1]) == 1
+
+
+def dequantized_weights(path, out):
+    """The net with int8 weights behind DequantizeLinear, named as src/quantize/apply.ts names them."""
+    model = onnx.load(path)
+    weights = {}
+    for name in ("conv1", "conv2", "conv3"):
+        constant = next(each for each in model.graph.initializer if each.name == name + "/w")
+        value = numpy_helper.to_array(constant)
+        scale = (np.abs(value).reshape(CHANNELS, -1).max(axis=1) / 7).astype(np.float32)
+        integers = np.clip(np.rint(value / scale[:, None, None, None]), -7, 7).astype(np.int8)
+        weights[name] = value
+        model.graph.initializer.remove(constant)
+        prefix = name + "/weight"
+        parts = [(integers, "/quantized"), (scale, "/scale"), (np.zeros(CHANNELS, np.int8), "/zero_point")]
+        model.graph.initializer.extend(numpy_helper.from_array(v, prefix + part) for v, part in parts)
+        inputs = [prefix + part for _, part in parts]
+        model.graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [prefix + "/dequantized"], axis=0))
+        conv = next(node for node in model.graph.node if node.name == name)
+        conv.input[1] = prefix + "/dequantized"
+    onnx.checker.check_model(model)
+    onnx.save(model, out)
+    return weights
+
+
+def reconstruction_params(tmp_path, source, **options):
+    path, quantized = residual_net(str(tmp_path / "float.onnx"), False), str(tmp_path / "int8.onnx")
+    safetensors.write(str(tmp_path / "weights.safetensors"), dequantized_weights(path, quantized))
+    return {
+        "float": path,
+        "quantized": quantized,
+        "source": source,
+        "layers": [layer("conv1"), layer("conv2"), layer("conv3")],
+        "weights": str(tmp_path / "weights.safetensors"),
+        "reconstruction": {**RECONSTRUCTION, **options},
+        "out": str(tmp_path / "refined.safetensors"),
+        "threads": 1,
+    }
+
+
+def test_solved_weights_bring_the_end_of_the_network_closer(tmp_path, samples):
+    source, feeds = samples
+    params = reconstruction_params(tmp_path, source, limit=7)
+    answer = refine(params, Events())
+    solved, path, quantized = safetensors.read(params["out"]), params["float"], params["quantized"]
+    model = onnx.load(quantized)
+    for constant in model.graph.initializer:
+        name = constant.name.split("/")[0]
+        value = numpy_helper.to_array(constant)
+        if constant.name == name + "/weight/quantized" and "weight/" + name in solved:
+            scale = next(c for c in model.graph.initializer if c.name == name + "/weight/scale")
+            grid = numpy_helper.to_array(scale)[:, None, None, None]
+            integers = np.rint(solved["weight/" + name] / grid)
+            # On the grid to the last bit.
+            np.testing.assert_array_equal((integers * grid).astype(np.float32), solved["weight/" + name])
+            constant.CopyFrom(numpy_helper.from_array(integers.astype(np.int8), constant.name))
+        elif constant.name == name + "/b" and "shift/" + name in solved:
+            constant.CopyFrom(numpy_helper.from_array(value + solved["shift/" + name], constant.name))
+    refined = str(tmp_path / "refined.onnx")
+    onnx.save(model, refined)
+    expected = run(path, feeds, "conv3")
+    before, after = (
+        np.mean([np.square(a - b).mean() for a, b in zip(expected, run(each, feeds, "conv3"))])
+        for each in (quantized, refined)
+    )
+    assert after < 0.5 * before
+    assert answer["layers"][2]["errorAfter"] == pytest.approx(after, rel=1e-3)
+    assert any(each["reconstruction"]["ridge"] is not None for each in answer["layers"])
+
+
+def test_layers_beyond_the_bound_keep_nearest_rounding(tmp_path, samples):
+    source, _ = samples
+    params = reconstruction_params(tmp_path, source, inputs=9 * CHANNELS - 1)
+    answer = refine(params, Events())
+    assert [each["reconstruction"] for each in answer["layers"]] == [None] * 3
+    assert not [name for name in safetensors.read(params["out"]) if name.startswith("weight/")]
 
 
 def test_a_shift_that_cannot_be_told_from_chance_is_not_applied():

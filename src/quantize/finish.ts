@@ -135,12 +135,11 @@ async function writeBack(
 ): Promise<DoorResult | null> {
   if (!door) return null;
   const { name, graph, plan, options, float } = prepared;
-  const { activations, shifts } = refinement;
-  const solved = solveLayers(core, layers, activations, shifts);
+  const solved = solveLayers(core, layers, refinement);
   const back = await goBack(context, {
     door,
     parity: parity!,
-    quantization: { graph: graph.file, plan, layers, solved, activations },
+    quantization: { graph: graph.file, plan, layers, solved, activations: refinement.activations },
     float,
     quantized: path,
     applied: digest,

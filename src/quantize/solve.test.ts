@@ -261,6 +261,15 @@ describe('layers', () => {
     expect([...solved.bias!]).toEqual([0.75, -1]);
   });
 
+  it('rounds solved weights on the grid of the weights they stand for', () => {
+    const { scales } = solveLayers(core, [layer], unrefined(solution)).get('conv')!;
+    const grid = [scales[0], scales[0], scales[1], scales[1]];
+    const weights = new Map([['conv', Float32Array.of(3, -5, 7, 127).map((q, i) => q * grid[i]!)]]);
+    const solved = solveLayers(core, [layer], { ...unrefined(solution), weights }).get('conv')!;
+    expect([...solved.integers]).toEqual([3, -5, 7, 127]);
+    expect(solved.scales).toEqual(scales);
+  });
+
   it('keeps a float bias where the input has no quantizer', () => {
     const solved = solveLayers(core, [layer], { ...unrefined(solution), activations: new Map() }).get(
       'conv',

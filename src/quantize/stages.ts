@@ -20,12 +20,10 @@ import type { QuantizeOptions } from './options.js';
 import { quantParamsFile } from './params.js';
 import { applyRefinement, RECONSTRUCTION, type Refinement, refinementLayers, unrefined } from './refine.js';
 import { type ActivationSolution, solveLayers } from './solve.js';
+import { walkSamples } from './walk-samples.js';
 
 /** Bins of a calibration histogram: four to eight of them make one step of an 8-bit grid over the whole range. */
 const BINS = 2048;
-
-/** Most samples that refinement walks the layers with; their activations are held in memory. */
-const REFINE_SAMPLES = 64;
 
 /** Samples for which every tensor is compared; the ends are compared for all. */
 const TENSOR_SAMPLES = 8;
@@ -79,13 +77,13 @@ export function observeStage(
 /** Statistics a channel of the tensors that may take a scale a channel. */
 export async function channelStage(
   context: StageContext,
-  { options, plan, float, captured }: Prepared,
+  { options, plan, graph, float, captured }: Prepared,
   source: DataSource,
   dataDigest: string,
 ): Promise<Map<string, ChannelStatistics>> {
   const tensors = options.engine.channelScales ? tensorsWithChannels(plan) : [];
   if (tensors.length === 0) return new Map();
-  const chosen = { ...source, indices: source.indices?.slice(0, REFINE_SAMPLES) ?? null };
+  const chosen = { ...source, indices: source.indices?.slice(0, walkSamples(graph)) ?? null };
   const key = { captured, tensors, dataDigest, source: { ...chosen, path: '' } };
   await context.run.stage('channels', key, async (out) => {
     const { threads } = context;
@@ -111,7 +109,7 @@ export async function refineStage(
   if (solved.length === 0 && !asked.some(({ choice, correctBias }) => choice !== null || correctBias)) {
     return { value: unrefined(solution), digest: 'none' };
   }
-  const indices = source.indices?.slice(0, REFINE_SAMPLES) ?? null;
+  const indices = source.indices?.slice(0, walkSamples(prepared.graph)) ?? null;
   const key = {
     captured: prepared.captured,
     statisticsDigest,

@@ -79,16 +79,32 @@ def refine(params, events):
 
 
 def choose_range(choice, quantized, expected):
-    """Takes the candidate with the least output error: (errors of all, index taken), ([], None) without a choice."""
+    """Takes one of the candidate ranges: (mean squared output error of each, index taken), ([], None) without a choice.
+
+    The widest candidate that is no worse than the best by more than one standard error of their difference over samples
+    (the one-standard-error rule: Breiman et al., Classification and Regression Trees, 1984, section 3.4.3). A clip is
+    paid for by rare large values: where the samples cannot tell whether it gains, what they did not show may need it.
+    """
     if choice is None or not quantized.produced_now(choice["tensor"]):
         return [], None
-    errors = [
-        squared_error(expected, quantized.attempt(candidate_variables(choice, candidate)))
-        for candidate in choice["candidates"]
-    ]
-    chosen = int(np.argmin(errors))
+    errors = np.array(
+        [
+            [squared_error([e], [f]) for e, f in zip(expected, quantized.attempt(candidate_variables(choice, each)))]
+            for each in choice["candidates"]
+        ]
+    )
+    chosen = widest_of_the_good(errors, [candidate["scale"] for candidate in choice["candidates"]])
     quantized.variables.update(candidate_variables(choice, choice["candidates"][chosen]))
-    return errors, chosen
+    return errors.mean(axis=1).tolist(), chosen
+
+
+def widest_of_the_good(errors, scales):
+    """Index of the largest scale whose errors [candidates, samples] are within a standard error of the best ones."""
+    excess = errors - errors[np.argmin(errors.mean(axis=1))]
+    samples = errors.shape[1]
+    spread = excess.std(axis=1, ddof=1) / np.sqrt(samples) if samples > 1 else np.zeros(len(errors))
+    good = np.flatnonzero(excess.mean(axis=1) <= spread)
+    return int(max(good, key=lambda index: scales[index]))
 
 
 class Weights:
