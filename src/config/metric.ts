@@ -34,12 +34,27 @@ export const segmentationMetricSchema = z.strictObject({
   judge,
 });
 
-/** Where an SSD-like model has its boxes, which are decoded already (no priors or anchors are left to apply). */
+/** Squares that a single-shot detector's boxes are corrections of. */
+const priorsSchema = z
+  .strictObject({
+    strides: z.array(z.number().int().positive()).min(1),
+    /** Sides in pixels of the input, a list for each stride. */
+    sizes: z.array(z.array(z.number().positive()).min(1)).min(1),
+    /** What corrections of the centre and of the size are multiplied with. */
+    variances: z.tuple([z.number().positive(), z.number().positive()]).default([0.1, 0.2]),
+    /** Cut centres and sizes to the input. */
+    clip: z.boolean().default(true),
+  })
+  .refine(({ strides, sizes }) => strides.length === sizes.length, 'a list of sizes for each stride');
+
+/** Where an SSD-like model has its boxes. */
 const ssdSchema = z.strictObject({
   /** Outputs [1, boxes, 4] and [1, boxes, classes]; told by their shapes when absent. */
   boxes: z.string().min(1).optional(),
   scores: z.string().min(1).optional(),
-  /** What the four numbers of a box are. */
+  /** Where the four numbers of a box are corrections: of what; absent where the model has made boxes of them. */
+  priors: priorsSchema.optional(),
+  /** What the four numbers of a box are otherwise. */
   order: z.enum(['xyxy', 'yxyx', 'cxcywh']).default('xyxy'),
   /** Shares of the input's sides, or its pixels. */
   unit: z.enum(['share', 'pixel']).default('share'),
@@ -128,6 +143,7 @@ export const METRIC_KINDS = [
 export type ClassificationMetric = z.infer<typeof classificationMetricSchema>;
 export type SegmentationMetric = z.infer<typeof segmentationMetricSchema>;
 export type DetectionMetric = z.infer<typeof detectionMetricSchema>;
+export type Priors = z.infer<typeof priorsSchema>;
 export type SsdLayout = z.infer<typeof ssdSchema>;
 export type ImageMetric = z.infer<typeof imageMetricSchema>;
 export type TokensMetric = z.infer<typeof tokensMetricSchema>;

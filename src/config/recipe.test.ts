@@ -17,10 +17,13 @@ describe('recipes that come with dopt', () => {
         'cgnet',
         'digits',
         'efficientnet-lite',
+        'keywords',
         'mobilenet',
         'proxyless',
         'resnet',
         'resnet-cifar',
+        'ultraface',
+        'yolov8',
         'yolox',
       ]),
     );

@@ -1,5 +1,5 @@
 import type { Score } from '../config/verification.js';
-import { figureText, unitText } from '../verify/score.js';
+import { errorText, figureText, unitText } from '../verify/score.js';
 
 /** Numbers as people read them; all functions are pure and give plain text. */
 
@@ -37,7 +37,7 @@ export const figure = (value: number, unit: Score['unit']): string =>
 
 /** " ± 1.20", or nothing where the standard error is not known. */
 export const plusMinus = (error: number | null | undefined, unit: Score['unit'] = '%'): string =>
-  error == null ? '' : ` ± ${figureText(error, unit)}`;
+  error == null ? '' : ` ± ${errorText(error, unit)}`;
 
 export function decibels(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return 'no noise';

@@ -39,6 +39,13 @@ describe('chooseMetric', () => {
     expect(choose('top2', named)).toEqual({ ...named, topk: [1, 2], judge: 'top-2' });
   });
 
+  it('keeps the settings of a recipe of the same kind', () => {
+    const shifted = metricSchema.parse({ kind: 'tokens', shift: true, ignore: [0] });
+    expect(choose('nats', shifted)).toEqual({ ...shifted, judge: 'nats a token' });
+    expect(choose('AP-yolov5', yolox)).toEqual({ ...yolox, decode: 'yolov5' });
+    expect(choose('perplexity', yolox)).toMatchObject({ kind: 'tokens', shift: false });
+  });
+
   it('says what there is, and what was meant', () => {
     expect(() => choose('AP')).toThrowError(expect.objectContaining({ code: 'METRIC_UNKNOWN', exitCode: 2 }));
     expect(() => choose('top0')).toThrowError(/no metric called top0/);

@@ -8,8 +8,8 @@ import { FACE_FIGURES } from './face-precision.js';
 import { plainName } from './task.js';
 import { TOKEN_FIGURES } from './tokens.js';
 
-/** Metrics that can be named without a recipe, by plain name: the settings, and the score to judge by. */
-const NAMED: Readonly<Record<string, Record<string, unknown>>> = {
+/** Metrics that can be named without a recipe, by plain name: their settings, and the score to judge by. */
+const NAMED: Readonly<Record<string, { kind: Metric['kind'] } & Record<string, unknown>>> = {
   accuracy: { kind: 'classification', topk: [1] },
   miou: { kind: 'segmentation' },
   pixelaccuracy: { kind: 'segmentation', judge: 'pixel accuracy' },
@@ -41,8 +41,9 @@ export interface MetricWish {
 }
 
 /**
- * The metric to score with. A name picks the score of the recipe's metric to judge by, or a metric with its usual settings;
- * a `.py` file is a metric of the user's. Without a name it is the recipe's; labels alone mean classification.
+ * The metric to score with. A name picks the score of the recipe's metric to judge by, or a metric with its usual settings
+ * and those of the recipe where it is of the same kind; a `.py` file is a metric of the user's. Without a name it is the
+ * recipe's; labels alone mean classification.
  *
  * @throws UserError METRIC_NOT_FOUND, METRIC_UNKNOWN with near matches, METRIC_NO_LABELS
  */
@@ -76,7 +77,10 @@ function namedMetric(flag: string, recipe: Metric | undefined): Metric | null {
   if (top !== undefined) return topMetric(Number(top), recipe);
   const own = recipe && scoreNames(recipe)?.find((score) => plainName(score) === name);
   if (own !== undefined) return { ...recipe!, judge: own };
-  if (Object.hasOwn(NAMED, name)) return metricSchema.parse(NAMED[name]);
+  if (Object.hasOwn(NAMED, name)) {
+    const settings = NAMED[name]!;
+    return metricSchema.parse({ ...(recipe?.kind === settings.kind ? recipe : {}), ...settings });
+  }
   // What a metric of the user's returns is not known before it has run.
   return recipe?.kind === 'user' ? { ...recipe, judge: flag } : null;
 }

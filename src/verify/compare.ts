@@ -15,7 +15,7 @@ import { pickSamples } from '../quantize/samples.js';
 import { fileDigest } from '../run/digest.js';
 import { VERSION } from '../version.js';
 import { readLabels } from './labels.js';
-import { figureText, lost, unitText } from './score.js';
+import { figureText, lost, unitText, withinNoise } from './score.js';
 import { loadModel, type Optimization } from './session.js';
 import { checkUserMetric, type RunJob } from './user-metric.js';
 import { verifyModels } from './verify.js';
@@ -131,7 +131,7 @@ export function requireQuality({ verification }: Comparison, { maxDrop, minSqnr 
   const way = main.better === 'higher' ? 'lower' : 'higher';
   throw failed(
     `${main.name} at most ${maxDrop}${unit} ${way}`,
-    `${figureText(drop, main.unit)}${unit} ${way}`,
+    `${figureText(drop, main.unit)}${unit} ${way}${withinNoise(main) ? ', within what the choice of samples explains' : ''}`,
   );
 }
 

@@ -18,7 +18,7 @@ describe('FacePrecision', () => {
 
   it('counts a second box on a face as wrong, although another face is free beside it', () => {
     const faces = new FacePrecision();
-    // The second box overlaps the first face by 7/13 and the second one by 6/14; IoU .5 is enough.
+    // The second box overlaps the first face by 8/14 and the second one by 7/15; IoU .5 is enough.
     faces.add(0, [face(0), face(7)], [found(0.9, 0), found(0.8, 3), found(0.7, 7)]);
     expect(figure(faces, 1)).toBeCloseTo(100 * (0.5 + 0.5 * (2 / 3)), 10);
   });

@@ -1,4 +1,4 @@
-import { boxIou, groupByClass, type ScoredBox, type TruthBox } from './boxes.js';
+import { type Box, boxIou, groupByClass, type ScoredBox, type TruthBox } from './boxes.js';
 import { doubles, entry, integers } from './columns.js';
 import { type Figure, percentage, type Statistic } from './task.js';
 
@@ -19,8 +19,8 @@ class ClassRecord {
 /**
  * Average precision at IoU 0.5 as WIDER FACE's evaluation computes it (Yang et al., CVPR 2016; its `evaluation.m` and
  * `VOCap.m`): a detection belongs to the face that it overlaps most, the first one on a face is right and further ones are
- * wrong, those on an ignored face do not count; the area under the whole curve of precision made falling. Two roundings of
- * the original are left out: 1,000 score levels (every score is a level), and pixels that count as one wider and higher.
+ * wrong, those on an ignored face do not count; the area under the whole curve of precision made falling. Boxes are taken
+ * as one pixel wider and higher, as there. The original looks at 1,000 levels of the score; here every score is a level.
  * Several classes are averaged.
  */
 export class FacePrecision {
@@ -67,13 +67,16 @@ function mostOverlapped(truths: readonly TruthBox[], box: ScoredBox): TruthBox |
   let best: TruthBox | null = null;
   let most = 0;
   for (const truth of truths) {
-    const iou = boxIou(truth, box);
+    const iou = boxIou(wider(truth), wider(box));
     if (iou <= most) continue;
     best = truth;
     most = iou;
   }
   return most >= IOU ? best : null;
 }
+
+/** The box with its last column and row counted as whole pixels. */
+const wider = (box: Box): Box => ({ ...box, right: box.right + 1, bottom: box.bottom + 1 });
 
 function areaUnderCurve(record: ClassRecord, faces: number, counts: Uint16Array): number {
   const [scores, samples, right] = [record.scores.values, record.samples.values, record.right.values];

@@ -8,6 +8,12 @@ export function figureText(value: number, unit: Score['unit']): string {
   return size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(5))) : value.toExponential(3);
 }
 
+/** A standard error as text: as many digits as the figure in percent and dB, two significant ones otherwise. */
+export const errorText = (value: number, unit: Score['unit']): string =>
+  unit === '%' || unit === 'dB' || value === 0
+    ? figureText(value, unit)
+    : String(Number(value.toPrecision(2)));
+
 /** Its unit after a figure, with a space where there is one. */
 export const unitText = (unit: Score['unit']): string => (unit === '' ? '' : ` ${unit}`);
 
@@ -31,7 +37,7 @@ export const mainScores = (scores: readonly Score[]): Score[] =>
 export function scoreText(score: Score): string {
   const { float, quantized, unit, standardErrors: errors } = score;
   const within = (value: number, error: number | null | undefined): string =>
-    `${figureText(value, unit)}${error == null ? '' : ` ± ${figureText(error, unit)}`}`;
+    `${figureText(value, unit)}${error == null ? '' : ` ± ${errorText(error, unit)}`}`;
   const after = `${within(quantized, errors?.quantized)}${unitText(unit)}`;
   if (float === null) return after;
   const noise = withinNoise(score) ? ', within what the choice of samples explains' : '';
@@ -39,5 +45,6 @@ export function scoreText(score: Score): string {
     float === quantized
       ? 'no difference'
       : `difference ${within(quantized - float, errors?.difference)}${noise}`;
-  return `${within(float, errors?.float)} -> ${after}, ${difference}`;
+  const unknown = errors ? '' : ', standard error not known';
+  return `${within(float, errors?.float)} -> ${after}, ${difference}${unknown}`;
 }

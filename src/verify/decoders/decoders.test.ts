@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type DetectionMetric, detectionMetricSchema } from '../../config/metric.js';
 import type { ScoredBox, Size } from '../boxes.js';
 import { DECODERS } from './index.js';
+import { priorBoxes } from './priors.js';
 
 type Settings = Partial<Omit<DetectionMetric, 'ssd'>> & { ssd?: object };
 
@@ -120,11 +121,48 @@ describe('ssd', () => {
     expect(rows(found.boxes).map(([label, score]) => [label, score])).toEqual([[2, 0.4]]);
   });
 
+  it('corrects priors where the boxes are no boxes yet', () => {
+    // Input 16 x 32: one cell of stride 32 with sides 8 and 64; 64 is cut to the whole input.
+    const priors = { strides: [32], sizes: [[8, 64]] };
+    // Centre (16, 16) of 32 x 32 pixels is (1/2, 1 and cut to 1) of 16 x 32.
+    const offsets = values([1, -2, 0, Math.log(2) / 0.2, 0, 0, 0, 0], [1, 2, 4]);
+    const found = decode({ decode: 'ssd', ssd: { priors } }, { scores, boxes: offsets }, [16, 32]);
+    // Moved by .1 · 1 · 8 and −.1 · 2 · 8 pixels, twice as high.
+    expect(rows(found.boxes)).toEqual([
+      [0, 0.9, 16.8 - 4, 16 - 1.6 - 8, 16.8 + 4, 16 - 1.6 + 8].map((v) => Number(v.toFixed(4))),
+      [0, 0.05, 0, 8, 32, 24],
+    ]);
+    expect(() =>
+      decode({ decode: 'ssd', ssd: { priors } }, { scores, boxes: offsets }, [64, 64]),
+    ).toThrowError(wrong(/make \[1, 8, 4\] of an input of 64 x 64/));
+  });
+
   it('says what is missing', () => {
     expect(() => decode({ decode: 'ssd' }, { scores })).toThrowError(wrong(/boxes \[1, boxes, 4\]/));
     expect(() => decode({ decode: 'ssd', ssd: { boxes: 'x' } }, { scores, boxes })).toThrowError(
       wrong(/no output x/),
     );
     expect(() => decode({ decode: 'ssd', classes: 3 }, { scores, boxes })).toThrowError(wrong(/\[1, 2, 4\]/));
+  });
+});
+
+describe('priorBoxes', () => {
+  it('lays squares over rounded-up grids, row after row', () => {
+    const boxes = priorBoxes({ strides: [8], sizes: [[4]], variances: [0.1, 0.2], clip: false }, [12, 8]);
+    // Two rows of one cell; the second centre lies at the lower edge.
+    expect([...boxes]).toEqual([0.5, 4 / 12, 0.5, 4 / 12, 0.5, 1, 0.5, 4 / 12]);
+  });
+
+  it('makes the 4,420 boxes of UltraFace', () => {
+    const sizes = [
+      [10, 16, 24],
+      [32, 48],
+      [64, 96],
+      [128, 192, 256],
+    ];
+    const priors = { strides: [8, 16, 32, 64], sizes, variances: [0.1, 0.2] as [number, number], clip: true };
+    const boxes = priorBoxes(priors, [240, 320]);
+    expect(boxes).toHaveLength(4 * 4420);
+    expect(Math.max(...boxes)).toBe(1);
   });
 });

@@ -3,12 +3,15 @@ import type { ScoredBox, Size } from '../boxes.js';
 import { type Outputs, pickOutput } from '../task.js';
 import type { Values } from '../tensors.js';
 import { type BoxDecoder, centred, wrongShape } from './decoder.js';
+import { correctPrior, priorBoxes } from './priors.js';
+
+type Place = Omit<ScoredBox, 'class' | 'score'>;
 
 const LAYOUT: SsdLayout = { order: 'xyxy', unit: 'share', background: true };
 
 /**
- * SSD-like detectors (Liu et al., arXiv 1512.02325) whose priors are applied inside the model: boxes [1, boxes, 4] and
- * scores [1, boxes, classes] between 0 and 1. A box counts for every class that reaches the threshold, each class apart.
+ * SSD-like detectors (Liu et al., arXiv 1512.02325): boxes [1, boxes, 4], or corrections of priors, and scores
+ * [1, boxes, classes] between 0 and 1. A box counts for every class that reaches the threshold, each class apart.
  */
 export const ssd: BoxDecoder = {
   nmsIou: 0.45,
@@ -22,12 +25,13 @@ export const ssd: BoxDecoder = {
       const wanted = metric.classes === undefined ? 'classes' : metric.classes + first;
       throw wrongShape(`The scores of an SSD head are [1, ${rows}, ${wanted}]`, scores.shape);
     }
+    const placeOf = placesOf(places, layout, input);
     const boxes: ScoredBox[] = [];
     for (let row = 0; row < rows; row++) {
       for (let c = 0; c < classes; c++) {
         const score = scores.data[row * columns + first + c]!;
         if (!(score >= metric.scoreThreshold)) continue;
-        boxes.push({ class: c, score, ...corners(places.data, row * 4, layout, input) });
+        boxes.push({ class: c, score, ...placeOf(row) });
       }
     }
     return { boxes, classes };
@@ -49,24 +53,31 @@ function outputPair(outputs: Outputs, layout: SsdLayout): { boxes: Values; score
   throw wrongShape('An SSD head gives boxes [1, boxes, 4] and scores [1, boxes, classes]', boxes.shape);
 }
 
-function corners(
-  data: ArrayLike<number>,
-  at: number,
-  { order, unit }: SsdLayout,
-  input: Size,
-): Omit<ScoredBox, 'class' | 'score'> {
+/** Boxes by row, in pixels of the input. */
+function placesOf({ data, shape }: Values, layout: SsdLayout, input: Size): (row: number) => Place {
+  const { priors, order, unit } = layout;
+  const [height, width] = priors || unit === 'share' ? input : [1, 1];
+  const scaled = ({ left, right, top, bottom }: Place): Place => ({
+    left: left * width,
+    right: right * width,
+    top: top * height,
+    bottom: bottom * height,
+  });
+  if (!priors) return (row) => scaled(ordered(data, row * 4, order));
+  const squares = priorBoxes(priors, input);
+  if (squares.length !== data.length) {
+    throw wrongShape(
+      `metric.ssd.priors make [1, ${squares.length / 4}, 4] of an input of ${input[0]} x ${input[1]}`,
+      shape,
+    );
+  }
+  return (row) => scaled(centred(...correctPrior(squares, data, row * 4, priors.variances)));
+}
+
+function ordered(data: ArrayLike<number>, at: number, order: SsdLayout['order']): Place {
   const [a, b, c, d] = [data[at]!, data[at + 1]!, data[at + 2]!, data[at + 3]!];
-  const box =
-    order === 'cxcywh'
-      ? centred(a, b, c, d)
-      : order === 'xyxy'
-        ? { left: a, top: b, right: c, bottom: d }
-        : { left: b, top: a, right: d, bottom: c };
-  const [height, width] = unit === 'share' ? input : [1, 1];
-  return {
-    left: box.left * width,
-    right: box.right * width,
-    top: box.top * height,
-    bottom: box.bottom * height,
-  };
+  if (order === 'cxcywh') return centred(a, b, c, d);
+  return order === 'xyxy'
+    ? { left: a, top: b, right: c, bottom: d }
+    : { left: b, top: a, right: d, bottom: c };
 }
