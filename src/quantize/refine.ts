@@ -16,7 +16,7 @@ export const RECONSTRUCTION: Params<'refine'>['reconstruction'] = {
   damping: 0.001,
   heldBack: 4,
   operations: 2e9,
-  inputs: 6144,
+  inputs: 4608,
   limit: weightLimit(8),
 };
 
