@@ -127,7 +127,7 @@ export async function writeBackStage(
           fakeQuant,
           out: join(folder, out),
         },
-        ({ unmapped }) => (unmapped.length > 0 ? `${unmapped.length} activations stay float` : ''),
+        ({ unmapped }) => (unmapped.length > 0 ? `${unmapped.length} tensors stay float` : ''),
       );
     if (door.framework === 'pytorch') {
       const plain = `quantized${extname(door.model.weights ?? door.model.model)}`;

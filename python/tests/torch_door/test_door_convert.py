@@ -1,5 +1,7 @@
 """Networks come in: found in the user's file, exported with names kept, compared on other inputs."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -174,6 +176,24 @@ def test_files_that_do_not_run(tmp_path, line, words):
         file.write("\n" + line + "\n")
     error = wrong("MODEL_PY_FAILED", lambda: convert(tmp_path, path, weights, SHAPE))
     assert words in error.message and error.place.startswith(path) and ":" in error.place[len(path) :]
+
+
+@pytest.mark.parametrize("line", ["from .common import width", "from shapes.common import width"])
+def test_a_file_of_a_package_imports_its_neighbours(tmp_path, line):
+    package = tmp_path / "project" / "shapes"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "common.py").write_text("width = 8\n")
+    path, weights, _ = user_file(tmp_path, NET)
+    (package / "net.py").write_text(line + "\n" + (tmp_path / "net.py").read_text().replace("3, 8, 3", "3, width, 3"))
+    before = list(sys.path), set(sys.modules)
+    try:
+        assert convert(tmp_path, package / "net.py", weights, SHAPE)["parity"]["samples"] == 5
+    finally:
+        sys.path[:] = before[0]
+        for name in set(sys.modules) - before[1]:
+            if name.startswith("shapes"):
+                del sys.modules[name]
 
 
 def test_a_file_without_networks(tmp_path):

@@ -173,6 +173,15 @@ class Net(nn.Module):
     def forward(self, x):
         return self.attention(x, x, x, need_weights=False)[0]
 """,
+    "copies of a fresh layer": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False) if NEW else nn.TransformerEncoder(layer, 2)
+    def forward(self, x):
+        return self.layers(x)
+""".replace("NEW", str(hasattr(torch.nn, "RMSNorm"))),
     "a convolution that is used twice": """
 class Net(nn.Module):
     def __init__(self):

@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import traceback
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from dopt.errors import DoptError
 
@@ -89,17 +89,34 @@ def _make(path: str, name: Optional[str]) -> Any:
 
 def _import(path: str) -> Any:
     folder, name = os.path.split(os.path.abspath(path))
+    package, parent = _package(folder)
+    # The file may import its neighbours, and the package that it lies in.
+    sys.path[:0] = [folder] if parent == folder else [folder, parent]
     stem = os.path.splitext(name)[0]
-    # The file may import its neighbours; a name of its own keeps it from hiding a package that it imports.
-    sys.path.insert(0, folder)
+    # A name of its own keeps it from hiding a package that it imports.
     spec = importlib.util.spec_from_file_location(f"dopt_user_{stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+            return module
+        except ImportError as error:
+            if not package or "relative import" not in str(error):
+                raise
+            # Only as part of its package can it say `from .blocks import Block`; that runs the package's __init__.py.
+            return importlib.import_module(f"{package}.{stem}")
     except BaseException as error:  # noqa: BLE001 - also SystemExit of a script that ends itself.
         raise _broken(path, error, "cannot be imported") from error
-    return module
+
+
+def _package(folder: str) -> Tuple[str, str]:
+    """The dotted name of the package that a folder is, '' when it is none, and the folder that the package lies in."""
+    names: List[str] = []
+    while os.path.isfile(os.path.join(folder, "__init__.py")) and os.path.basename(folder).isidentifier():
+        folder, name = os.path.split(folder)
+        names.insert(0, name)
+    return ".".join(names), folder
 
 
 def _candidates(module: Any) -> Dict[str, Any]:

@@ -1,6 +1,6 @@
 """Which tensor of a network an initializer of its ONNX form is."""
 
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple
 
 
 class Owner(NamedTuple):
@@ -24,12 +24,14 @@ class Owners:
 
     def __init__(self, state: Dict[str, Any]) -> None:
         self._arrays = {name: _array(tensor) for name, tensor in state.items()}
+        self._given: Set[Owner] = set()
 
     def find(self, name: str, value: Any) -> Optional[Owner]:
-        """The owner of an initializer, by its name, else the only tensor of the same numbers; None when there is none.
+        """The owner of an initializer, by its name, else a tensor of the same numbers; None when there is none.
 
         The exporter keeps names, but it transposes the matrices of linear layers for MatMul, and cuts packed ones
-        (attention's query, key and value) into parts.
+        (attention's query, key and value) into parts. Among tensors of equal numbers (copies of a fresh layer) it is the
+        next one that was not found yet: graph and state dict go through layers in the same order.
         """
         own = self._arrays.get(name)
         if own is not None and _equal(own, value):
@@ -37,7 +39,9 @@ class Owners:
         for candidates in (self._whole(value, True), self._whole(value, False), self._parts(value)):
             found = list(candidates)
             if found:
-                return found[0] if len(found) == 1 else None
+                owner = next((each for each in found if each not in self._given), found[0])
+                self._given.add(owner)
+                return owner
         return None
 
     def _whole(self, value: Any, turned: bool) -> Iterator[Owner]:

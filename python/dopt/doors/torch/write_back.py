@@ -22,13 +22,6 @@ from dopt.errors import DoptError
 _SMALLEST = 1e-20
 
 
-class Graph(NamedTuple):
-    """What is needed of float.onnx: arrays by name, and the inputs of nodes by name."""
-
-    initializers: Dict[str, Any]
-    inputs: Dict[str, List[str]]
-
-
 class Written(NamedTuple):
     """A state dict on the grid, the scales of its weights, notes, the module that holds each layer's weight, and weights
     that have no place in it."""
@@ -59,7 +52,7 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
         plan = json.load(file)
     numbers = safetensors.read(params["parameters"])
     state = OrderedDict((name, value.detach().clone()) for name, value in opened.network.state_dict().items())
-    written = rewrite_state(state, plan, numbers, _graph(params["onnx"]))
+    written = rewrite_state(state, plan, numbers, _initializers(params["onnx"]))
     if not written.weights:
         raise _nothing_mapped(params["model"], opened.script)
     buffer = io.BytesIO()
@@ -86,15 +79,15 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     return {"files": [describe(params["out"])], "notes": written.notes, "unmapped": unmapped}
 
 
-def rewrite_state(state: Dict[str, Any], plan: Dict[str, Any], numbers: Dict[str, Any], graph: Graph) -> Written:
-    """The state dict with weights on the grid; ``plan``: write-back.json."""
+def rewrite_state(state: Dict[str, Any], plan: Dict[str, Any], numbers: Dict[str, Any], initializers: Dict[str, Any]) -> Written:
+    """The state dict with weights on the grid; ``plan``: write-back.json; ``initializers``: those of float.onnx."""
     import torch
 
     owners = Owners(state)
     written = Written(OrderedDict(state), {}, [], {}, [])
     shared: Dict[Owner, Any] = {}
     for layer in plan["layers"]:
-        owner = owners.find(layer["weight"], graph.initializers[layer["weight"]])
+        owner = owners.find(layer["weight"], initializers[layer["weight"]])
         if owner is None:
             reason = "the network computes this weight, so no tensor of its weights file holds it"
             written.unmapped.append({"tensor": layer["weight"], "reason": reason})
@@ -108,11 +101,11 @@ def rewrite_state(state: Dict[str, Any], plan: Dict[str, Any], numbers: Dict[str
             continue
         shared[owner] = (integers, scale, bias)
         folded = integers * _along(scale, layer["axis"], integers.ndim)
-        gain = _gain(layer, graph.initializers)
-        value = folded if gain is None else _unfold(folded, gain, layer, graph.initializers[layer["weight"]])
+        gain = _gain(layer, initializers)
+        value = folded if gain is None else _unfold(folded, gain, layer, initializers[layer["weight"]])
         _put(written.state, owner, owner.in_its_layout(value))
         _tell_scale(written, owner, scale, layer)
-        _write_bias(written, owners, layer, owner.name, gain, bias, graph)
+        _write_bias(written, owner, layer, gain, bias, initializers)
     return written
 
 
@@ -150,15 +143,11 @@ def _tell_scale(written: Written, owner: Owner, scale: Any, layer: Dict[str, Any
     }
 
 
-def _graph(path: str) -> Graph:
+def _initializers(path: str) -> Dict[str, Any]:
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load(path).graph
-    return Graph(
-        {each.name: numpy_helper.to_array(each) for each in graph.initializer},
-        {node.name: list(node.input) for node in graph.node},
-    )
+    return {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
 
 
 def _gain(layer: Dict[str, Any], initializers: Dict[str, Any]) -> Any:
@@ -201,26 +190,24 @@ def _along(values: Any, axis: Optional[int], rank: int) -> Any:
     return values.reshape(shape)
 
 
-def _write_bias(
-    written: Written, owners: Owners, layer: Dict[str, Any], weight: str, gain: Any, bias: Any, graph: Graph
-) -> None:
+def _write_bias(written: Written, weight: Owner, layer: Dict[str, Any], gain: Any, bias: Any, initializers: Dict[str, Any]) -> None:
     """Puts the folded, corrected bias where the network has room for it."""
     import numpy as np
 
     if bias is None:
         return
     state, normalization = written.state, layer["batchNorm"]
-    own = _bias_of(owners, layer, weight, bias, state, graph)
+    own = _bias_of(weight, bias, state)
     if normalization is None:
         if own is not None:
             _put(state, own, bias)
         elif np.any(bias):
             written.notes.append(
-                f"{weight}: the network has no bias there, so its bias correction is in the ONNX model only."
+                f"{weight.name}: the network has no bias there, so its bias correction is in the ONNX model only."
             )
         return
     before = state[own.name].double().cpu().numpy() if own else 0.0
-    mean = graph.initializers[normalization["mean"]].astype(np.float64)
+    mean = initializers[normalization["mean"]].astype(np.float64)
     for name, room, value in (
         (normalization["beta"], True, bias - (before - mean) * gain),
         # A normalization without parameters of its own: its mean is what can move.
@@ -229,20 +216,18 @@ def _write_bias(
         if name in state and room:
             _put(state, Owner(name, False, (0, bias.size)), value)
             return
-    written.notes.append(f"{weight}: its normalization has no beta, so its bias correction is in the ONNX model only.")
+    written.notes.append(f"{weight.name}: its normalization has no beta, so its bias correction is in the ONNX model only.")
 
 
-def _bias_of(
-    owners: Owners, layer: Dict[str, Any], weight: str, bias: Any, state: Dict[str, Any], graph: Graph
-) -> Optional[Owner]:
-    """The network's own bias of a layer: beside its weight, else the tensor that the graph adds."""
-    beside = weight.rpartition(".")[0] + ".bias" if "." in weight else "bias"
-    if beside in state and state[beside].numel() == bias.size:
-        return Owner(beside, False, (0, len(state[beside])))
-    place = layer["bias"]
-    inputs = graph.inputs.get(place["node"], []) if place else []
-    name = inputs[place["index"]] if place and place["index"] < len(inputs) else None
-    return owners.find(name, graph.initializers[name]) if name in graph.initializers else None
+def _bias_of(weight: Owner, bias: Any, state: Dict[str, Any]) -> Optional[Owner]:
+    """The network's own bias of a layer: beside its weight and named like it, the same stretch of a packed one."""
+    module, _, name = weight.name.rpartition(".")
+    beside = ".".join(filter(None, (module, name[: -len("weight")] + "bias" if name.endswith("weight") else "bias")))
+    if beside not in state or state[beside].dim() != 1:
+        return None
+    length = len(state[beside])
+    rows = (0, length) if length == bias.size else weight.rows
+    return Owner(beside, False, rows) if rows[1] - rows[0] == bias.size and rows[1] <= length else None
 
 
 def _named_as(theirs: Dict[str, Any], network: Dict[str, Any], written: Written) -> Any:
