@@ -203,10 +203,10 @@ describe('solveActivations', () => {
       max: Float64Array.from(widths),
       meanSquare: Float64Array.from(widths, (width) => width ** 2 / 3),
     });
-    const solve = (widths: number[], channelAxis: number | null) =>
+    const solve = (widths: number[], channelAxis: number | null, format: ActivationPlan['format'] = UINT8) =>
       solveActivations(
         core,
-        plan([activation('a', { channelAxis })]),
+        plan([activation('a', { channelAxis, format })]),
         new Map([observed('a', ramp(0, Math.max(...widths)))]),
         new Map([['a', statistics(widths)]]),
         'minmax',
@@ -216,6 +216,11 @@ describe('solveActivations', () => {
     );
     expect(solve([128, 0.5, 0.5, 0.5], null)).toBeNull();
     expect(solve([2, 1, 1.5, 1], 1)).toBeNull();
+    // 16 bits hold more, but a channel a thousand times smaller than another has as little of them, and no headroom.
+    expect(solve([128, 0.1, 0.1, 0.1], 1, INT16)?.parameters.map(({ scale }) => scale)).toEqual(
+      [128, 0.1, 0.1, 0.1].map((width) => Math.fround((2 * width) / 32767)),
+    );
+    expect(solve([128, 4, 4, 4], 1, INT16)).toBeNull();
   });
 });
 

@@ -1,5 +1,6 @@
 import type { QuantizerFormat } from '../../config/plan.js';
 import type { NativeCore, ScaleZeroPoint } from '../../native/index.js';
+import { headroom } from './ranges.js';
 
 /** What calibration saw of each channel of a tensor. */
 export interface ChannelStatistics {
@@ -8,8 +9,12 @@ export interface ChannelStatistics {
   meanSquare: Float64Array;
 }
 
-/** Share of the signal below which a channel counts as drowned in the noise of the common grid: −20 dB on average. */
-const DROWNED = 0.01;
+/**
+ * Noise to signal, on average over channels, from which the common grid is too coarse, by the bits of the activation:
+ * −20 dB, where channels drown in 8 bits; −50 dB, where 16 bits come near the noise of the int8 weights behind them
+ * (−42 to −47 dB a layer), beside which they ought to be without loss.
+ */
+const TOO_COARSE = { 8: 0.01, 16: 1e-5 };
 
 /** A common grid must be this many times noisier than grids of the channels' own before they are worth having. */
 const WORTH = 4;
@@ -29,10 +34,13 @@ export function channelScales(
   format: QuantizerFormat,
   commonStep: number,
 ): ScaleZeroPoint[] | null {
-  const own = Array.from(min, (low, c) => core.quantParams(Math.min(0, low), Math.max(0, max[c]!), format));
+  const reach = headroom(format);
+  const own = Array.from(min, (low, c) =>
+    core.quantParams(reach * Math.min(0, low), reach * Math.max(0, max[c]!), format),
+  );
   const common = meanNoise(meanSquare, () => commonStep);
   const separate = meanNoise(meanSquare, (c) => own[c]!.scale);
-  return common > DROWNED && common > WORTH * separate ? own : null;
+  return common > TOO_COARSE[format.bits] && common > WORTH * separate ? own : null;
 }
 
 /** Mean over channels of noise to signal, each at most 1; channels without any signal do not count. */

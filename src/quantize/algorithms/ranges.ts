@@ -33,10 +33,14 @@ export function methodRange(
  */
 const HEADROOM = 2;
 
+/** By how much the range of a format reaches beyond the whole range that calibration saw. */
+export const headroom = ({ bits }: QuantizerFormat): number => (bits === 16 ? HEADROOM : 1);
+
 /** The whole range with headroom: what 16 bits take, where no clipping could gain anything. */
 export function wideRange(core: NativeCore, histogram: Histogram, format: QuantizerFormat): Range {
   const { low, high } = clip(core, histogram, format, 'minmax');
-  const wide = { low: low * HEADROOM, high: high * HEADROOM };
+  const reach = headroom(format);
+  const wide = { low: low * reach, high: high * reach };
   return {
     ...wide,
     rule: 'minmax with headroom',

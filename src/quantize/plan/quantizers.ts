@@ -52,8 +52,7 @@ export function placeQuantizers(
       format,
       range,
       producer: producerGroup(scene, tensor)?.name ?? null,
-      // With 16 bits one scale drowns no channel.
-      channelAxis: format.bits === 8 && range.kind === 'observed' && depthwiseOnly(scene, tensor) ? 1 : null,
+      channelAxis: range.kind === 'observed' && depthwiseOnly(scene, tensor) ? 1 : null,
     }));
 }
 
