@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { toNumber } from '../config/common.js';
 import type { RunResult } from '../config/result.js';
+import { plural, timesSmaller } from '../report/format.js';
 import { mainScores, scoreText } from '../verify/score.js';
 import { distanceText } from '../verify/summary.js';
 
@@ -25,11 +26,8 @@ export function summarize(result: RunResult, out: string): string {
       `${name}: ${toNumber(similarity.sqnr).toFixed(1)} dB${decisions}`,
     ]);
   }
-  const factor = (sizes.float / sizes.quantized).toFixed(1);
-  lines.push([
-    'size',
-    `${kilobytes(sizes.float)} -> ${kilobytes(sizes.quantized)} (${factor} times smaller)`,
-  ]);
+  const change = timesSmaller(sizes.float, sizes.quantized);
+  lines.push(['size', `${kilobytes(sizes.float)} -> ${kilobytes(sizes.quantized)} (${change})`]);
   const wide = quantization.int16 > 0 ? `, ${quantization.int16} of them int16` : '';
   lines.push(['quantized', `${quantization.weights} layers, ${quantization.activations} activations${wide}`]);
   const left = quantization.floatNodes.filter((node) => node.cause !== 'shape').length;
@@ -39,7 +37,7 @@ export function summarize(result: RunResult, out: string): string {
     'time',
     `${result.seconds.toFixed(1)} s, ${result.peakBytes ? kilobytes(result.peakBytes) : '?'} at most`,
   ]);
-  lines.push(['left in float', `${left} operators`]);
+  lines.push(['left in float', plural(left, 'operator')]);
   const width = Math.max(...lines.map(([key]) => key.length));
   return lines.map(([key, value]) => `${key.padEnd(width)}  ${value}`).join('\n');
 }

@@ -14,6 +14,12 @@ export function bytes(value: number | null): string {
   return `${power === 0 ? scaled : scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${units[power]}`;
 }
 
+/** "3.3 times smaller", or larger: what becomes of a size. */
+export const timesSmaller = (before: number, after: number, digits = 1): string =>
+  after > before
+    ? `${(after / before).toFixed(digits)} times larger`
+    : `${(before / after).toFixed(digits)} times smaller`;
+
 /** A share from 0 to 1 in per cent; what is below 1 % keeps two digits. */
 export function percent(share: number, digits = 1): string {
   const value = share * 100;

@@ -13,6 +13,7 @@ import {
   plusMinus,
   seconds,
   signed,
+  timesSmaller,
 } from './format.js';
 import { type Html, html } from './html.js';
 import { scoreTable } from './score-table.js';
@@ -43,7 +44,7 @@ export function cards({ result }: { result: RunResult }): Html {
   list.push([
     'Size',
     change(bytes(sizes.float), bytes(sizes.quantized), ''),
-    `${(sizes.float / sizes.quantized).toFixed(2)} times smaller`,
+    timesSmaller(sizes.float, sizes.quantized, 2),
   ]);
   const worst = worstOutput(verification);
   if (worst) {

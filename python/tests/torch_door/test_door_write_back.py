@@ -117,6 +117,16 @@ def test_the_form_of_the_users_file_stays(tmp_path, wrapper):
     assert list(loaded) == [wrapper] and list(loaded[wrapper]) == list(named)
 
 
+def test_weights_of_half_precision_come_back_in_single(tmp_path):
+    path, weights, network = user_file(tmp_path, sequential(BODIES["batch normalization"][0]))
+    torch.save(network.half().state_dict(), weights)
+    network.float()
+    plan, out, _, _ = written(tmp_path, path, weights, (3, 8, 8))
+    state = torch.load(str(out))
+    assert list(state) == list(network.state_dict()) and state["body.0.weight"].dtype == torch.float32
+    load_quantized(network, str(out))
+
+
 def test_names_that_the_class_changes_stay(tmp_path):
     source = sequential(BODIES["linear"][0]) + "    def load_state_dict(self, state, strict=True):\n        return super().load_state_dict({name.replace('old', 'body'): value for name, value in state.items()}, strict)\n"
     path, weights, network = user_file(tmp_path, source)

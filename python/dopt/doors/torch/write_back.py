@@ -240,7 +240,10 @@ def _named_as(theirs: Dict[str, Any], network: Dict[str, Any], written: Written)
     names: Dict[str, str] = {}
     free = dict(theirs)
     for name, value in network.items():
-        same = [each for each, tensor in free.items() if tensor.shape == value.shape and torch.equal(tensor, value)]
+        # Half precision was widened when the network loaded it; the grid needs the wider type, so that one is written.
+        same = [
+            each for each, tensor in free.items() if tensor.shape == value.shape and torch.equal(tensor.to(value.dtype), value)
+        ]
         # Names that end alike go together: layers of equal numbers (fresh counters, unit scales) are told apart so.
         same.sort(key=lambda each: (not each.endswith(name), each.rpartition(".")[2] != name.rpartition(".")[2]))
         if same:
