@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { dataSourceSchema } from '../config/data.js';
+import { dataSourceSchema, preprocessSchema } from '../config/data.js';
 import { paritySchema } from '../config/verification.js';
 
 /**
@@ -145,8 +145,8 @@ export const METHODS = {
       /** Part of the model that ONNX cannot express and that feeds the rest; null when there is none. */
       frontEnd: z
         .strictObject({
-          /** What the front end takes: `wav`: the bytes of a wav file. */
-          takes: z.enum(['wav']),
+          /** What the front end takes: the bytes of a wav file, or samples as the input of any network. */
+          takes: z.enum(['wav', 'samples']),
           /** TensorFlow names of its input and of the features that it makes. */
           input: z.string(),
           features: z.string(),
@@ -176,18 +176,23 @@ export const METHODS = {
     paritySchema,
   ),
 
-  /** Runs files through the front end of a TensorFlow model: one `.npy` for each, at the same relative path. */
+  /** Runs files or samples through the front end of a TensorFlow model: one `.npy` for each, at the same relative path. */
   computeFeatures: method(
     z.strictObject({
       ...frameworkModelSchema.shape,
-      frontEnd: z.strictObject({ takes: z.enum(['wav']), input: z.string(), features: z.string() }),
-      /** Folder of files, with sub-folders. */
+      frontEnd: z.strictObject({
+        takes: z.enum(['wav', 'samples']),
+        input: z.string(),
+        features: z.string(),
+      }),
+      /** Folder of wav files, with sub-folders; or samples in any form that data comes in, read with `preprocess`. */
       data: z.string(),
+      preprocess: preprocessSchema,
       skipBad: z.boolean(),
       out: z.string(),
     }),
     z.strictObject({
-      /** Paths of the inputs below `data` that have features. */
+      /** Paths of the inputs below `data`, or names of the samples, that have features. */
       names: z.array(z.string()),
       skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
     }),

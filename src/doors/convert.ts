@@ -3,7 +3,7 @@ import { type Environment, ensureEnvironment } from '../bridge/environments.js';
 import type { EnvironmentKind, Profile, TorchProfile } from '../bridge/profiles.js';
 import type { Params, Result } from '../bridge/protocol.js';
 import type { Progress } from '../cli/progress.js';
-import type { DataSource } from '../config/data.js';
+import type { DataSource, Preprocess } from '../config/data.js';
 import type { Parity } from '../config/verification.js';
 import { EXIT, UserError } from '../errors.js';
 import { type StageContext, stageJob } from '../quantize/context.js';
@@ -135,6 +135,7 @@ export async function checkParity(
 interface DataOptions {
   data: string;
   verifyData: string | null;
+  preprocess: Preprocess;
   skipBad: boolean;
 }
 
@@ -146,10 +147,10 @@ export async function withFeatures<T extends DataOptions>(
 ): Promise<T> {
   const frontEnd = door?.conversion.frontEnd;
   if (!door || !frontEnd) return options;
-  const { data, verifyData, skipBad } = options;
-  const features = await featuresOf(context, door, frontEnd, data, skipBad, 'calibration');
+  const { data, verifyData } = options;
+  const features = await featuresOf(context, door, frontEnd, options, data, 'calibration');
   if (verifyData === null || verifyData === data) return { ...options, data: features };
-  const scored = await featuresOf(context, door, frontEnd, verifyData, skipBad, 'verification');
+  const scored = await featuresOf(context, door, frontEnd, options, verifyData, 'verification');
   return { ...options, data: features, verifyData: scored };
 }
 
@@ -158,30 +159,27 @@ async function featuresOf(
   context: StageContext,
   door: Door,
   frontEnd: NonNullable<Door['conversion']['frontEnd']>,
+  { preprocess, skipBad }: DataOptions,
   data: string,
-  skipBad: boolean,
   title: string,
 ): Promise<string> {
   const { takes, input, features } = frontEnd;
   const stage = `features-${title}`;
-  const key = { converted: door.digest, data: await pathDigest(data), skipBad };
+  const key = { converted: door.digest, data: await pathDigest(data), preprocess, skipBad };
   const { value } = await context.run.stage(stage, key, (out) =>
     stageJob(
       inFramework(context, door),
       `features (${title})`,
       'computeFeatures',
-      { ...door.model, frontEnd: { takes, input, features }, data, skipBad, out },
+      { ...door.model, frontEnd: { takes, input, features }, data, preprocess, skipBad, out },
       ({ names }) => `${names.length} files`,
     ),
   );
   if (value.names.length === 0) {
     throw new UserError(
       'DATA_EMPTY_FOLDER',
-      `${data} has no ${takes} files that ${frontEnd.description} could read.`,
-      {
-        place: data,
-        suggestions: [`Give a folder of .${takes} files.`],
-      },
+      `${data} has no ${takes === 'wav' ? 'wav files' : 'samples'} that ${frontEnd.description} could read.`,
+      { place: data, suggestions: ['Check the path and the reasons in the log of the run.'] },
     );
   }
   return context.run.stageFolder(stage);

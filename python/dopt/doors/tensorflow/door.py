@@ -52,7 +52,12 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
         "inputs": inputs,
         "outputs": outputs,
         "frontEnd": front_end
-        and {"takes": "wav", "input": front_end.input, "features": front_end.features, "description": front_end.description},
+        and {
+            "takes": front_end.takes,
+            "input": front_end.input,
+            "features": front_end.features,
+            "description": front_end.description,
+        },
         "notes": notes,
         "parity": parity,
         "versions": {"tensorflow": tf.__version__, "tf2onnx": tf2onnx.__version__},
@@ -140,15 +145,15 @@ def _open(params: Dict[str, Any], events: Any) -> Opened:
             return Opened(graph_def, session, inputs, outputs, shapes, names, model, None)
     else:
         unknown = _front_end_operators(graph_def, outputs)
-    front_end = find_front_end(graph_def, path, unknown, outputs)
-    shape: List[Optional[int]] = list(feature_shape(session, front_end))
+    front_end = find_front_end(session, graph_def, path, unknown, outputs)
+    shape: List[Optional[int]] = list(feature_shape(session, front_end, path, params["inputShapes"]))
     shapes = {front_end.features: shape}
     inputs = [front_end.features]
     names = border_names(inputs, outputs, loaded.output_names)
     model = convert_graph(graph_def, path, inputs, outputs, shapes, names)
     left = unknown_operators(model)
     if left:
-        find_front_end(graph_def, path, left, outputs)
+        find_front_end(session, graph_def, path, left, outputs)
     return Opened(graph_def, session, inputs, outputs, shapes, names, model, front_end)
 
 
