@@ -198,20 +198,26 @@ export const METHODS = {
     }),
   ),
 
-  /** Runs the model in its own framework over samples and writes its outputs. */
+  /** Runs models of one framework over samples, one after the other, and writes their outputs. */
   runFramework: method(
     z.strictObject({
-      ...frameworkModelSchema.shape,
+      /** The float model and what was written back: with the same borders. */
+      models: z.array(frameworkModelSchema).min(1),
       borders: z.strictObject({ inputs: z.array(borderSchema), outputs: z.array(borderSchema) }),
       source: dataSourceSchema,
       out: z.string(),
     }),
     z.strictObject({
-      /** By output name of the ONNX form, with a batch dimension. */
-      samples: z.array(z.strictObject({ name: z.string(), tensors: arrayFilesSchema })),
-      skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
-      executor: z.string(),
-      seconds: z.number(),
+      /** One a model. */
+      runs: z.array(
+        z.strictObject({
+          /** By output name of the ONNX form, with a batch dimension. */
+          samples: z.array(z.strictObject({ name: z.string(), tensors: arrayFilesSchema })),
+          skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
+          executor: z.string(),
+          seconds: z.number(),
+        }),
+      ),
     }),
   ),
 
@@ -227,10 +233,13 @@ export const METHODS = {
       onnx: z.string(),
       writeBack: z.string(),
       parameters: z.string(),
-      /** TensorFlow: also quantize activations, with primitive operators that reproduce ONNX arithmetic. */
-      fakeQuant: z.boolean(),
       /** The file to write: `.pb` or `.pth`. */
       out: z.string(),
+      /**
+       * TensorFlow: a second file, which quantizes activations too, with primitive operators that reproduce ONNX
+       * arithmetic; null for none.
+       */
+      fakeQuantOut: z.string().nullable(),
     }),
     z.strictObject({
       files: z.array(fileSchema),

@@ -122,6 +122,8 @@ export const doorResultSchema = z.strictObject({
   /** What was written back, one sentence each, and activations that the file does not quantize. */
   notes: z.array(z.string()),
   unmapped: z.array(z.strictObject({ tensor: z.string(), reason: z.string() })),
+  /** Why there is no file in the model's own format; null where there is one. */
+  unwritten: z.string().nullable(),
   /** The float model and the written-back one, both run in the framework on the scored samples. */
   check: z
     .strictObject({

@@ -22,6 +22,8 @@ export interface CheckRequest {
   labelsOf: (samples: readonly MaterializedSample[]) => Promise<Labels | null>;
 }
 
+type FrameworkRun = Result<'runFramework'>['runs'][number];
+
 /**
  * Runs the float and the written-back model in their own framework over the scored samples, and the quantized ONNX model
  * in onnxruntime: what the user's framework says of the quantization, and whether both tell the same.
@@ -37,17 +39,20 @@ export async function checkStage(
       source,
       out: join(folder, 'samples'),
     });
-    const run = (title: string, model: Door['model']): Promise<Result<'runFramework'>> =>
-      stageJob(
-        inFramework(context, door),
-        `run ${title} in ${door.framework}`,
-        'runFramework',
-        { ...model, borders: door.borders, source, out: join(folder, title) },
-        ({ seconds }) => `${seconds.toFixed(1)} s`,
-      );
-    const float = await run('float', door.model);
-    const back = await run('quantized', writtenModel(door, written));
-    const recorded = (name: string, result: Result<'runFramework'>): RecordedOutputs => ({
+    const { runs } = await stageJob(
+      inFramework(context, door),
+      `run both in ${door.framework}`,
+      'runFramework',
+      {
+        models: [door.model, writtenModel(door, written)],
+        borders: door.borders,
+        source,
+        out: join(folder, 'outputs'),
+      },
+      (answer) => answer.runs.map(({ seconds }) => `${seconds.toFixed(1)} s`).join(', '),
+    );
+    const [float, back] = runs as [FrameworkRun, FrameworkRun];
+    const recorded = (name: string, result: FrameworkRun): RecordedOutputs => ({
       name,
       samples: result.samples.map(({ tensors }) => tensors),
     });

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Metric } from '../config/metric.js';
 import type { DoorResult, Parity } from '../config/verification.js';
+import { ExternalError } from '../errors.js';
 import { type StageContext, warn } from '../quantize/context.js';
 import type { Scoring } from '../quantize/stages.js';
 import { type CheckRequest, checkStage } from './check.js';
@@ -24,21 +25,35 @@ export interface GoBackRequest {
 
 /** What lies in the model's own format now: paths in the run's stages, and what the framework says of it. */
 export interface GoneBack {
-  plain: string;
-  checked: string;
+  /** null where the framework's form of the network has no place for the quantization; `result` says why. */
+  files: { plain: string; checked: string } | null;
   result: DoorResult;
 }
 
-/** Writes the quantized network in its own format and compares it, in its framework, with the float model. */
+/**
+ * Writes the quantized network in its own format and compares it, in its framework, with the float model. A network that
+ * cannot be written so is quantized all the same: the ONNX model and the parameters are whole.
+ */
 export async function goBack(context: StageContext, request: GoBackRequest): Promise<GoneBack> {
   const { door, quantized, scoring, metric, labelsOf } = request;
-  const { value, digest } = await writeBackStage(
+  const written = await writeBackStage(
     context,
     door,
     request.quantization,
     request.float,
     request.applied,
-  );
+  ).catch((error: unknown) => {
+    if (error instanceof ExternalError && error.code.startsWith('WRITE_BACK_')) return error;
+    throw error;
+  });
+  if (written instanceof ExternalError) {
+    warn(context, `There is no ${door.framework} file: ${written.message}`);
+    return {
+      files: null,
+      result: describeDoor(door, request.parity, { notes: [], unmapped: [] }, null, written.message),
+    };
+  }
+  const { value, digest } = written;
   const folder = context.run.stageFolder('write-back');
   const checked = join(folder, value.checked);
   const check =
@@ -48,16 +63,17 @@ export async function goBack(context: StageContext, request: GoBackRequest): Pro
       { door, written: checked, quantized, source: scoring.source, metric, labelsOf },
       { scoring: scoring.key, written: digest },
     ));
-  const result = describeDoor(door, request.parity, value, check);
+  const result = describeDoor(door, request.parity, value, check, null);
   warnOf(context, result);
-  return { plain: join(folder, value.plain), checked, result };
+  return { files: { plain: join(folder, value.plain), checked }, result };
 }
 
 function describeDoor(
   { conversion, framework }: Door,
   parity: Parity,
-  { notes, unmapped }: WrittenBack,
+  { notes, unmapped }: Pick<WrittenBack, 'notes' | 'unmapped'>,
   check: DoorResult['check'],
+  unwritten: string | null,
 ): DoorResult {
   const { frontEnd, versions } = conversion;
   return {
@@ -68,6 +84,7 @@ function describeDoor(
     frontEnd: frontEnd && { description: frontEnd.description, features: frontEnd.features },
     notes: [...conversion.notes, ...notes],
     unmapped,
+    unwritten,
     check,
   };
 }

@@ -113,29 +113,25 @@ export async function writeBackStage(
     const numbers = join(folder, 'parameters.safetensors');
     writeFileSync(writeBack, JSON.stringify(file));
     writeSafetensors(numbers, parameters);
-    const write = (out: string, fakeQuant: boolean): Promise<Result<'writeBack'>> =>
-      stageJob(
-        inFramework(context, door),
-        `write ${out}`,
-        'writeBack',
-        {
-          ...door.model,
-          borders: door.borders,
-          onnx,
-          writeBack,
-          parameters: numbers,
-          fakeQuant,
-          out: join(folder, out),
-        },
-        ({ unmapped }) => (unmapped.length > 0 ? `${unmapped.length} tensors stay float` : ''),
-      );
-    if (door.framework === 'pytorch') {
-      const plain = `quantized${extname(door.model.weights ?? door.model.model)}`;
-      const { notes, unmapped } = await write(plain, false);
-      return { plain, checked: plain, notes, unmapped };
-    }
-    await write('quantized.pb', false);
-    const { notes, unmapped } = await write('fake-quant.pb', true);
-    return { plain: 'quantized.pb', checked: 'fake-quant.pb', notes, unmapped };
+    const tensorflow = door.framework === 'tensorflow';
+    const { model, weights } = door.model;
+    const plain = tensorflow ? 'quantized.pb' : `quantized${extname(weights ?? model)}`;
+    const checked = tensorflow ? 'fake-quant.pb' : plain;
+    const { notes, unmapped } = await stageJob(
+      inFramework(context, door),
+      `write ${plain}`,
+      'writeBack',
+      {
+        ...door.model,
+        borders: door.borders,
+        onnx,
+        writeBack,
+        parameters: numbers,
+        out: join(folder, plain),
+        fakeQuantOut: tensorflow ? join(folder, checked) : null,
+      },
+      (answer) => (answer.unmapped.length > 0 ? `${answer.unmapped.length} tensors stay float` : ''),
+    );
+    return { plain, checked, notes, unmapped };
   });
 }

@@ -147,10 +147,12 @@ async function writeBack(
     metric: options.metric,
     labelsOf: (samples) => labelsOf(options, samples, scoring?.names ?? []),
   });
-  const extension = extname(back.plain);
-  results[`${name}.${widthOf(plan.strategy)}${extension}`] = back.plain;
-  if (options.fakeQuant && back.checked !== back.plain)
-    results[`${name}.fake-quant${extension}`] = back.checked;
+  if (back.files) {
+    const { plain, checked } = back.files;
+    const extension = extname(plain);
+    results[`${name}.${widthOf(plan.strategy)}${extension}`] = plain;
+    if (options.fakeQuant && checked !== plain) results[`${name}.fake-quant${extension}`] = checked;
+  }
   return back.result;
 }
 

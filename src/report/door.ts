@@ -10,7 +10,7 @@ import { agreementText } from './summary.js';
 export function doorSection({ result }: { result: RunResult }): Html | null {
   const { door } = result;
   if (!door) return null;
-  const { framework, versions, parity, frontEnd, notes, unmapped, check } = door;
+  const { framework, versions, parity, frontEnd, notes, unmapped, unwritten, check } = door;
   const rows: [string, string][] = [
     [
       'Framework',
@@ -27,6 +27,7 @@ export function doorSection({ result }: { result: RunResult }): Html | null {
   return html`<section id="framework"><h2>In ${framework}</h2><dl class="facts">${rows.map(
     ([term, value]) => html`<div><dt>${term}</dt><dd>${value}</dd></div>`,
   )}</dl>
+${unwritten && html`<p>There is no file in the format of ${framework}; the ONNX model is whole. ${unwritten}</p>`}
 ${check && checked(check)}
 ${unmapped.length > 0 && html`<p>The written-back file does not quantize:</p><ul>${unmapped.map(({ tensor, reason }) => html`<li><span class="name">${tensor}</span>: ${reason}</li>`)}</ul>`}
 ${notes.length > 0 && html`<details><summary>Notes (${notes.length})</summary><ul>${notes.map((note) => html`<li>${note}</li>`)}</ul></details>`}

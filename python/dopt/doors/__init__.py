@@ -4,6 +4,7 @@ Each framework is a package with one module `door` that has the functions below;
 """
 
 import importlib
+import os
 from typing import Any, Callable, Dict
 
 from dopt.events import Events
@@ -39,8 +40,13 @@ def compute_features(params: Params, events: Events) -> Params:
 
 
 def run_framework(params: Params, events: Events) -> Params:
-    """Runs the model in its own framework over samples and writes its outputs."""
-    return _door(params, "run_framework")(params, events)
+    """Runs models in their own framework over samples and writes their outputs: ``out``/0, ``out``/1, …"""
+    shared = {name: params[name] for name in ("borders", "source")}
+    runs = []
+    for place, model in enumerate(params["models"]):
+        out = os.path.join(params["out"], str(place))
+        runs.append(_door(model, "run_framework")({**model, **shared, "out": out}, events))
+    return {"runs": runs}
 
 
 def write_back(params: Params, events: Events) -> Params:

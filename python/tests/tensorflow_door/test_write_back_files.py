@@ -36,8 +36,8 @@ def params_of(case, folder, **changes):
         "onnx": case.path,
         "writeBack": str(folder / "write-back.json"),
         "parameters": case.parameters,
-        "fakeQuant": True,
         "out": str(folder / "written.pb"),
+        "fakeQuantOut": str(folder / "rounded.pb"),
         **changes,
     }
 
@@ -45,19 +45,21 @@ def params_of(case, folder, **changes):
 def test_the_file(tmp_path):
     case = Case(small(), tmp_path)
     result = write_back(params_of(case, tmp_path), Events())
-    data = (tmp_path / "written.pb").read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    assert result["files"] == [{"path": str(tmp_path / "written.pb"), "bytes": len(data), "sha256": digest}]
+    paths = [tmp_path / name for name in ("written.pb", "rounded.pb")]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    assert result["files"] == [
+        {"path": str(path), "bytes": path.stat().st_size, "sha256": digest} for path, digest in zip(paths, digests)
+    ]
     assert result["notes"] == [] and result["unmapped"] == []
-    assert case.compare(read_graph(tmp_path / "written.pb"))[0] > 0.99
+    assert case.compare(read_graph(paths[1]))[0] > 0.99
     assert not list(tmp_path.glob("*.part"))
-    again = write_back(params_of(case, tmp_path, out=str(tmp_path / "again.pb")), Events())
-    assert again["files"][0]["sha256"] == digest
+    again = write_back(params_of(case, tmp_path, out=str(tmp_path / "again.pb"), fakeQuantOut=None), Events())
+    assert [each["sha256"] for each in again["files"]] == digests[:1]
 
 
 def test_weights_are_exactly_on_the_grid(tmp_path):
     case = Case(small(), tmp_path)
-    write_back(params_of(case, tmp_path, fakeQuant=False), Events())
+    write_back(params_of(case, tmp_path, fakeQuantOut=None), Events())
     graph = {node.name: node for node in read_graph(tmp_path / "written.pb").node}
     layer = case.quantized.plan["layers"][0]["name"]
     convolution = next(node for node in graph.values() if node.op == "Conv2D")

@@ -9,7 +9,7 @@ pytest.importorskip("tf2onnx", reason="needs tf2onnx (profile tensorflow)")
 from write_back_graphs import Quantized, borders_of, convert, run_graph, run_onnx  # noqa: E402
 
 from dopt.doors.tensorflow.load import load_graph  # noqa: E402
-from dopt.doors.tensorflow.write_back import write_back_graph  # noqa: E402
+from dopt.doors.tensorflow.write_back import WriteBack  # noqa: E402
 
 CLIPS, PICTURES = 96, 100
 
@@ -37,9 +37,8 @@ def compare(graph_def, feeds, name, output, tmp_path):
     """Largest difference of the outputs and share of equal decisions; what is unmapped must be nothing."""
     path = convert(graph_def, {name: list(feeds[0][name].shape)}, [output], tmp_path)
     quantized = Quantized(path, feeds[: len(feeds) // 4])
-    written, _, unmapped = write_back_graph(
-        graph_def, path, quantized.plan, quantized.save(tmp_path), borders_of([name], [output]), True
-    )
+    found = WriteBack(graph_def, path, quantized.plan, quantized.save(tmp_path), borders_of([name], [output]))
+    written, _, unmapped = found.graph(True)
     assert unmapped == []
     assert len(quantized.plan["layers"]) == len(
         [node for node in quantized.source.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]

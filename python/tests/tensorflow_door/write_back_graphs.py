@@ -279,10 +279,10 @@ class Case:
 
     def write(self, fake_quant):
         """The graph with the quantization, notes and activations that are not rounded."""
-        from dopt.doors.tensorflow.write_back import write_back_graph
+        from dopt.doors.tensorflow.write_back import WriteBack
 
         borders = borders_of(["x:0"], ["out:0"])
-        return write_back_graph(self.graph, self.path, self.quantized.plan, self.parameters, borders, fake_quant, "net.pb")
+        return WriteBack(self.graph, self.path, self.quantized.plan, self.parameters, borders, "net.pb").graph(fake_quant)
 
     def compare(self, graph):
         """Share of elements that agree to float precision, and the largest difference, both over the largest value."""

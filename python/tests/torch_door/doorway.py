@@ -149,13 +149,13 @@ class Plan:
             readers = [{"node": node, "index": index} for tensor, node, index in reads if tensor == name]
             self.activations.append({"tensor": name, "bits": 8, "signed": False, "axis": None, "readers": readers})
 
-    def params(self, model, borders, out, fake_quant=False):
+    def params(self, model, borders, out):
         """Parameters of ``writeBack``."""
         plan, numbers = self.folder / "write-back.json", self.folder / "numbers.safetensors"
         plan.write_text(json.dumps({"version": 1, "layers": self.layers, "activations": self.activations}))
         safetensors.write(str(numbers), self.numbers)
         files = {"onnx": self.float_onnx, "writeBack": str(plan), "parameters": str(numbers), "out": str(out)}
-        return {**model, "borders": borders, **files, "fakeQuant": fake_quant}
+        return {**model, "borders": borders, **files, "fakeQuantOut": None}
 
     def run(self, feeds, outputs):
         """The quantized network in numpy and onnxruntime: float.onnx with rounded weights and QDQ activations."""

@@ -11,10 +11,10 @@ from typing import Any, Dict, List, Tuple
 
 
 def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
-    """Method ``writeBack`` of src/bridge/protocol.ts for TensorFlow; writes a frozen graph, whatever form the model has.
+    """Method ``writeBack`` of src/bridge/protocol.ts for TensorFlow; writes frozen graphs, whatever form the model has.
 
-    The same inputs give the same bytes, and the file appears under its name only when it is whole. Raises DoptError:
-    those of loading the model, of ``write_back_graph``, and OUTPUT_WRITE (environment).
+    The same inputs give the same bytes, and a file appears under its name only when it is whole. Raises DoptError:
+    those of loading the model, of ``WriteBack``, and OUTPUT_WRITE (environment).
     """
     from dopt.doors.common.files import describe
     from dopt.doors.tensorflow.load import load_graph
@@ -24,57 +24,77 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     with open(params["writeBack"], encoding="utf-8") as file:
         plan = json.load(file)
     events.progress(1, 3, "finding the layers")
-    graph_def, notes, unmapped = write_back_graph(
-        loaded.graph_def, params["onnx"], plan, params["parameters"], params["borders"], params["fakeQuant"], params["model"]
+    found = WriteBack(
+        loaded.graph_def, params["onnx"], plan, params["parameters"], params["borders"], params["model"]
     )
     events.progress(2, 3, "writing the graph")
+    graph_def, notes, unmapped = found.graph(False)
     _save(params["out"], graph_def.SerializeToString(deterministic=True))
+    files = [describe(params["out"])]
+    if params["fakeQuantOut"] is not None:
+        graph_def, notes, unmapped = found.graph(True)
+        _save(params["fakeQuantOut"], graph_def.SerializeToString(deterministic=True))
+        files.append(describe(params["fakeQuantOut"]))
     events.progress(3, 3, "written")
-    return {"files": [describe(params["out"])], "notes": notes, "unmapped": unmapped}
+    return {"files": files, "notes": notes, "unmapped": unmapped}
 
 
-def write_back_graph(
-    graph_def: Any,
-    onnx_path: str,
-    write_back: Dict[str, Any],
-    parameters: str,
-    borders: Dict[str, Any],
-    fake_quant: bool,
-    place: str = "the graph",
-) -> Tuple[Any, List[str], List[Dict[str, str]]]:
-    """A frozen GraphDef with the quantization that ``write_back`` tells (src/config/write-back.ts).
+class WriteBack:
+    """The layers of an ONNX form in the graph that it was converted from, and the graph with their quantization.
 
-    ``onnx_path``: float.onnx, whose names it uses; ``parameters``: the safetensors file with the numbers; ``borders``: inputs
-    and outputs by both names; ``place`` names the user's file in errors. ``graph_def`` is not changed.
-
-    Returns the new GraphDef, sentences on what was special, and the activations that it does not round, each with the
-    reason (none without ``fake_quant``). Raises DoptError (external): WRITE_BACK_UNMAPPED for a layer without a counterpart,
-    WRITE_BACK_RUN when graph and ONNX form do not run, WRITE_BACK_CHECK when TensorFlow refuses the result.
+    ``write_back``: what src/config/write-back.ts describes; ``onnx_path``: float.onnx, whose names it uses; ``parameters``:
+    the safetensors file with the numbers; ``borders``: inputs and outputs by both names; ``place`` names the user's file in
+    errors. ``graph_def`` is not changed. Raises DoptError (external): WRITE_BACK_UNMAPPED for a layer without a
+    counterpart, WRITE_BACK_RUN when graph and ONNX form do not run.
     """
-    import onnx
 
-    from dopt import safetensors
-    from dopt.doors.tensorflow.write_back.activations import round_activations
-    from dopt.doors.tensorflow.write_back.cleanup import bypass_identity_n, finish
-    from dopt.doors.tensorflow.write_back.correspondence import locate_tensors
-    from dopt.doors.tensorflow.write_back.graph import Graph
-    from dopt.doors.tensorflow.write_back.layers import LayerMap, weight_tensors
-    from dopt.doors.tensorflow.write_back.probe import probe
-    from dopt.doors.tensorflow.write_back.rewrite import write_layer
+    def __init__(
+        self,
+        graph_def: Any,
+        onnx_path: str,
+        write_back: Dict[str, Any],
+        parameters: str,
+        borders: Dict[str, Any],
+        place: str = "the graph",
+    ) -> None:
+        import onnx
 
-    model, numbers = onnx.load(onnx_path), safetensors.read(parameters)
-    ends = [each["frameworkName"] for each in (*borders["inputs"], *borders["outputs"])]
-    graph_def = bypass_identity_n(graph_def, ends)
-    opened, graph = Graph(graph_def), Graph(graph_def)
-    probed = probe(opened, graph_def, model, borders, weight_tensors(opened), place)
-    places = locate_tensors(opened, model, borders, probed.onnx, probed.tensorflow)
-    layer_map = LayerMap(opened, model, places, probed.constants, place)
-    layers = [layer_map.find(entry) for entry in write_back["layers"]]
-    notes: List[str] = []
-    unmapped = round_activations(graph, opened, model, places, write_back, numbers) if fake_quant else []
-    for mapped in layers:
-        write_layer(graph, mapped, numbers, notes)
-    return finish(graph, opened, ends, place), notes, unmapped
+        from dopt import safetensors
+        from dopt.doors.tensorflow.write_back.cleanup import bypass_identity_n
+        from dopt.doors.tensorflow.write_back.correspondence import locate_tensors
+        from dopt.doors.tensorflow.write_back.graph import Graph
+        from dopt.doors.tensorflow.write_back.layers import LayerMap, weight_tensors
+        from dopt.doors.tensorflow.write_back.probe import probe
+
+        self._place, self._plan = place, write_back
+        self._model, self._numbers = onnx.load(onnx_path), safetensors.read(parameters)
+        self._ends = [each["frameworkName"] for each in (*borders["inputs"], *borders["outputs"])]
+        self._graph_def = bypass_identity_n(graph_def, self._ends)
+        self._opened = opened = Graph(self._graph_def)
+        probed = probe(opened, self._graph_def, self._model, borders, weight_tensors(opened), place)
+        self._places = locate_tensors(opened, self._model, borders, probed.onnx, probed.tensorflow)
+        layers = LayerMap(opened, self._model, self._places, probed.constants, place)
+        self._layers = [layers.find(entry) for entry in write_back["layers"]]
+
+    def graph(self, fake_quant: bool) -> Tuple[Any, List[str], List[Dict[str, str]]]:
+        """The GraphDef with weights on the grid, and with ``fake_quant`` with rounded activations.
+
+        Also sentences on what was special, and the activations that it does not round, each with the reason (none without
+        ``fake_quant``). Raises DoptError WRITE_BACK_CHECK (external) when TensorFlow refuses the result.
+        """
+        from dopt.doors.tensorflow.write_back.activations import round_activations
+        from dopt.doors.tensorflow.write_back.cleanup import finish
+        from dopt.doors.tensorflow.write_back.graph import Graph
+        from dopt.doors.tensorflow.write_back.rewrite import write_layer
+
+        graph = Graph(self._graph_def)
+        notes: List[str] = []
+        unmapped: List[Dict[str, str]] = []
+        if fake_quant:
+            unmapped = round_activations(graph, self._opened, self._model, self._places, self._plan, self._numbers)
+        for mapped in self._layers:
+            write_layer(graph, mapped, self._numbers, notes)
+        return finish(graph, self._opened, self._ends, self._place), notes, unmapped
 
 
 def _save(path: str, data: bytes) -> None:

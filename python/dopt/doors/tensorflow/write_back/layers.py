@@ -142,7 +142,7 @@ class LayerMap:
             place=self.place,
             suggestions=[
                 f"Leave the layer in float: --exclude '{entry['name']}'",
-                "The quantized ONNX model in the run folder is complete; only the .pb cannot be written.",
+                "The quantized ONNX model in the run folder is whole; only the .pb cannot be written.",
             ],
         )
 

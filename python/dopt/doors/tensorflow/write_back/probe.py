@@ -55,7 +55,7 @@ def probe(graph: Graph, graph_def: Any, model: Any, borders: Any, constants: Set
             f"{place}: the graph and its ONNX form do not run on the same random inputs: {first_line(error)}",
             kind="external",
             place=place,
-            suggestions=["The quantized ONNX model in the run folder is complete; only the .pb cannot be written."],
+            suggestions=["The quantized ONNX model in the run folder is whole; only the .pb cannot be written."],
         ) from error
     return found
 
