@@ -28,6 +28,7 @@ describe.skipIf(python === undefined)('runJob', () => {
       { type: 'progress', done: 2, total: 3, message: 'step' },
       { type: 'progress', done: 3, total: 3, message: 'step' },
       { type: 'log', level: 'warning', message: 'a warning' },
+      { type: 'usage', peakBytes: expect.any(Number) },
     ]);
   });
 
@@ -84,7 +85,7 @@ describe.skipIf(python === undefined)('runJob', () => {
       expect(log).toContain('native text on stdout');
       expect(log).toContain('python text on stderr');
       expect(log).toContain('the end');
-      expect(events).toEqual([]);
+      expect(events.map(({ type }) => type)).toEqual(['usage']);
     });
   });
 

@@ -41,6 +41,10 @@ class Events:
         """Marks the work as cancelled; the next report or check raises."""
         self._cancelled = True
 
+    def usage(self, peak_bytes: int) -> None:
+        """Reports the largest resident set of this process; before the answer, after which nothing is read."""
+        self._send({"type": "usage", "peakBytes": peak_bytes})
+
     def answer(self, envelope: Dict[str, Any]) -> None:
         """Delivers the outcome of a job; here nobody listens."""
 

@@ -14,6 +14,7 @@ from typing import Any, Dict, List
 from dopt import envelope
 from dopt.errors import Cancelled, DoptError
 from dopt.events import StreamEvents
+from dopt.execute.peak import peak_bytes
 from dopt.lifetime import die_with_parent
 from dopt.methods import resolve
 
@@ -34,6 +35,8 @@ def main(arguments: List[str]) -> int:
         events.start()
         answer = envelope.run(lambda: _run(arguments[0], events))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if answer["ok"]:
+            events.usage(peak_bytes())
         events.answer(answer)
     except Cancelled:
         return EXIT_CANCELLED

@@ -14,7 +14,7 @@ import { died, interrupted, notStarted, PythonFailure } from './python-errors.js
 import { encodeParams, openEnvelope } from './runtime.js';
 
 /** What a job reports on its way. */
-export type ReportEvent = Extract<JobEvent, { type: 'progress' | 'log' }>;
+export type ReportEvent = Extract<JobEvent, { type: 'progress' | 'log' | 'usage' }>;
 
 export interface JobOptions extends Omit<ChildEnvironmentOptions, 'keepUserPaths'> {
   /** Progress and log events; heartbeats and the answer are not handed out. */

@@ -45,6 +45,8 @@ export const jobEventSchema = z.discriminatedUnion('type', [
     message: z.string(),
   }),
   z.strictObject({ type: z.literal('log'), level: z.enum(['info', 'warning']), message: z.string() }),
+  /** Largest resident set of the process, sent before the answer. */
+  z.strictObject({ type: z.literal('usage'), peakBytes: z.number() }),
   z.strictObject({ type: z.literal('answer'), envelope: envelopeSchema }),
 ]);
 export type JobEvent = z.infer<typeof jobEventSchema>;

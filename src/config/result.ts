@@ -74,7 +74,15 @@ export const resultSchema = z.strictObject({
   /** For models that did not come as ONNX. */
   door: doorResultSchema.nullable(),
   /** In order; `reused` stages were finished by an earlier run in the folder. */
-  stages: z.array(z.strictObject({ name: z.string(), seconds: z.number(), reused: z.boolean() })),
+  stages: z.array(
+    z.strictObject({
+      name: z.string(),
+      seconds: z.number(),
+      reused: z.boolean(),
+      /** Largest resident set of the stage's Python jobs; null where it had none. */
+      peakBytes: z.number().nullable(),
+    }),
+  ),
   seconds: z.number(),
   /** Largest resident memory of any of the run's processes. */
   peakBytes: z.number().nullable(),

@@ -31,6 +31,7 @@ export async function stageJob<M extends MethodName>(
     ...(context.signal ? { signal: context.signal } : {}),
     onEvent: (event) => {
       if (event.type === 'progress') shown.update(event.done, event.total, event.message);
+      else if (event.type === 'usage') context.run.used(event.peakBytes);
       else if (event.level === 'warning') warn(context, event.message);
     },
   });

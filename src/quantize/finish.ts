@@ -48,7 +48,7 @@ export async function finishRun(
   for (const [file, path] of Object.entries(results)) await run.publish(path, file);
   await run.write('quant_params.json', json(params));
   const files = await run.digests([...Object.keys(results), 'quant_params.json']);
-  const { statistics, observed, peakBytes } = calibrated;
+  const { statistics, observed } = calibrated;
   const result = assembleResult({
     options,
     context,
@@ -61,7 +61,6 @@ export async function finishRun(
     statistics,
     verified: verified?.value ?? null,
     quantizedBytes: Object.values(files)[0]!.bytes,
-    peakBytes,
     seconds: (performance.now() - started) / 1000,
     command,
     files,

@@ -20,8 +20,6 @@ export interface Calibrated {
   observed: Map<string, Observed>;
   channels: Map<string, ChannelStatistics>;
   digest: string;
-  /** Of the calibration process. */
-  peakBytes: number;
 }
 
 /** Runs the float model over the samples that calibrate. */
@@ -34,7 +32,7 @@ export async function calibrate(
   const { statistics, observed } = loadObserved(value.statistics, value.histograms);
   for (const warning of statistics.warnings) warn(context, warning);
   const channels = await channelStage(context, prepared, source, listing.sha256);
-  return { source, statistics, observed, channels, digest, peakBytes: value.peakBytes };
+  return { source, statistics, observed, channels, digest };
 }
 
 /** A plan with its numbers, and the model that was written with them. */

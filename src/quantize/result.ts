@@ -24,8 +24,6 @@ export interface RunFacts {
   statistics: Statistics;
   verified: { verification: Verification; skipped: SampleSet['skipped'] } | null;
   quantizedBytes: number;
-  /** Of the calibration process. */
-  peakBytes: number;
   seconds: number;
   command: readonly string[];
   files: RunResult['files'];
@@ -93,7 +91,10 @@ export function assembleResult(facts: RunFacts): RunResult {
     door: facts.doorResult,
     stages: context.run.stages,
     seconds: facts.seconds,
-    peakBytes: Math.max(facts.peakBytes, process.resourceUsage().maxRSS * 1024),
+    peakBytes: Math.max(
+      process.resourceUsage().maxRSS * 1024,
+      ...context.run.stages.map(({ peakBytes }) => peakBytes ?? 0),
+    ),
     warnings: context.warnings,
     command: [...facts.command],
     versions: versions(context, facts.core),

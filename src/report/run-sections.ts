@@ -11,8 +11,11 @@ export function reproduceSection({ result }: { result: RunResult }): Html {
 <p>Seed ${settings.seed}. The same inputs give the same bytes.</p>
 <div class="columns">
 ${table(
-  'Stages',
-  stages.map(({ name, seconds: time, reused }) => [name, reused ? 'reused' : seconds(time)]),
+  'Stages: time, peak memory of Python',
+  stages.map(({ name, seconds: time, reused, peakBytes }) => [
+    name,
+    [reused ? 'reused' : seconds(time), ...(peakBytes === null ? [] : [bytes(peakBytes)])].join(', '),
+  ]),
 )}
 ${table('Versions', Object.entries(versions))}
 </div>

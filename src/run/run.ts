@@ -20,6 +20,8 @@ export interface StageRecord {
   name: string;
   seconds: number;
   reused: boolean;
+  /** Largest resident set of the stage's Python jobs; null where it had none. */
+  peakBytes: number | null;
 }
 
 /** What a finished stage leaves in its stage.json. */
@@ -27,6 +29,7 @@ interface StageFile {
   key: string;
   result: unknown;
   seconds: number;
+  peakBytes: number | null;
   outputs: { path: string; bytes: number; sha256: string }[];
 }
 
@@ -36,6 +39,8 @@ interface StageFile {
  */
 export class Run {
   readonly stages: StageRecord[] = [];
+  /** Most memory that a job of the running stage has had. */
+  private peak: number | null = null;
   /** Stages of a variant that the whole run had finished already. */
   private readonly shared = new Set<string>();
 
@@ -115,7 +120,8 @@ export class Run {
     const folder = this.stageFolder(name);
     const found = this.resume ? await finishedStage(folder, digest) : null;
     if (found) {
-      this.stages.push({ name, seconds: found.seconds, reused: true });
+      const { seconds, peakBytes } = found;
+      this.stages.push({ name, seconds, reused: true, peakBytes });
       this.event('stage-reused', { stage: this.prefix + name });
       return { value: found.result as T, digest: digestOf(found.outputs) };
     }
@@ -124,17 +130,24 @@ export class Run {
       rmSync(folder, { recursive: true, force: true });
       mkdirSync(folder);
       this.event('stage-start', { stage: this.prefix + name });
+      this.peak = null;
       const value = await work(folder);
+      const peakBytes = this.peak;
       const seconds = (performance.now() - started) / 1000;
       const outputs = await digests(folder);
-      const file: StageFile = { key: digest, result: value, seconds, outputs };
+      const file: StageFile = { key: digest, result: value, seconds, peakBytes, outputs };
       await writeFileAtomic(join(folder, 'stage.json'), `${JSON.stringify(file, null, 1)}\n`);
-      this.stages.push({ name, seconds, reused: false });
-      this.event('stage-done', { stage: this.prefix + name, seconds });
+      this.stages.push({ name, seconds, reused: false, peakBytes });
+      this.event('stage-done', { stage: this.prefix + name, seconds, peakBytes });
       return { value, digest: digestOf(outputs) };
     } catch (error) {
       throw diskError(error, folder);
     }
+  }
+
+  /** Notes the memory that a job of the running stage needed. */
+  used(peakBytes: number): void {
+    this.peak = Math.max(this.peak ?? 0, peakBytes);
   }
 
   /** Gives a file its final name in the run folder, whole. */

@@ -158,7 +158,7 @@ function python(environment: Environment, threads: number, progress: Progress, s
       ...(method === 'userMetric' ? { onPrinted: (text) => printed(text, progress) } : {}),
       onEvent: (event) => {
         if (event.type === 'progress') shown.update(event.done, event.total, event.message);
-        else if (event.level === 'warning') progress.warn(event.message);
+        else if (event.type === 'log' && event.level === 'warning') progress.warn(event.message);
       },
     });
     shown.done(summary?.(result));
