@@ -1,96 +1,95 @@
 import { join } from 'node:path';
-import type { Preprocess } from '../../src/config/data.js';
-import { preprocessSchema } from '../../src/config/data.js';
-import type { Metric } from '../../src/config/metric.js';
+import { fileURLToPath } from 'node:url';
+import { Args, Parser } from '@oclif/core';
+import { quantizeFlags, quantizeOptions } from '../../src/cli/quantize-flags.js';
+import type { QuantizeOptions } from '../../src/quantize/options.js';
 
-/** A model of the test assets with its data: folders laid out by prepare_assets.py. */
+/** A network with its data, as the command line takes it: `dopt quantize` without `--out`. */
 export interface BenchModel {
   name: string;
-  /** Path below the assets folder. */
-  file: string;
-  calibration: string;
-  test: string;
-  labels: string | null;
-  metric: Metric | null;
-  preprocess: Preprocess;
-  /** Most samples the histogram calibrations of onnxruntime get: they keep all activations of all samples in memory. */
-  peerHistogramSamples: number;
+  args: readonly string[];
+  /** Most samples for calibrations that keep the activations of all samples in memory. */
+  histogramSamples: number;
 }
 
-const picture = (settings: object): Preprocess => preprocessSchema.parse(settings);
-const top: Metric = { kind: 'classification', topk: [1, 5] };
-const cifar = {
-  calibration: 'cifar10/calibration',
-  test: 'cifar10/test',
-  labels: 'cifar10/labels.txt',
-  metric: top,
-  preprocess: picture({ mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] }),
-  peerHistogramSamples: 200,
-};
-const imagenet = {
-  calibration: 'imagenet/calibration',
-  test: 'imagenet/test',
-  labels: 'imagenet/labels.txt',
-  metric: top,
-};
+/** Where the networks lie. */
+export interface BenchPlaces {
+  /** The test assets. */
+  assets: string;
+  /** Their pictures and clips as prepare_assets.py lays them out. */
+  data: string;
+}
 
-export const MODELS: readonly BenchModel[] = [
-  { name: 'resnet20-cifar10', file: 'models/onnx/resnet20-cifar10.onnx', ...cifar },
-  { name: 'resnet56-cifar10', file: 'models/onnx/resnet56-cifar10.onnx', ...cifar },
-  {
-    name: 'proxyless-w0.25-r112',
-    file: 'models/onnx/proxyless-w0.25-r112.onnx',
-    ...imagenet,
-    preprocess: picture({ resize: 128, crop: 112, mean: 127.5, std: 127.5 }),
-    peerHistogramSamples: 200,
-  },
-  {
-    name: 'efficientnet-lite0',
-    file: 'efficientnet-lite0/efficientnet-lite0.onnx',
-    ...imagenet,
-    preprocess: picture({ resize: 256, interpolation: 'bicubic', crop: 224, mean: 127, std: 128 }),
-    peerHistogramSamples: 32,
-  },
-  {
-    name: 'ultraface-rfb-320',
-    file: 'models/onnx/ultraface-rfb-320.onnx',
-    calibration: 'imagenet/calibration',
-    test: 'coco/test',
-    labels: null,
-    metric: null,
-    preprocess: picture({ resize: [240, 320], mean: 127, std: 128 }),
-    peerHistogramSamples: 32,
-  },
-  {
-    name: 'yolox-nano',
-    file: 'models/onnx/yolox-nano.onnx',
-    calibration: 'imagenet/calibration',
-    test: 'coco/test',
-    labels: 'coco/labels',
-    metric: {
-      kind: 'detection',
-      decode: 'yolox',
-      strides: [8, 16, 32],
-      classes: 80,
-      scoreThreshold: 0.001,
-      nmsIou: 0.65,
-      maxDetections: 100,
-      protocol: 'coco',
-      agreementThreshold: 0.3,
+const DIGITS = fileURLToPath(new URL('../../recipes/digits', import.meta.url));
+
+/** The networks of docs/benchmarks.md. */
+export function benchModels({ assets, data }: BenchPlaces): readonly BenchModel[] {
+  const onnx = (name: string): string => join(assets, 'models/onnx', `${name}.onnx`);
+  const calibrated = (folder: string, scored = folder): string[] => [
+    ...['--data', join(data, folder, 'calibration'), '--verify-data', join(data, scored, 'test')],
+  ];
+  const labels = (path: string): string[] => ['--labels', join(data, path)];
+  const cifar = [...calibrated('cifar10'), ...labels('cifar10/labels.txt'), '--recipe', 'resnet-cifar'];
+  const imagenet = [...calibrated('imagenet'), ...labels('imagenet/labels.txt')];
+  return [
+    {
+      name: 'digits',
+      args: [
+        ...[join(DIGITS, 'model.onnx'), '--data', join(DIGITS, 'data/calibration'), '--recipe', 'digits'],
+        ...['--verify-data', join(DIGITS, 'data/test'), '--labels', join(DIGITS, 'data/labels.txt')],
+      ],
+      histogramSamples: 200,
     },
-    preprocess: picture({ color: 'bgr', letterbox: { size: 416, pad: 114, align: 'top-left' } }),
-    peerHistogramSamples: 32,
-  },
-  {
-    name: 'cgnet-camvid',
-    file: 'models/onnx/cgnet-camvid.onnx',
-    calibration: 'camvid/calibration',
-    test: 'camvid/test',
-    labels: 'camvid/labels',
-    metric: { kind: 'segmentation', classes: 11, ignore: [11] },
-    preprocess: picture({ resize: [360, 480], mean: [105.65775, 103.329834, 99.625404] }),
-    peerHistogramSamples: 24,
-  },
-];
+    { name: 'resnet20-cifar10', args: [onnx('resnet20-cifar10'), ...cifar], histogramSamples: 200 },
+    { name: 'resnet56-cifar10', args: [onnx('resnet56-cifar10'), ...cifar], histogramSamples: 200 },
+    {
+      name: 'proxyless-w0.25-r112',
+      args: [onnx('proxyless-w0.25-r112'), ...imagenet, '--recipe', 'proxyless'],
+      histogramSamples: 200,
+    },
+    {
+      name: 'efficientnet-lite0',
+      args: [
+        join(assets, 'efficientnet-lite0/efficientnet-lite0.onnx'),
+        ...[...imagenet, '--recipe', 'efficientnet-lite'],
+      ],
+      histogramSamples: 32,
+    },
+    {
+      name: 'ultraface-rfb-320',
+      args: [onnx('ultraface-rfb-320'), ...calibrated('imagenet', 'coco'), '--recipe', 'ultraface'],
+      histogramSamples: 32,
+    },
+    {
+      name: 'yolox-nano',
+      args: [
+        ...[onnx('yolox-nano'), ...calibrated('imagenet', 'coco'), ...labels('coco/labels')],
+        ...['--recipe', 'yolox'],
+      ],
+      histogramSamples: 32,
+    },
+    {
+      name: 'cgnet-camvid',
+      args: [onnx('cgnet-camvid'), ...calibrated('camvid'), ...labels('camvid/labels'), '--recipe', 'cgnet'],
+      histogramSamples: 24,
+    },
+    ...['ds-cnn-s', 'cnn-s', 'dnn-s'].map((name) => ({
+      name,
+      args: [
+        ...[join(assets, 'models/tensorflow', `${name}.pb`), ...calibrated('speech')],
+        ...[...labels('speech/labels.txt'), '--recipe', 'keywords'],
+      ],
+      histogramSamples: 168,
+    })),
+  ];
+}
 
-export const modelPath = (assets: string, model: BenchModel): string => join(assets, model.file);
+/** What the command line of a network, with a run folder and perhaps further flags, asks for. */
+export async function optionsOf({ args }: BenchModel, more: readonly string[]): Promise<QuantizeOptions> {
+  const { flags, args: named } = await Parser.parse([...args, ...more], {
+    flags: quantizeFlags,
+    args: { model: Args.string({ required: true }) },
+    strict: true,
+  });
+  return quantizeOptions(named.model, flags);
+}

@@ -1,7 +1,7 @@
 /**
- * Speed and memory of calibration and planning, as ratios measured in one run: `npm run bench -- ASSETS DATA PYTHON`.
+ * Speed and memory of calibration and planning, as ratios measured in one run: `npm run bench -- ASSETS DATA`.
  *
- * DATA is laid out by prepare_assets.py; PYTHON is an interpreter with the onnxruntime to compare calibration with.
+ * DATA is laid out by prepare_assets.py.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,17 +17,18 @@ import { Graph, loadGraph } from '../../src/graph/graph.js';
 import { tensorsToObserve } from '../../src/quantize/observe.js';
 import { planQuantization } from '../../src/quantize/plan.js';
 import { DEFAULT_TARGET } from '../../src/target/profiles.js';
-import { type BenchModel, MODELS, modelPath } from './models.js';
+import { benchModels, optionsOf } from './models.js';
+import { PEERS, peerPython, runPeer } from './peers.js';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const [assets, data, python] = process.argv.slice(2) as [string, string, string];
+const [assets, data] = process.argv.slice(2) as [string, string];
 const work = mkdtempSync(join(tmpdir(), 'dopt-bench-'));
 const threads = availableParallelism();
 const environment: Environment = await ensureEnvironment('onnx');
 const say = (name: string, value: string): void => console.log(`| ${name} | ${value} |`);
 
 interface Captured {
-  model: BenchModel;
+  name: string;
   float: string;
   tensors: string[];
   source: DataSource;
@@ -35,11 +36,12 @@ interface Captured {
 
 /** A captured model with the tensors that its plan observes. */
 async function capture(name: string): Promise<Captured> {
-  const model = MODELS.find((candidate) => candidate.name === name)!;
+  const model = benchModels({ assets, data }).find((candidate) => candidate.name === name)!;
   const out = join(work, name);
+  const options = await optionsOf(model, ['--out', out]);
   mkdirSync(out);
   const answer = await runJob(environment, 'capture', {
-    model: modelPath(assets, model),
+    model: options.model,
     out,
     inputShapes: {},
     outputs: null,
@@ -53,15 +55,14 @@ async function capture(name: string): Promise<Captured> {
     exclude: [],
     strict: false,
   });
-  const path = join(data, model.calibration);
   const source = {
-    path,
-    preprocess: model.preprocess,
+    path: options.data,
+    preprocess: options.preprocess,
     inputs: graph.file.inputs,
     indices: null,
     skipBad: false,
   };
-  return { model, float: answer.model, tensors: tensorsToObserve(plan), source };
+  return { name, float: answer.model, tensors: tensorsToObserve(plan), source };
 }
 
 const first = (source: DataSource, count: number): DataSource => ({
@@ -108,18 +109,16 @@ async function observe({ float, tensors, source }: Captured, samples: DataSource
 }
 
 /** onnxruntime's quantize_static on the same samples. */
-async function peer({ model, source }: Captured, config: string, count: number) {
+async function peer({ float, source }: Captured, config: string, count: number) {
   const out = join(work, `peer-${count}`);
   mkdirSync(out, { recursive: true });
   const { samples } = await runJob(environment, 'materialize', { source: first(source, count), out });
   const file = join(out, 'samples.json');
   writeFileSync(file, JSON.stringify({ samples }));
-  const text = execFileSync(
-    python,
-    [here('onnxruntime_baseline.py'), modelPath(assets, model), file, config, join(out, 'model.onnx')],
-    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
-  );
-  return JSON.parse(text.slice(text.lastIndexOf('{'))) as { seconds: number; peakBytes: number };
+  const onnxruntime = PEERS.find(({ name }) => name === 'onnxruntime')!;
+  const files = { model: float, samples: file, out: join(out, 'model.onnx'), log: join(out, 'log') };
+  const limits = { seconds: 3600, gigabytes: 16 };
+  return runPeer(await peerPython(onnxruntime), onnxruntime, config, files, limits);
 }
 
 /** A chain of convolutions with activations and a residual sum every fourth, of about `nodes` nodes. */
@@ -176,12 +175,12 @@ try {
   ] as const) {
     const { ratio, plain } = observeRatio(captured, samples);
     say(
-      `observing ${captured.model.name} (${captured.tensors.length} tensors) against plain inference`,
+      `observing ${captured.name} (${captured.tensors.length} tensors) against plain inference`,
       `${ratio.toFixed(2)} times (plain ${(plain * 1000).toFixed(2)} ms a picture)`,
     );
   }
   const ours = await observe(yolox, 64);
-  for (const config of ['entropy-inputs', 'percentile-inputs']) {
+  for (const config of ['entropy', 'percentile']) {
     const theirs = await peer(yolox, config, 64);
     say(
       `calibrating yolox-nano on 64 pictures, against onnxruntime ${config}`,

@@ -1,0 +1,153 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { childEnvironment } from '../../src/bridge/child-environment.js';
+import { ensureEnvironment } from '../../src/bridge/environments.js';
+import { type RunResult, resultSchema } from '../../src/config/result.js';
+import type { Verification } from '../../src/config/verification.js';
+import { writeFileAtomic } from '../../src/run/atomic.js';
+import { verifyModels } from '../../src/verify/verify.js';
+import { type FloatModel, floatModel } from './float-model.js';
+import type { BenchModel } from './models.js';
+import { type Limits, type Peer, peerPython, runPeer } from './peers.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+
+/** What a quantized model computes in integers: the answer of peers/scope.py. */
+export interface Scope {
+  layers: number;
+  inputs: number;
+  weights: number;
+  channels: number;
+  others: number;
+  float: number;
+  outputs: number;
+}
+
+/** One tool on one network. */
+export interface Row {
+  tool: string;
+  measured: {
+    verification: Verification;
+    scope: Scope;
+    seconds: number;
+    peakBytes: number;
+    /** Of the tool. */
+    version: string;
+  } | null;
+  /** Why nothing was measured. */
+  failure: string | null;
+}
+
+/** Computes a JSON value once and keeps it. */
+async function once<T>(file: string, make: () => Promise<T>): Promise<T> {
+  if (!existsSync(file)) await writeFileAtomic(file, `${JSON.stringify(await make())}\n`);
+  return JSON.parse(readFileSync(file, 'utf8')) as T;
+}
+
+/** Stages that a tool which starts from ONNX and ends with it has no counterpart for, and verification. */
+const NOT_TIMED = new Set(['verify', 'convert', 'parity', 'write-back', 'check-framework']);
+
+/**
+ * dopt with further flags, by the built command; the run lies in `folder`/dopt/VARIANT, and an interrupted one goes on.
+ * Remove that folder to measure anew.
+ */
+export async function ourRow(
+  model: BenchModel,
+  folder: string,
+  variant: string,
+  flags: readonly string[],
+  limits: Limits,
+): Promise<Row> {
+  const tool = `**dopt** ${variant}`;
+  const out = join(folder, 'dopt', variant);
+  const file = join(out, 'result.json');
+  if (!existsSync(file)) {
+    const resume = existsSync(out) ? ['--resume'] : [];
+    const args = ['quantize', ...model.args, ...flags, '--out', out, ...resume];
+    const child = await execa(process.execPath, [join(ROOT, 'bin/run.js'), ...args], {
+      stdin: 'ignore',
+      timeout: limits.seconds * 1000,
+      reject: false,
+    });
+    if (child.failed) return failed(tool, child.stderr.trim().split('\n')[0] || child.shortMessage!);
+  }
+  const result: RunResult = resultSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+  const timed = result.stages.filter(({ name }) => !NOT_TIMED.has(name) && !name.startsWith('features'));
+  const quantized = join(out, Object.values(result.files)[0]!.path);
+  return {
+    tool,
+    failure: null,
+    measured: {
+      verification: result.verification!,
+      scope: await scopeOf(quantized),
+      seconds: timed.reduce((sum, { seconds }) => sum + seconds, 0),
+      peakBytes: result.peakBytes ?? 0,
+      version: result.dopt,
+    },
+  };
+}
+
+/**
+ * A peer in one of its configurations, scored as dopt's runs are. The row is kept in `folder`/peers, a failure as well:
+ * remove its file to try again.
+ */
+export async function peerRow(
+  model: BenchModel,
+  folder: string,
+  peer: Peer,
+  config: string,
+  limits: Limits,
+): Promise<Row> {
+  const place = join(folder, 'peers');
+  mkdirSync(place, { recursive: true });
+  const name = `${peer.name}.${config}`;
+  return once(join(place, `${name}.json`), async (): Promise<Row> => {
+    const float = await floatModel(model, folder);
+    const all = float.calibration.length;
+    const count = peer.histograms?.includes(config) ? Math.min(model.histogramSamples, all) : all;
+    const tool = `${peer.name} ${config}${count < all ? ` (${count} samples)` : ''}`;
+    const samples = join(place, `samples-${count}.json`);
+    await writeFileAtomic(samples, JSON.stringify({ samples: float.calibration.slice(0, count) }));
+    const out = join(place, `${name}.onnx`);
+    const files = { model: float.path, samples, out, log: join(place, `${name}.log`) };
+    try {
+      rmSync(out, { force: true });
+      const run = await runPeer(await peerPython(peer), peer, config, files, limits);
+      const measured = { verification: await score(float, out), scope: await scopeOf(out), ...run };
+      return { tool, failure: null, measured };
+    } catch (error) {
+      return failed(tool, (error as Error).message.split('\n')[0]!);
+    }
+  });
+}
+
+const failed = (tool: string, failure: string): Row => ({ tool, measured: null, failure });
+
+function score({ options, path, scored, labels }: FloatModel, quantized: string): Promise<Verification> {
+  return verifyModels({
+    float: path,
+    quantized,
+    samples: scored,
+    tensors: null,
+    metric: options.metric,
+    labels,
+    preprocess: options.preprocess,
+    optimization: 'disabled',
+    threads: availableParallelism(),
+  });
+}
+
+async function scopeOf(quantized: string): Promise<Scope> {
+  const { python } = await ensureEnvironment('onnx');
+  const text = execFileSync(python, ['-m', 'peers.scope', quantized], {
+    cwd: HERE,
+    env: childEnvironment({ extra: { PYTHONPATH: HERE, PYTHONDONTWRITEBYTECODE: '1' } }),
+    encoding: 'utf8',
+  });
+  return JSON.parse(text) as Scope;
+}
