@@ -1,6 +1,7 @@
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -49,6 +50,14 @@ describe('the printed command', () => {
     expect(err).toMatch(/no --compress_conf.*encrypted/);
     expect(err).toContain('nothing is computed in integers');
     expect(contents(folder)).toEqual(before);
+  });
+
+  it('of a run whose path the converter refuses puts the float network into the current folder', async () => {
+    cpSync(join(folder, 'run'), join(folder, 'run-2'), { recursive: true });
+    const { code, out, err } = await convert(['run-2', ...SHAPE]);
+    expect(code, err).toBe(EXIT.ok);
+    expect(out).toContain('dopt export run-2 --to float-onnx --out model.float.onnx\n');
+    expect(out).toContain('omg --model=model.float.onnx ');
   });
 
   it('of a model hands on the parameter file of the original tool', async () => {

@@ -76,10 +76,15 @@ function checkSize({ bytes }: ModelFacts, { maxBytes }: ConverterLimits): Proble
   ];
 }
 
-function checkPath(path: string): Problem[] {
+/** The first part of a path that the converter refuses for its characters; undefined when it takes the path. */
+export function refusedPart(path: string): string | undefined {
   const parts = path.split('/').filter((part) => !['', '.', '..'].includes(part));
   const file = parts.pop() ?? '';
-  const wrong = parts.find((part) => !/^\w+$/.test(part)) ?? (/^[\w.]+$/.test(file) ? undefined : file);
+  return parts.find((part) => !/^\w+$/.test(part)) ?? (/^[\w.]+$/.test(file) ? undefined : file);
+}
+
+function checkPath(path: string): Problem[] {
+  const wrong = refusedPart(path);
   if (wrong === undefined) return [];
   return [
     {

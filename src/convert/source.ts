@@ -11,7 +11,7 @@ import { exportRun } from '../export/export.js';
 import { openRun } from '../export/run-files.js';
 import { loadGraph } from '../graph/graph.js';
 import { shown } from '../run/history.js';
-import { type ModelFacts, plainName } from './checks.js';
+import { type ModelFacts, plainName, refusedPart } from './checks.js';
 
 /** The model that goes to the converter. */
 export interface Source {
@@ -56,16 +56,22 @@ export async function readSource(options: SourceOptions, progress: Progress): Pr
 const unusable = (source: string, why: string, remedy: string): UserError =>
   new UserError('CONVERT_SOURCE', `${source} ${why}.`, { place: source, suggestions: [remedy] });
 
-/** The float network of a run; exported beside the run's other results when it is not there yet. */
+/**
+ * The float network of a run; exported beside the run's other results when it is not there yet, or into the current
+ * folder when the converter would refuse the run's own path (runs/net-1).
+ */
 async function runSource(
   { source, environment, signal }: SourceOptions,
   progress: Progress,
 ): Promise<Source> {
   const run = await openRun(source);
   const { name } = run.result.model;
-  const path = join(run.folder, `${plainName(name)}.float.onnx`);
+  const inside = join(run.folder, `${plainName(name)}.float.onnx`);
+  const taken = refusedPart(shown(inside)) === undefined;
+  const path = taken ? inside : join(process.cwd(), basename(inside));
   const { file } = run.graph;
-  const ready = existsSync(path);
+  // One in the current folder may be another run's: it is never taken, nor written over.
+  const ready = taken && existsSync(path);
   return {
     name,
     framework: 5,

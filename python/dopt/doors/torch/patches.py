@@ -4,6 +4,7 @@ Each replacement computes the same numbers and is used instead of the original f
 """
 
 import contextlib
+import functools
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 
@@ -47,6 +48,7 @@ def exportable(fixed_batch: bool) -> Iterator[None]:
         replace(torch.Tensor, "argsort", lambda _: argsort)
         replace(functional, "adaptive_avg_pool2d", _adaptive_average)
         composed_attention(replacements)
+        _symbolics_once(replacements)
         _integer_sizes(replacements, fixed_batch)
         yield
 
@@ -61,6 +63,15 @@ def composed_attention(replacements: Replacements) -> None:
     if fast_path is not None:
         # In evaluation mode MultiheadAttention and TransformerEncoderLayer would otherwise be a single operator each.
         replacements.replace(fast_path, "get_fastpath_enabled", lambda _: lambda: False)
+
+
+def _symbolics_once(replacements: Replacements) -> None:
+    """torch 1.11 goes through all of its operators' symbolic functions again for each node: half of an export's time."""
+    import torch
+
+    registry = getattr(torch.onnx, "symbolic_registry", None)
+    if registry is not None:
+        replacements.replace(registry, "register_version", functools.lru_cache(maxsize=None))
 
 
 class Sizes(tuple):
