@@ -67,11 +67,11 @@ def composed_attention(replacements: Replacements) -> None:
 
 def _symbolics_once(replacements: Replacements) -> None:
     """torch 1.11 goes through all of its operators' symbolic functions again for each node: half of an export's time."""
-    import torch
-
-    registry = getattr(torch.onnx, "symbolic_registry", None)
-    if registry is not None:
-        replacements.replace(registry, "register_version", functools.lru_cache(maxsize=None))
+    try:
+        from torch.onnx import symbolic_registry
+    except ImportError:
+        return  # Newer ones have none.
+    replacements.replace(symbolic_registry, "register_version", functools.lru_cache(maxsize=None))
 
 
 class Sizes(tuple):
