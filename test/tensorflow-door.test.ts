@@ -101,8 +101,10 @@ describe('a TensorFlow network', () => {
     expect(result.door!.check!.againstOnnx.map(({ name }) => name)).toEqual(['kind', 'score']);
   });
 
-  it('takes int16-8 through the door', async () => {
-    const result = await quantized('wide', [model('net.pb'), ...pictures, '--strategy', 'int16-8']);
+  it('takes int16-8 through the door, and exclusions by the names of the graph', async () => {
+    const options = ['--strategy', 'int16-8', '--exclude', 'body'];
+    const result = await quantized('wide', [model('net.pb'), ...pictures, ...options]);
+    expect(result.quantization.weights).toBe(2);
     expect(Object.keys(result.files)).toEqual(expect.arrayContaining(['net.int16.onnx', 'net.int16.pb']));
     expect(decibels(result)).toBeGreaterThan(35);
     expect(result.door!.check!.againstOnnx[0]!.agreement!.share).toBe(1);

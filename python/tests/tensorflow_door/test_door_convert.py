@@ -36,6 +36,54 @@ def test_batch_normalization_is_kept(tmp_path):
     assert ops["Transpose"] <= 2 and not ops["Mul"] and not ops["Add"]
 
 
+def named(result):
+    """Name and weight of each node with a constant weight."""
+    import onnx
+
+    graph = onnx.load(result["model"]).graph
+    constants = {each.name for each in graph.initializer}
+    layers = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")]
+    return [(node.name, name) for node in layers for name in node.input[:2] if name in constants]
+
+
+def test_layers_and_weights_have_the_names_of_the_graph(tmp_path):
+    """The converter calls a convolution after its bias, and numbers others; users know the node with the weight."""
+
+    def variable(name, *shape):
+        value = np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+        return tf.identity(tf.constant(value, name=name), name=f"{name}/read")
+
+    def build(x):
+        x = tf.nn.bias_add(tf.nn.conv2d(x, variable("conv/weights", 3, 3, 3, 4), 1, "SAME", name="conv/Conv2D"), constant(4))
+        x = tf.nn.relu(x)
+        x = tf.nn.depthwise_conv2d(x, variable("dw/weights", 3, 3, 4, 1), [1, 1, 1, 1], "SAME", name="dw/depthwise")
+        x = tf.nn.relu(x * constant(4, seed=1, low=0.5) + constant(4, seed=2))
+        x = tf.nn.conv2d_transpose(x, variable("up/weights", 2, 2, 5, 4), [1, 16, 16, 5], 2, name="up/transpose")
+        x = tf.reduce_mean(x, [1, 2])
+        return tf.matmul(x, variable("fc/weights", 5, 3), name="fc/MatMul") + constant(3)
+
+    with tf.Graph().as_default() as graph:
+        tf.identity(build(tf.compat.v1.placeholder(tf.float32, [1, 8, 8, 3], name="x")), name="out")
+    result = convert(tmp_path, write_graph(tmp_path, graph.as_graph_def()))
+    assert named(result) == [
+        ("conv/Conv2D", "conv/weights"),
+        ("dw/depthwise", "dw/weights"),
+        ("up/transpose", "up/weights"),
+        ("fc/MatMul", "fc/weights"),
+    ]
+
+
+def test_layers_with_the_same_weight_keep_apart(tmp_path):
+    kernel = constant(3, 3, 4, 4)
+
+    def build(x):
+        for name in ("first", "second", "third"):
+            x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME", name=name))
+        return x
+
+    assert [name for name, _ in named(convert(tmp_path, frozen(tmp_path, build, 1, 8, 8, 4)))] == ["first", "second", "third"]
+
+
 def test_gain_and_offset_of_frozen_keras_graphs_are_a_batch_normalization(tmp_path):
     """TensorFlow 2 freezes batch normalization of Keras v1 as Mul and AddV2 behind the convolution."""
 

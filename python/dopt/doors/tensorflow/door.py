@@ -28,6 +28,7 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     from dopt.doors.common.files import source_of
     from dopt.doors.tensorflow.convert import save
     from dopt.doors.tensorflow.load import quiet_tensorflow
+    from dopt.doors.tensorflow.names import name_layers
 
     quiet_tensorflow()
     import tensorflow as tf
@@ -35,6 +36,7 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 
     events.progress(0, 3, "reading the graph")
     opened = _open(params, events)
+    name_layers(opened.model, opened.graph_def, opened.session)
     onnx_path = save(opened.model, params["out"])
     events.progress(2, 3, "comparing")
     inputs, outputs = (
