@@ -1,3 +1,5 @@
+import { findings } from '../src/analyze/findings.js';
+import type { Analysis, QuantizerAnalysis } from '../src/config/analysis.js';
 import type { Plan } from '../src/config/plan.js';
 import type { QuantParam, QuantParams } from '../src/config/quant-params.js';
 import type { RunResult } from '../src/config/result.js';
@@ -322,5 +324,65 @@ function madeUpResult(
       model: digest('detector-nano.int8.onnx', 1_152_476),
       parameters: digest('quant_params.json', 88_123),
     },
+  };
+}
+
+/** What an analysis of a made-up run could have found: two of its tensors bring almost all of the noise. */
+export function madeUpAnalysis({ plan, params }: RunFiles): Analysis {
+  const weights = params.tensors.filter(({ kind }) => kind === 'weight');
+  const decibels = (rank: number): number => Math.round(1000 * Math.log(rank + 1)) / 100;
+  const common = (rank: number): Omit<QuantizerAnalysis, 'kind' | 'name' | 'origin' | 'accumulated'> => ({
+    bits: 8,
+    solo: { outputs: [decibels(rank)], layer: decibels(rank) + 10 },
+    share: 0.5 ** rank,
+    rank,
+    remedies:
+      rank > 12
+        ? []
+        : [
+            {
+              operation: 'int16',
+              flag: '--int16 "some tensor"',
+              note: '16 bits for this tensor',
+              removes: 0.998,
+            },
+          ],
+    distribution: {
+      ...{ low: -3, high: 5, kurtosis: 4.2, tail: rank === 1 ? 14.4 : 1.2 },
+      channels: {
+        count: 32,
+        dead: rank === 2 ? [3] : [],
+        outliers: rank === 1 ? [{ channel: 7, ratio: 31 }] : [],
+      },
+      histogram: Array.from({ length: 64 }, (_, k) => Math.round(1000 * Math.exp(-((k - 24) ** 2) / 80))),
+      growth: { points: [{ samples: 1, low: -1, high: 5 }], lastDoubling: 0.02 },
+    },
+  });
+  const activations = plan.activations.map(
+    ({ tensor, producer }, i): QuantizerAnalysis => ({
+      ...common(2 * i + 1),
+      ...{ kind: 'activation', name: tensor, origin: producer },
+      accumulated: { outputs: [30 - i / 50], tensor: i === 0 ? 'Infinity' : 40 - i / 50 },
+    }),
+  );
+  const layers = weights.map(
+    ({ name, node }, i): QuantizerAnalysis => ({
+      ...common(2 * i + 2),
+      ...{ kind: 'weight', name: node!, origin: name, accumulated: null },
+    }),
+  );
+  const quantizers = [...activations, ...layers];
+  return {
+    version: 1,
+    dopt: '0.1.0',
+    model: 'detector-nano',
+    target: plan.target,
+    strategy: plan.strategy,
+    data: { path: '/data/pictures', samples: ['a.jpg', 'b.jpg'], profiled: 64 },
+    outputs: [{ name: 'boxes', sqnr: 14.8 }],
+    quantizers,
+    findings: findings(quantizers),
+    seconds: 31,
+    peakBytes: 4e8,
   };
 }

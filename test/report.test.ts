@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderReport, reportInput } from '../src/report/report.js';
-import { madeUpRun } from './report-input.js';
+import { madeUpAnalysis, madeUpRun } from './report-input.js';
 
 const CHROMIUM = process.env.DOPT_CHROMIUM ?? '/usr/bin/chromium';
 const SCREENSHOTS = new URL('./screenshots/', import.meta.url);
@@ -42,10 +42,12 @@ describe.skipIf(!present)('report.html in Chromium', () => {
   /** Opens a report and collects what went wrong and what was asked of the network. */
   async function open(
     layers: number,
-    view: { width: number; dark?: boolean; script?: boolean },
+    view: { width: number; dark?: boolean; script?: boolean; analyzed?: boolean },
   ): Promise<{ page: Page; problems: string[]; requests: string[] }> {
     const file = join(folder, `${layers}.html`);
-    await writeFile(file, renderReport(reportInput(madeUpRun(layers))));
+    const files = madeUpRun(layers);
+    const analysis = view.analyzed ? madeUpAnalysis(files) : null;
+    await writeFile(file, renderReport(reportInput({ ...files, analysis })));
     const context = await browser.newContext({
       viewport: { width: view.width, height: 900 },
       colorScheme: view.dark ? 'dark' : 'light',
@@ -132,6 +134,25 @@ describe.skipIf(!present)('report.html in Chromium', () => {
     expect(bytes).toBeLessThan(3_000_000);
     expect(await page.locator('#tensors tbody tr').count()).toBe(501);
     expect(await page.locator('.bars li').count()).toBe(40);
+    expect(problems).toEqual([]);
+    await page.context().close();
+  });
+
+  it.each([1280, 400])('shows an analysis in the place of suspicions, at %d px', async (width) => {
+    const { page, problems } = await open(500, { width, analyzed: true });
+    expect(await page.locator('#suspects').count()).toBe(0);
+    const section = page.locator('#analysis');
+    expect(await section.locator('.bars li').count()).toBe(30);
+    expect(await section.locator('.bars li').first().textContent()).toContain('--int16');
+    expect(await section.locator('.gallery figure').count()).toBe(12);
+    expect(await section.locator('tbody tr').count()).toBeGreaterThan(501);
+    const overflow = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
+    expect(overflow).toBeLessThanOrEqual(0);
+    const labels = await section
+      .locator('svg:not([aria-hidden=true])')
+      .evaluateAll((list) => list.map((chart) => chart.getAttribute('aria-label') ?? ''));
+    expect(labels.filter((label) => !/^(Weights of|Signal over noise)/.test(label))).toEqual([]);
+    expect(Buffer.byteLength(await page.content())).toBeLessThan(4_000_000);
     expect(problems).toEqual([]);
     await page.context().close();
   });

@@ -90,6 +90,7 @@ class NativeCore(GramCalls):
             grid = (float(scales[0]), int(zero_points[0]), *limits)
             self._call("dopt_fake_quantize", array.ctypes.data, array.size, *grid, rounded.ctypes.data)
             return rounded
+        axis %= array.ndim
         outer, inner = (int(np.prod(shape)) for shape in (array.shape[:axis], array.shape[axis + 1 :]))
         view = (array.ctypes.data, outer, len(scales), inner)
         grids = (np.ascontiguousarray(scales, np.float32), np.ascontiguousarray(zero_points, np.int32))

@@ -163,7 +163,7 @@ def test_fake_quantize(core, limits):
     x[0, 0, :5] = [np.nan, np.inf, -np.inf, 0.25, -0.25]
     zeros = np.clip(rng.integers(-200, 200, 4), *limits).astype(np.int32)
     scales = np.float32([0.5, 0.01, 3, 1])
-    for axis, scale, zero in ((1, scales, zeros), (0, scales[:1], zeros[:1]), (0, scales[:3], zeros[:3])):
+    for axis, scale, zero in ((1, scales, zeros), (0, scales[:1], zeros[:1]), (0, scales[:3], zeros[:3]), (-2, scales, zeros)):
         rounded = core.fake_quantize(x, axis, scale, zero, limits)
         assert np.array_equal(rounded, NumpyCore().fake_quantize(x, axis, scale, zero, limits))
         assert np.array_equal(rounded, core.fake_quantize(rounded, axis, scale, zero, limits))

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { analysisSchema } from './analysis.js';
 import { graphSchema } from './graph.js';
 import { manifestSchema } from './manifest.js';
 import { planSchema } from './plan.js';
@@ -12,6 +13,7 @@ import { writeBackSchema } from './write-back.js';
 
 /** What is published in schemas/, by file name without its ending: what it describes, and the schema. */
 const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
+  analysis: { title: 'analysis.json: what each quantizer of a run does', schema: analysisSchema },
   graph: { title: 'graph.json: the captured network', schema: graphSchema },
   manifest: { title: 'manifest.json: what a run was made with', schema: manifestSchema },
   plan: { title: 'plan.json: what becomes of every node and tensor', schema: planSchema },

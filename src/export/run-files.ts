@@ -23,7 +23,8 @@ export interface RunFiles {
   weights: string;
   /** The run's result: a QDQ model. */
   quantized: FileDigest;
-  /** What apply wrote into it: integers, scales and zero points by tensor name. */
+  /** What apply wrote into it: the edits of float.onnx, and integers, scales and zero points by tensor name. */
+  rewrite: string;
   parameters: string;
 }
 
@@ -52,7 +53,7 @@ export async function openRun(path: string): Promise<RunFiles> {
   for (const file of [quantized, result.files['quant_params.json']]) if (file) await verify(folder, file);
   const [capture, apply] = [join(folder, 'stages/capture'), join(folder, 'stages/apply')];
   await verifyStage(capture, ['float.onnx', 'graph.json', 'weights.safetensors']);
-  await verifyStage(apply, ['parameters.safetensors']);
+  await verifyStage(apply, ['parameters.safetensors', 'rewrite.json']);
   return {
     folder,
     result,
@@ -62,6 +63,7 @@ export async function openRun(path: string): Promise<RunFiles> {
     float: join(capture, 'float.onnx'),
     weights: join(capture, 'weights.safetensors'),
     quantized: { ...quantized, path: join(folder, model) },
+    rewrite: join(apply, 'rewrite.json'),
     parameters: join(apply, 'parameters.safetensors'),
   };
 }

@@ -1,9 +1,9 @@
 import type { Environment } from '../bridge/environments.js';
 import { runJob } from '../bridge/jobs.js';
+import type { RunJob } from '../bridge/progress-job.js';
 import type { MethodName, Params, Result } from '../bridge/protocol.js';
 import type { Progress } from '../cli/progress.js';
 import type { Run } from '../run/run.js';
-import type { RunJob } from '../verify/user-metric.js';
 
 /** What every stage of a run works with. */
 export interface StageContext {

@@ -42,6 +42,13 @@ export function histogramChart({ name, clip, seen, rule }: TensorReport): Html |
   }</svg>`;
 }
 
+/** A histogram alone, counts on a logarithmic scale; `text` says in words what it shows. */
+export function plainHistogram(view: HistogramView, text: string): Html {
+  const { width, height } = CHART;
+  const x = (value: number): number => ((value - view.low) / (view.high - view.low || 1)) * width;
+  return html`<svg class="histogram" viewBox="-1 0 ${width + 2} ${height}" preserveAspectRatio="none" role="img" aria-label="${text}"><path class="bins" d="${outline(view, x, height)}"/></svg>`;
+}
+
 /** The histogram as one closed path of steps, heights by the logarithm of the counts. */
 function outline({ low, high, counts }: HistogramView, x: (value: number) => number, height: number): string {
   const peak = Math.log1p(counts.reduce((a, b) => Math.max(a, b), 1));
@@ -57,22 +64,30 @@ const CURVE = { width: 1000, height: 180, most: 60 };
 
 /** Signal over noise of every measured tensor in graph order; lower is worse. */
 export function noiseCurve(tensors: readonly TensorReport[]): Html | null {
-  const measured = tensors.flatMap(({ measured: noise, name }) =>
-    noise ? [{ name, sqnr: noise.sqnr }] : [],
+  return decibelCurve(
+    tensors.flatMap(({ measured, name }) => (measured ? [{ name, value: measured.sqnr }] : [])),
+    'Signal over noise along the network',
+    'Signal over noise in dB at each quantizer, from the input (left) to the output (right). A step down is where accuracy is lost.',
   );
+}
+
+/** A curve of decibels along the network; null for too few points. `title` begins its text alternative. */
+export function decibelCurve(
+  measured: readonly { name: string; value: number }[],
+  title: string,
+  caption: string,
+): Html | null {
   if (measured.length < 3) return null;
   const { width, height } = CURVE;
-  const finite = measured.map(({ sqnr }) => Math.max(-10, Math.min(CURVE.most, sqnr)));
+  const finite = measured.map(({ value }) => Math.max(-10, Math.min(CURVE.most, value)));
   const top = Math.ceil(Math.max(...finite) / 10) * 10;
   const bottom = Math.min(0, Math.floor(Math.min(...finite) / 10) * 10);
   const y = (value: number): number => ((top - value) / (top - bottom || 1)) * height;
   const x = (index: number): number => (index / (finite.length - 1)) * width;
   const levels = Array.from({ length: (top - bottom) / 10 + 1 }, (_, i) => bottom + 10 * i);
-  const worst = measured.reduce((a, b) => (b.sqnr < a.sqnr ? b : a));
+  const worst = measured.reduce((a, b) => (b.value < a.value ? b : a));
   const last = measured.at(-1)!;
-  const text = `Signal over noise along the network, ${measured.length} tensors: lowest ${decibels(worst.sqnr)} at ${
-    worst.name
-  }, ${decibels(last.sqnr)} at the last one, ${last.name}.`;
+  const text = `${title}, ${measured.length} tensors: lowest ${decibels(worst.value)} at ${worst.name}, ${decibels(last.value)} at the last one, ${last.name}.`;
   const points = finite.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`).join(' ');
   return html`<figure class="curve"><div class="plot"><div class="axis" aria-hidden="true">${[...levels]
     .reverse()
@@ -81,5 +96,5 @@ export function noiseCurve(tensors: readonly TensorReport[]): Html | null {
     (level) =>
       html`<line class="grid" x2="${width}" y1="${y(level).toFixed(1)}" y2="${y(level).toFixed(1)}"/>`,
   )}<polyline points="${points}"/></svg></div>
-<figcaption>Signal over noise in dB at each quantizer, from the input (left) to the output (right). A step down is where accuracy is lost.</figcaption></figure>`;
+<figcaption>${caption}</figcaption></figure>`;
 }

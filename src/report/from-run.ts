@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { z } from 'zod';
+import { ANALYSIS, analysisSchema } from '../config/analysis.js';
 import { planSchema } from '../config/plan.js';
 import { quantParamsSchema } from '../config/quant-params.js';
 import { resultSchema } from '../config/result.js';
@@ -30,17 +31,19 @@ export function readRun(folder: string): ReportInput {
   delete result.files[REPORT];
   const plan = read(join(folder, 'plan.json'), planSchema);
   const params = read(join(folder, 'quant_params.json'), quantParamsSchema);
+  const analyzed = join(folder, ANALYSIS);
+  const analysis = existsSync(analyzed) ? read(analyzed, analysisSchema) : null;
   const stage = join(folder, 'stages', 'observe');
   if (!existsSync(join(stage, 'statistics.json'))) {
     const statistics = { version: 1 as const, samples: 0, skipped: [], warnings: [], tensors: [] };
-    return reportInput({ result, plan, params, statistics, counts: () => undefined });
+    return reportInput({ result, plan, params, statistics, counts: () => undefined, analysis });
   }
   const { statistics, observed } = loadObserved(
     join(stage, 'statistics.json'),
     join(stage, 'statistics.safetensors'),
   );
   const counts = (tensor: string): BigUint64Array | undefined => observed.get(tensor)?.histogram.counts;
-  return reportInput({ result, plan, params, statistics, counts });
+  return reportInput({ result, plan, params, statistics, counts, analysis });
 }
 
 function read<S extends z.ZodType>(path: string, schema: S): z.output<S> {

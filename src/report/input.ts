@@ -1,3 +1,4 @@
+import type { Analysis } from '../config/analysis.js';
 import { toNumber } from '../config/common.js';
 import type { Plan } from '../config/plan.js';
 import type { QuantParam, QuantParams } from '../config/quant-params.js';
@@ -15,13 +16,15 @@ export interface RunFiles {
   statistics: Statistics;
   /** Histogram counts of an observed tensor; undefined for others. */
   counts: (tensor: string) => ArrayLike<number | bigint> | undefined;
+  analysis?: Analysis | null;
 }
 
 /** Channels below this share of the layer's largest scale are called dead. */
 const DEAD_CHANNEL = 2 ** -16;
 
 /** Gathers and derives what the report shows. */
-export function reportInput({ result, plan, params, statistics, counts }: RunFiles): ReportInput {
+export function reportInput(files: RunFiles): ReportInput {
+  const { result, plan, params, statistics, counts, analysis = null } = files;
   const comparisons = result.verification?.tensors ?? [];
   const measured = new Map(comparisons.map((comparison) => [comparison.name, comparison]));
   const ratios = noiseRatios(comparisons);
@@ -61,7 +64,7 @@ export function reportInput({ result, plan, params, statistics, counts }: RunFil
       };
     });
   const weights = params.tensors.filter(({ kind }) => kind === 'weight').map(weightReport);
-  return { result, tensors, weights };
+  return { result, tensors, weights, analysis };
 }
 
 /** Smallest and largest value that a quantizer represents, over all of its channels. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { analysisSection } from './analysis-section.js';
 import { doorSection } from './door.js';
 import { Html, html } from './html.js';
 import { reproduceSection } from './run-sections.js';
@@ -16,6 +17,7 @@ const LINKS = [
   ['accuracy', 'Accuracy'],
   ['summary', 'Summary'],
   ['framework', 'Framework'],
+  ['analysis', 'Analysis'],
   ['suspects', 'Suspects'],
   ['noise', 'Noise'],
   ['ranges', 'Ranges'],
@@ -37,6 +39,7 @@ export function renderReport(input: ReportInput): string {
     accuracy(input),
     facts(input),
     doorSection(input),
+    analysisSection(input),
     suspectSection(input),
     noiseSection(input),
     distributionSection(input),

@@ -12,6 +12,7 @@ body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 s
 main { max-width: 1120px; margin: 0 auto; padding: 32px 24px 64px; }
 h1 { margin: 0 0 12px; font-size: 28px; line-height: 1.2; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h2 { margin: 0 0 12px; font-size: 18px; }
+h3 { margin: 20px 0 8px; font-size: 15px; }
 p { margin: 0 0 12px; }
 a { color: var(--accent); }
 .eyebrow, .rule, .quiet, .note, caption, figcaption, footer { color: var(--quiet); }
@@ -75,6 +76,7 @@ pre code { padding: 0; background: none; }
   padding: 3px 0; }
 .bars .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .bars .sqnr { color: var(--quiet); }
+.bars .remedy { grid-column: 1 / -1; margin: -4px 0 2px; font-size: 12px; overflow-wrap: anywhere; }
 .bar { width: 100%; height: 14px; display: block; }
 .track { fill: var(--code); }
 .fill, .bins { fill: var(--accent); }

@@ -4,7 +4,7 @@ import { type Html, html } from './html.js';
 import type { ReportInput, TensorReport, WeightReport } from './types.js';
 
 /** A column of numbers: how a row's value is found and shown. Missing values are null or undefined. */
-interface Column<Row> {
+export interface Column<Row> {
   title: string;
   value: (row: Row) => number | null | undefined;
   format: (value: number) => string;
@@ -99,12 +99,12 @@ export function floatSection({ result }: { result: RunResult }): Html {
   }</section>`;
 }
 
-function headings<Row>(columns: readonly Column<Row>[]): Html[] {
+export function headings<Row>(columns: readonly Column<Row>[]): Html[] {
   return columns.map(({ title }) => html`<th scope="col" class="n">${title}</th>`);
 }
 
 /** The cells of a row; `data-v` is the exact value, for sorting. */
-function cells<Row>(columns: readonly Column<Row>[], row: Row): Html[] {
+export function cells<Row>(columns: readonly Column<Row>[], row: Row): Html[] {
   return columns.map(({ value, format }) => {
     const number = value(row) ?? null;
     if (number === null) return html`<td class="n">–</td>`;

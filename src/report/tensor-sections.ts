@@ -7,9 +7,9 @@ import type { ReportInput } from './types.js';
 /** Tensors that get a bar and a chart; the table holds all. */
 export const CHARTED = 40;
 
-/** Worst tensors with the reason and the flag to try. */
-export function suspectSection({ result, tensors }: ReportInput): Html | null {
-  if (!tensors.some(({ measured }) => measured)) return null;
+/** Worst tensors with the reason and the flag to try; an analysis has measured what is guessed here. */
+export function suspectSection({ result, tensors, analysis }: ReportInput): Html | null {
+  if (analysis || !tensors.some(({ measured }) => measured)) return null;
   const list = suspects(tensors, result.settings);
   const body =
     list.length === 0

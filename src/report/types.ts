@@ -1,3 +1,4 @@
+import type { Analysis } from '../config/analysis.js';
 import type { RunResult } from '../config/result.js';
 
 /** Everything that report.html shows; `reportInput` derives it from the files of a run. */
@@ -6,6 +7,8 @@ export interface ReportInput {
   /** Quantized activations in graph order. */
   tensors: TensorReport[];
   weights: WeightReport[];
+  /** What `dopt analyze` found; null where it did not run. */
+  analysis: Analysis | null;
 }
 
 export interface TensorReport {

@@ -1,10 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Environment, ensureEnvironment } from '../bridge/environments.js';
-import { runJob } from '../bridge/jobs.js';
+import { ensureEnvironment } from '../bridge/environments.js';
 import type { EnvironmentKind } from '../bridge/profiles.js';
-import type { MethodName, Params, Result } from '../bridge/protocol.js';
+import { progressJob } from '../bridge/progress-job.js';
 import { type Progress, silentProgress } from '../cli/progress.js';
 import { toNumber } from '../config/common.js';
 import type { DataSource, Preprocess } from '../config/data.js';
@@ -17,7 +16,7 @@ import { VERSION } from '../version.js';
 import { readLabels } from './labels.js';
 import { figureText, lost, unitText, withinNoise } from './score.js';
 import { loadModel, type Optimization } from './session.js';
-import { checkUserMetric, type RunJob } from './user-metric.js';
+import { checkUserMetric } from './user-metric.js';
 import { verifyModels } from './verify.js';
 
 /** What `dopt verify` can be asked for. Paths are absolute. */
@@ -59,7 +58,7 @@ export async function compareModels(
   try {
     const { data: path, preprocess, skipBad, seed, metric, labels } = options;
     const all: DataSource = { path, preprocess, inputs, indices: null, skipBad };
-    const job = python(environment, options.threads, progress, context.signal);
+    const job = progressJob(environment, options.threads, progress, context.signal);
     if (metric?.kind === 'user') await checkUserMetric(metric, job);
     const listing = await job('list samples', 'listSamples', { source: all });
     const total = listing.names.length;
@@ -141,31 +140,4 @@ async function modelInputs(path: string): Promise<DataSource['inputs']> {
   const types = model.inputTypes;
   await model.release();
   return types;
-}
-
-function python(environment: Environment, threads: number, progress: Progress, signal?: AbortSignal): RunJob {
-  return async <M extends MethodName>(
-    title: string,
-    method: M,
-    params: Params<M>,
-    summary?: (result: Result<M>) => string,
-  ): Promise<Result<M>> => {
-    const shown = progress.stage(title);
-    const result = await runJob(environment, method, params, {
-      threads,
-      ...(signal ? { signal } : {}),
-      // There is no log file here; what the user's own code prints is for the user.
-      ...(method === 'userMetric' ? { onPrinted: (text) => printed(text, progress) } : {}),
-      onEvent: (event) => {
-        if (event.type === 'progress') shown.update(event.done, event.total, event.message);
-        else if (event.type === 'log' && event.level === 'warning') progress.warn(event.message);
-      },
-    });
-    shown.done(summary?.(result));
-    return result;
-  };
-}
-
-function printed(text: string, progress: Progress): void {
-  for (const line of text.split('\n')) if (line.trim() !== '') progress.note(line);
 }

@@ -1,5 +1,6 @@
 import { basename, join } from 'node:path';
-import type { MethodName, Params, Result } from '../bridge/protocol.js';
+import type { RunJob } from '../bridge/progress-job.js';
+import type { Params, Result } from '../bridge/protocol.js';
 import type { UserMetric } from '../config/metric.js';
 import type { Score, TaskResult, Verification } from '../config/verification.js';
 import { Bug, UserError } from '../errors.js';
@@ -10,14 +11,6 @@ import { judgedFirst } from './task.js';
 
 /** Draws for standard errors are given up when they would take longer than this, in seconds a model. */
 const RESAMPLING_SECONDS = 10;
-
-/** Runs a Python method as a job of the run, shown under a title; `summary` is what stays on the screen. */
-export type RunJob = <M extends MethodName>(
-  title: string,
-  method: M,
-  params: Params<M>,
-  summary?: (result: Result<M>) => string,
-) => Promise<Result<M>>;
 
 /** Where a metric of the user's runs. */
 export interface MetricPlace {

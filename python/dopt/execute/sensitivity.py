@@ -65,8 +65,9 @@ def compare_samples(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     answers = []
     for sample in source:
         if runs is None:
-            runs = tuple(each.part(reference.outputs, sample.feeds) for each in (reference, model))  # type: ignore[assignment]
-        expected, found = (part.run(sample.feeds) for part in runs)  # type: ignore[union-attr]
+            names = _computed(reference)
+            runs = (reference.part(names, sample.feeds), model.part(names, sample.feeds))
+        expected, found = (part.run(sample.feeds) for part in runs)
         pairs = [squared_error(*pair) for pair in zip(expected, found)]
         answers.append({"signal": [signal for signal, _ in pairs], "noise": [noise for _, noise in pairs]})
         events.progress(len(answers), len(source), sample.name)
@@ -77,7 +78,7 @@ class Outputs:
     """The reference's outputs for every sample, and how far others are from them."""
 
     def __init__(self, reference: Any, feeds: Sequence[Dict[str, Any]]) -> None:
-        self.names = [name for name in reference.outputs if name in reference.producer]
+        self.names = _computed(reference)
         part = reference.part(self.names, feeds[0])
         self._expected = [part.run(feed) for feed in feeds]
 
@@ -162,6 +163,11 @@ class _Bench:
         other.advance(wanted, keep=walk.crossing)
         pairs = [(mine[tensor], theirs[tensor]) for mine, theirs in zip(walk.cache, other.cache)]
         return {"accumulated": self._outputs.noise_of(rest, other.cache), "arrived": _sum_errors(pairs)}
+
+
+def _computed(network: Any) -> List[str]:
+    """The outputs that a node computes; an input or a constant that is handed through has no error."""
+    return [name for name in network.outputs if name in network.producer]
 
 
 def _cuts(network: Any, probes: Sequence[Dict[str, Any]]) -> List[Tuple[str, List[Dict[str, Any]]]]:

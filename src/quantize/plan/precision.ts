@@ -52,7 +52,7 @@ export function widened(
   const roots = parameterRoots(activations);
   const wide = new Set([...int16].map((tensor) => roots.get(tensor)));
   return activations.map((activation) =>
-    wide.has(roots.get(activation.tensor)) ? { ...activation, format: INT16, channelAxis: null } : activation,
+    wide.has(roots.get(activation.tensor)) ? { ...activation, format: INT16 } : activation,
   );
 }
 

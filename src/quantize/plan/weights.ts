@@ -22,7 +22,7 @@ export function weightPlan(graph: Graph, group: Group, profile: TargetProfile): 
       tensor,
       node: node.name,
       format: { bits: 8, signed: true, symmetric: true },
-      axis: perChannel && index === 1 ? channelAxis(node, graph.constant(tensor)!.shape.length) : null,
+      axis: perChannel && index === 1 ? outputChannelAxis(node, graph.constant(tensor)!.shape.length) : null,
       groups: Number(node.attributes.group ?? 1),
     },
   ];
@@ -32,7 +32,7 @@ export function weightPlan(graph: Graph, group: Group, profile: TargetProfile): 
  * Axis of the output channels in a weight on the right. On the left they would lie along the rows of the result, where
  * neither the bias nor its correction could follow: such a weight has one scale.
  */
-function channelAxis(node: GraphNode, rank: number): number | null {
+export function outputChannelAxis(node: GraphNode, rank: number): number | null {
   switch (node.op) {
     case 'Conv':
       return 0;

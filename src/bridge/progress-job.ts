@@ -1,0 +1,45 @@
+import type { Progress } from '../cli/progress.js';
+import type { Environment } from './environments.js';
+import { runJob } from './jobs.js';
+import type { MethodName, Params, Result } from './protocol.js';
+
+/** Runs a Python method as a job, shown under a title; `summary` is what stays on the screen. */
+export type RunJob = <M extends MethodName>(
+  title: string,
+  method: M,
+  params: Params<M>,
+  summary?: (result: Result<M>) => string,
+) => Promise<Result<M>>;
+
+/** Jobs outside of a run: progress and warnings on the screen. */
+export function progressJob(
+  environment: Environment,
+  threads: number,
+  progress: Progress,
+  signal?: AbortSignal,
+): RunJob {
+  return async <M extends MethodName>(
+    title: string,
+    method: M,
+    params: Params<M>,
+    summary?: (result: Result<M>) => string,
+  ): Promise<Result<M>> => {
+    const shown = progress.stage(title);
+    const result = await runJob(environment, method, params, {
+      threads,
+      ...(signal ? { signal } : {}),
+      // There is no log file here; what the user's own code prints is for the user.
+      ...(method === 'userMetric' ? { onPrinted: (text) => printed(text, progress) } : {}),
+      onEvent: (event) => {
+        if (event.type === 'progress') shown.update(event.done, event.total, event.message);
+        else if (event.type === 'log' && event.level === 'warning') progress.warn(event.message);
+      },
+    });
+    shown.done(summary?.(result));
+    return result;
+  };
+}
+
+function printed(text: string, progress: Progress): void {
+  for (const line of text.split('\n')) if (line.trim() !== '') progress.note(line);
+}
