@@ -80,6 +80,17 @@ def test_outputs_are_read_when_they_are_asked_for(metric):
     assert metric(code, ROWS)["scores"][0]["value"] == 7.0
 
 
+@pytest.mark.parametrize("kept", [0, 2**20])
+def test_what_a_metric_changes_in_place_stays_with_it(metric, monkeypatch, kept):
+    monkeypatch.setattr("dopt.metric.sequences._KEPT_BYTES", kept)
+    code = """
+        def evaluate(outputs, labels):
+            outputs[0][:] = 100
+            return sum(float(o.sum()) for o in outputs)
+    """
+    assert metric(code, ROWS)["scores"][0]["value"] == 7.0
+
+
 def test_several_outputs_are_a_dictionary_of_any_type(metric):
     code = """
         def evaluate(outputs, labels):

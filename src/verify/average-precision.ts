@@ -1,14 +1,11 @@
 import { groupByClass, type ScoredBox, type TruthBox } from './boxes.js';
-import { AREA_RANGES, IGNORED_SHIFT, IOU_THRESHOLDS, matchBoxes } from './coco-match.js';
-import { doubles, entry, integers } from './columns.js';
+import { AREA_RANGES, IOU_THRESHOLDS, matchBoxes } from './coco-match.js';
+import { descending, doubles, entry, integers } from './columns.js';
+import { type Curve, curve, type Judged, judged, RECALL_DETECTIONS, seenUpTo } from './precision-curve.js';
 import { type Figure, percentage, type Statistic } from './task.js';
 
-/** Best boxes of a class looked at in a picture; recall is also measured with fewer. */
+/** Best boxes of a class looked at in a picture. */
 const MOST_DETECTIONS = 100;
-const RECALL_DETECTIONS = [1, 10] as const;
-
-/** 101 recall levels 0, .01, …, 1, with the rounding of numpy.linspace(0, 1, 101). */
-const RECALLS = Float64Array.from({ length: 101 }, (_, i) => (i === 100 ? 1 : i * 0.01));
 
 /** What COCO's evaluation prints, in its order. */
 export const COCO_FIGURES: readonly Figure[] = [
@@ -27,25 +24,18 @@ class ClassRecord {
   /** True boxes that count in each area range, a row a picture that has any. */
   readonly truthSamples = integers();
   readonly truths = AREA_RANGES.map(integers);
-  private order = new Uint32Array();
-  /** Room for a curve, filled anew for each. */
-  private points = { recalls: new Float64Array(), precisions: new Float64Array() };
+  private sorted: { length: number; areas: Judged[] } = { length: -1, areas: [] };
 
-  /** Detections by score, best first; equal ones stay in the order of the pictures, as with numpy's mergesort. */
-  get byScore(): Uint32Array {
-    const scores = this.scores.values;
-    if (this.order.length !== scores.length) {
-      this.order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[b]! - scores[a]! || a - b);
+  /** Detections by score, for each area range. */
+  get areas(): readonly Judged[] {
+    const { values: scores } = this.scores;
+    if (this.sorted.length !== scores.length) {
+      const order = descending(scores);
+      const [samples, ranks] = [this.samples.values, this.ranks.values];
+      const areas = this.verdicts.map(({ values }) => judged(order, samples, ranks, values));
+      this.sorted = { length: scores.length, areas };
     }
-    return this.order;
-  }
-
-  get room(): { recalls: Float64Array; precisions: Float64Array } {
-    const { length } = this.scores.values;
-    if (this.points.recalls.length < length) {
-      this.points = { recalls: new Float64Array(length), precisions: new Float64Array(length) };
-    }
-    return this.points;
+    return this.sorted.areas;
   }
 }
 
@@ -79,42 +69,39 @@ export class AveragePrecision {
 
   /** The figures of COCO_FIGURES in percent; NaN where no true box of that size is there. */
   readonly statistic: Statistic = (counts) => {
-    const areas = AREA_RANGES.map((_, area) => this.inArea(area, counts));
-    const [all] = areas as [Summary];
+    const areas = AREA_RANGES.map((_, area) => this.curves(area, counts));
+    const [all] = areas as [Curve[][]];
     const sizes = areas.slice(1);
+    const recall = (classes: Curve[][], m: number): number =>
+      mean(classes.flatMap((curves) => curves.map(({ recalls }) => recalls[m]!)));
+    const most = RECALL_DETECTIONS.length;
     return [
-      mean(all.precision.flat()),
-      mean(all.precision.map((row) => row[0]!)),
-      mean(all.precision.map((row) => row[5]!)),
-      ...sizes.map(({ precision }) => mean(precision.flat())),
-      ...RECALL_DETECTIONS.map((_, m) => mean(all.recall.flatMap((row) => row[m]!))),
-      mean(all.recall.flatMap((row) => row.at(-1)!)),
-      ...sizes.map(({ recall }) => mean(recall.flatMap((row) => row.at(-1)!))),
+      precision(all),
+      precision(all.map((curves) => curves.slice(0, 1))),
+      precision(all.map((curves) => curves.slice(5, 6))),
+      ...sizes.map(precision),
+      ...[...RECALL_DETECTIONS.keys(), most].map((m) => recall(all, m)),
+      ...sizes.map((classes) => recall(classes, most)),
     ].map((share) => 100 * share);
   };
 
   /** AP alone. */
-  readonly precision: Statistic = (counts) => [100 * mean(this.inArea(0, counts).precision.flat())];
+  readonly precision: Statistic = (counts) => [100 * precision(this.curves(0, counts))];
 
-  private inArea(area: number, counts: Uint16Array): Summary {
-    const summary: Summary = { precision: [], recall: [] };
-    for (const record of this.classes.values()) {
+  /** Curves by threshold of each class that has true boxes. */
+  private curves(area: number, counts: Uint16Array): Curve[][] {
+    return [...this.classes.values()].flatMap((record) => {
       const positives = weighted(record, area, counts);
-      if (positives === 0) continue;
-      const curves = IOU_THRESHOLDS.map((_, t) => curve(record, area, t, positives, counts));
-      summary.precision.push(curves.map(({ precision }) => precision));
-      const limits = [...RECALL_DETECTIONS.keys(), RECALL_DETECTIONS.length];
-      summary.recall.push(limits.map((m) => curves.map(({ recalls }) => recalls[m]!)));
-    }
-    return summary;
+      if (positives === 0) return [];
+      const own = record.areas[area]!;
+      const seen = seenUpTo(own, counts);
+      return [IOU_THRESHOLDS.map((_, t) => curve(own, t, seen, positives, counts))];
+    });
   }
 }
 
-/** By class with true boxes: average precision by threshold; final recall by number of detections and threshold. */
-interface Summary {
-  precision: number[][];
-  recall: number[][][];
-}
+const precision = (classes: readonly Curve[][]): number =>
+  mean(classes.flatMap((curves) => curves.map((one) => one.precision)));
 
 function addTruths(record: ClassRecord, sample: number, truths: readonly TruthBox[]): void {
   if (truths.length === 0) return;
@@ -127,57 +114,10 @@ function addTruths(record: ClassRecord, sample: number, truths: readonly TruthBo
 
 function weighted(record: ClassRecord, area: number, counts: Uint16Array): number {
   const truths = record.truths[area]!.values;
-  return record.truthSamples.values.reduce((sum, sample, i) => sum + counts[sample]! * truths[i]!, 0);
-}
-
-/**
- * Mean over the recall levels of the best precision reached at that recall or a higher one, and the recalls reached with
- * the best 1, 10 and 100 boxes a picture.
- */
-function curve(
-  record: ClassRecord,
-  area: number,
-  threshold: number,
-  positives: number,
-  counts: Uint16Array,
-): { precision: number; recalls: number[] } {
-  const verdicts = record.verdicts[area]!.values;
-  const samples = record.samples.values;
-  const ranks = record.ranks.values;
-  const order = record.byScore;
-  const { recalls, precisions } = record.room;
-  const few = RECALL_DETECTIONS.map(() => 0);
-  let right = 0;
-  let wrong = 0;
-  let points = 0;
-  for (const d of order) {
-    const times = counts[samples[d]!]!;
-    const verdict = verdicts[d]! >> threshold;
-    if (times === 0 || (verdict >> IGNORED_SHIFT) & 1) continue;
-    if (verdict & 1) {
-      right += times;
-      for (let m = 0; m < few.length; m++) if (ranks[d]! < RECALL_DETECTIONS[m]!) few[m]! += times;
-    } else {
-      wrong += times;
-    }
-    recalls[points] = right / positives;
-    // pycocotools adds numpy.spacing(1) to the denominator.
-    precisions[points++] = right / (wrong + right + Number.EPSILON);
-  }
-  for (let i = points - 2; i >= 0; i--) {
-    if (precisions[i + 1]! > precisions[i]!) precisions[i] = precisions[i + 1]!;
-  }
+  const samples = record.truthSamples.values;
   let sum = 0;
-  let at = 0;
-  for (const level of RECALLS) {
-    while (at < points && recalls[at]! < level) at++;
-    if (at === points) break;
-    sum += precisions[at]!;
-  }
-  return {
-    precision: sum / RECALLS.length,
-    recalls: [...few, right].map((found) => found / positives),
-  };
+  for (let i = 0; i < samples.length; i++) sum += counts[samples[i]!]! * truths[i]!;
+  return sum;
 }
 
 /** NaN of an empty list. */

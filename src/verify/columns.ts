@@ -22,6 +22,10 @@ export class Column<A extends Float64Array | Uint32Array> {
   }
 }
 
+/** Places of scores, best first; equal ones stay in their order, as with numpy's mergesort. */
+export const descending = (scores: Float64Array): Uint32Array =>
+  Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[b]! - scores[a]! || a - b);
+
 /** The value of a key, made when it is not there yet. */
 export function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   const found = map.get(key);

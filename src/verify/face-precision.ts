@@ -1,5 +1,5 @@
 import { type Box, boxIou, groupByClass, type ScoredBox, type TruthBox } from './boxes.js';
-import { doubles, entry, integers } from './columns.js';
+import { descending, doubles, entry, integers } from './columns.js';
 import { type Figure, percentage, type Statistic } from './task.js';
 
 export const FACE_FIGURES: readonly Figure[] = [percentage('face AP')];
@@ -14,6 +14,14 @@ class ClassRecord {
   /** Faces that count, a row a picture. */
   readonly truthSamples = integers();
   readonly truths = integers();
+  private order: Uint32Array = new Uint32Array();
+
+  /** Detections, best first. */
+  get byScore(): Uint32Array {
+    const { values } = this.scores;
+    if (this.order.length !== values.length) this.order = descending(values);
+    return this.order;
+  }
 }
 
 /**
@@ -80,7 +88,7 @@ const wider = (box: Box): Box => ({ ...box, right: box.right + 1, bottom: box.bo
 
 function areaUnderCurve(record: ClassRecord, faces: number, counts: Uint16Array): number {
   const [scores, samples, right] = [record.scores.values, record.samples.values, record.right.values];
-  const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[b]! - scores[a]! || a - b);
+  const order = record.byScore;
   const points: { recall: number; precision: number }[] = [];
   let hits = 0;
   let seen = 0;

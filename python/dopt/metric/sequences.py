@@ -1,5 +1,6 @@
 """What ``evaluate`` gets: the outputs and labels of the samples, read from files one by one, when they are asked for."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Callable, Dict, List, Optional
 
@@ -39,12 +40,26 @@ class Lazy(Sequence):
         return joined if dtype is None else joined.astype(dtype)
 
 
+#: Outputs of all samples together that are kept in memory, in bytes: draws of samples ask for them again and again.
+_KEPT_BYTES = 64 * 2**20
+
+
 def outputs_of(samples: List[Dict[str, Any]], alive: Callable[[], None]) -> Lazy:
     """The outputs of each sample: an array where the model has one output, else a dictionary of arrays by name."""
     import numpy as np
 
+    files = [file for sample in samples for file in sample["tensors"].values()]
+    keep = sum(os.path.getsize(file["path"]) for file in files) <= _KEPT_BYTES
+    kept: Dict[str, Any] = {}
+
     def array(file: Dict[str, Any]) -> Any:
-        return np.fromfile(file["path"], np.dtype(file["dtype"]).newbyteorder("<")).reshape(file["shape"])
+        path = file["path"]
+        if path in kept:
+            return kept[path].copy()
+        read = np.fromfile(path, np.dtype(file["dtype"]).newbyteorder("<")).reshape(file["shape"])
+        if keep:
+            kept[path] = read.copy()
+        return read
 
     def read(index: int) -> Any:
         alive()
