@@ -36,18 +36,21 @@ export const points = (value: number): string => minus(value.toFixed(2));
 export const signed = (value: number, unit: Score['unit'] = '%'): string =>
   `${value > 0 ? '+' : ''}${minus(figureText(value, unit))}`;
 
-/** A figure of a metric, and the same with its unit. */
+/** A figure of a metric without its unit. */
 export const bareFigure = (value: number, unit: Score['unit']): string => minus(figureText(value, unit));
-export const figure = (value: number, unit: Score['unit']): string =>
-  `${bareFigure(value, unit)}${unitText(unit)}`;
+
+/** A figure of a metric with its unit, and its standard error between them where it is known: "35.77 ± 2.87 %". */
+export const figure = (value: number, unit: Score['unit'], error?: number | null): string =>
+  `${bareFigure(value, unit)}${plusMinus(error, unit)}${unitText(unit)}`;
 
 /** " ± 1.20", or nothing where the standard error is not known. */
 export const plusMinus = (error: number | null | undefined, unit: Score['unit'] = '%'): string =>
   error == null ? '' : ` ± ${errorText(error, unit)}`;
 
-export function decibels(value: number): string {
+export function decibels(value: number, error: number | null = null): string {
   if (value === Number.POSITIVE_INFINITY) return 'no noise';
-  return Number.isFinite(value) ? `${minus(value.toFixed(1))} dB` : NONE;
+  const spread = error === null ? '' : ` ± ${error.toFixed(1)}`;
+  return Number.isFinite(value) ? `${minus(value.toFixed(1))}${spread} dB` : NONE;
 }
 
 /** A value of a tensor: three or four significant digits, no needless zeros. */

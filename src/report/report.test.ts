@@ -6,6 +6,7 @@ import { bytes, decibels, percent, seconds, shortened, signed, significant } fro
 import { escapeHtml, Html, html } from './html.js';
 import { representable } from './input.js';
 import { renderReport, reportInput } from './report.js';
+import { scoreTable } from './score-table.js';
 import { shellQuote } from './shell.js';
 import type { TensorReport } from './types.js';
 import { verdict } from './verdict.js';
@@ -135,6 +136,33 @@ describe('advice', () => {
     expect(blames).toEqual([...blames].sort((a, b) => b - a));
     const harmless = { ...base, measured: { ...base.measured!, blame: 1e-5 } };
     expect(suspects([harmless], settings)).toEqual([]);
+  });
+});
+
+describe('scores', () => {
+  it('stand with their standard errors, and marked where the difference is noise', () => {
+    const html = scoreTable(result.verification!.task!).text;
+    expect(html).toContain('35.63 ± 4.02 %');
+    expect(html).toContain('≈ −0.51 ± 0.43');
+    expect(html).toContain('−1.31 to +0.42');
+    expect(html).toContain('94.10 ± 4.11 %');
+    expect(html).toContain('is within what the choice of samples explains');
+  });
+
+  it('of a metric without draws have none', () => {
+    const [main] = result.verification!.task!.scores;
+    const bare = {
+      ...main!,
+      unit: '' as const,
+      better: 'lower' as const,
+      standardErrors: null,
+      interval: null,
+    };
+    const html = scoreTable({ kind: 'user', against: 'nothing', samples: 3, scores: [bare] }).text;
+    expect(html).toContain('AP (lower is better)');
+    expect(html).toContain('without labels, 3 samples');
+    expect(html).not.toContain('≈');
+    expect(html).toContain('>35.63</td><td class="n">35.12</td><td class="n">−0.51</td><td class="n">–</td>');
   });
 });
 

@@ -20,10 +20,7 @@ export function scoreTable({ scores, against, samples }: TaskResult, title = 'Ta
 function scoreRow(score: Score): Html {
   const { name, float, quantized, unit, better, interval, standardErrors: errors } = score;
   const note = better === 'lower' ? ' (lower is better)' : '';
-  return html`<tr><th scope="row">${name}${note}</th><td class="n">${float === null ? '–' : `${figure(float, unit)}${plusMinus(errors?.float, unit)}`}</td><td class="n">${figure(
-    quantized,
-    unit,
-  )}${plusMinus(errors?.quantized, unit)}</td><td class="n">${
+  return html`<tr><th scope="row">${name}${note}</th><td class="n">${float === null ? '–' : figure(float, unit, errors?.float)}</td><td class="n">${figure(quantized, unit, errors?.quantized)}</td><td class="n">${
     float === null
       ? '–'
       : `${withinNoise(score) ? '≈ ' : ''}${signed(quantized - float, unit)}${plusMinus(errors?.difference, unit)}`

@@ -114,7 +114,7 @@ ${task && scoreTable(task)}
       sqnrStandardError,
       differentShapes,
     }) => html`<tr><th scope="row" class="name">${name}</th>
-<td class="n">${decibels(toNumber(similarity.sqnr))}${plusMinus(sqnrStandardError)}</td><td class="n">${toNumber(similarity.cosine).toFixed(5)}</td>
+<td class="n">${decibels(toNumber(similarity.sqnr), sqnrStandardError)}</td><td class="n">${toNumber(similarity.cosine).toFixed(5)}</td>
 <td class="n">${similarity.maxAbsoluteError.toPrecision(3)}</td>
 <td class="n">${agreementText(agreement)}${
       differentShapes > 0 && ` (${plural(differentShapes, 'sample')} of other shape left out)`
@@ -126,7 +126,7 @@ ${task && scoreTable(task)}
 export function agreementText(agreement: OutputComparison['agreement']): string {
   if (!agreement) return '–';
   const { share, standardError, over } = agreement;
-  return `${percent(share, 2)}${plusMinus(standardError === null ? null : 100 * standardError)} of ${over}`;
+  return `${figure(100 * share, '%', standardError === null ? null : 100 * standardError)} of ${over}`;
 }
 
 /** What was done to which model with which data. */

@@ -2,7 +2,7 @@ import { toNumber } from '../config/common.js';
 import type { RunResult } from '../config/result.js';
 import type { Score } from '../config/verification.js';
 import { lost, withinNoise } from '../verify/score.js';
-import { bytes, decibels, figure, percent } from './format.js';
+import { bytes, decibels, figure, percent, plural } from './format.js';
 
 export type VerdictLevel = 'good' | 'caution' | 'bad' | 'unknown';
 
@@ -18,11 +18,11 @@ export interface Verdict {
 const LIMITS = { agreement: [0.98, 0.95], sqnr: [20, 12] } as const;
 
 /** Loss of a task score: good up to the first, poor above the second; in its unit, or as a share of the float score. */
-const LOSS: Record<Score['unit'], { limits: readonly [number, number]; relative: boolean; unit: string }> = {
-  '%': { limits: [1, 3], relative: false, unit: ' points' },
-  dB: { limits: [0.2, 1], relative: false, unit: ' dB' },
-  nats: { limits: [0.02, 0.06], relative: true, unit: '' },
-  '': { limits: [0.02, 0.06], relative: true, unit: '' },
+const LOSS: Record<Score['unit'], { limits: readonly [number, number]; relative: boolean }> = {
+  '%': { limits: [1, 3], relative: false },
+  dB: { limits: [0.2, 1], relative: false },
+  nats: { limits: [0.02, 0.06], relative: true },
+  '': { limits: [0.02, 0.06], relative: true },
 };
 
 /**
@@ -67,10 +67,11 @@ export function verdict({ verification, sizes }: RunResult): Verdict {
 
 function byScore(score: Score, float: number, size: string): Verdict {
   const { name, unit, quantized } = score;
-  const { limits, relative, unit: lossUnit } = LOSS[unit];
+  const { limits, relative } = LOSS[unit];
   const loss = relative && float !== 0 ? lost(score) / Math.abs(float) : lost(score);
   const noise = withinNoise(score) ? ', a difference within what the choice of samples explains,' : '';
-  const limit = (value: number): string => (relative ? percent(value, 0) : `${value}${lossUnit}`);
+  const limit = (value: number): string =>
+    relative ? percent(value, 0) : unit === '%' ? plural(value, 'point') : `${value} ${unit}`;
   return {
     level: judge(-loss, -limits[0], -limits[1]),
     sentence: `The quantized model reaches ${figure(quantized, unit)} ${name} against ${figure(float, unit)} in float${noise} ${size}.`,
