@@ -75,6 +75,7 @@ def test_outputs_are_read_when_they_are_asked_for(metric):
             assert outputs[-1].tolist() == [[3, 2]]
             assert [o.shape for o in outputs[1:]] == [(1, 2)] * 2
             assert outputs[1:].names == ["1.png", "2.png"]
+            assert repr(outputs) == "<3 items, read when asked for>"
             return np.asarray(outputs).sum()
     """
     assert metric(code, ROWS)["scores"][0]["value"] == 7.0

@@ -25,6 +25,9 @@ class Lazy(Sequence):
     def __len__(self) -> int:
         return len(self._indices)
 
+    def __repr__(self) -> str:
+        return f"<{len(self)} items, read when asked for>"
+
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return self.take(range(*place.indices(len(self))))
