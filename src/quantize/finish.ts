@@ -5,7 +5,7 @@ import type { DoorResult } from '../config/verification.js';
 import { goBack } from '../doors/go-back.js';
 import type { NativeCore } from '../native/index.js';
 import { renderReport, reportInput } from '../report/report.js';
-import { fileDigest } from '../run/digest.js';
+import { fileDigest, pathDigest } from '../run/digest.js';
 import { type StageContext, warn } from './context.js';
 import type { OpenedModel } from './open.js';
 import { widthOf } from './options.js';
@@ -112,13 +112,8 @@ async function metricKey(metric: Metric): Promise<unknown> {
   return metric.kind === 'user' ? { ...metric, sha256: (await fileDigest(metric.file)).sha256 } : metric;
 }
 
-/** What identifies labels: the digest of a file, or the path of a folder. */
-async function labelsKey(path: string): Promise<string> {
-  return fileDigest(path).then(
-    ({ sha256 }) => sha256,
-    () => path,
-  );
-}
+/** What identifies labels: what lies in the file or folder. A path that is not there is an error where they are read. */
+const labelsKey = (path: string): Promise<string> => pathDigest(path).catch(() => path);
 
 /**
  * Carries the quantization into the format that the model came in, and adds the files to `results` by the names they get;

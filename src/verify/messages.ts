@@ -1,5 +1,5 @@
 import { DoptError, type ErrorKind, type ExitCode } from '../errors.js';
-import type { Evaluation } from './evaluate.js';
+import type { Evaluation, VerifyRequest } from './evaluate.js';
 
 /** An error in a form that survives the way between threads, which keeps no classes. */
 export interface ErrorMessage {
@@ -9,6 +9,13 @@ export interface ErrorMessage {
   exitCode: ExitCode;
   details: { expected?: string; found?: string; place?: string; suggestions: string[] };
   stack: string | undefined;
+}
+
+/** What the worker is started with. */
+export interface WorkerRequest {
+  request: VerifyRequest;
+  /** One shared element, 1 when the worker shall stop before the next sample. */
+  stopped: Int32Array;
 }
 
 /** What the worker sends to the thread that started it. */

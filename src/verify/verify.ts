@@ -4,7 +4,7 @@ import { interrupted } from '../bridge/python-errors.js';
 import type { Verification } from '../config/verification.js';
 import { Bug, type DoptError, EnvironmentError, EXIT, ExternalError, UserError } from '../errors.js';
 import type { Evaluation, Progress, VerifyRequest } from './evaluate.js';
-import type { ErrorMessage, WorkerMessage } from './messages.js';
+import type { ErrorMessage, WorkerMessage, WorkerRequest } from './messages.js';
 import { type MetricPlace, outputFolders, scoreByUser } from './user-metric.js';
 
 export type { VerifyRequest } from './evaluate.js';
@@ -52,16 +52,26 @@ async function compare(
   onProgress?: Progress,
   signal?: AbortSignal,
 ): Promise<Evaluation> {
-  const worker = startWorker(request);
-  const stop = (): void => void worker.terminate();
+  const stopped = new Int32Array(new SharedArrayBuffer(4));
+  const worker = startWorker({ request, stopped });
+  let giveUp: NodeJS.Timeout | undefined;
+  // A thread that is ended inside onnxruntime may take the process with it: it stops by itself, between two samples.
+  const stop = (): void => {
+    Atomics.store(stopped, 0, 1);
+    giveUp = setTimeout(() => void worker.terminate(), STOP_WITHIN_MS);
+  };
   signal?.addEventListener('abort', stop);
   try {
     return await answerOf(worker, onProgress, signal);
   } finally {
+    clearTimeout(giveUp);
     signal?.removeEventListener('abort', stop);
     await worker.terminate();
   }
 }
+
+/** A sample that takes longer is not waited for. */
+const STOP_WITHIN_MS = 10_000;
 
 function answerOf(worker: Worker, onProgress?: Progress, signal?: AbortSignal): Promise<Evaluation> {
   return new Promise((resolve, reject) => {
@@ -71,7 +81,7 @@ function answerOf(worker: Worker, onProgress?: Progress, signal?: AbortSignal): 
       } else if (message.type === 'result') {
         resolve(message.value);
       } else {
-        reject(fromMessage(message.error));
+        reject(signal?.aborted ? interrupted('verification') : fromMessage(message.error));
       }
     });
     worker.on('error', (error) => reject(died(error.message, error)));
@@ -82,7 +92,7 @@ function answerOf(worker: Worker, onProgress?: Progress, signal?: AbortSignal): 
 }
 
 /** Starts the thread. From TypeScript sources (tests, bin/dev.js) the worker is TypeScript too and needs a loader. */
-function startWorker(request: VerifyRequest): Worker {
+function startWorker(request: WorkerRequest): Worker {
   const source = import.meta.url.endsWith('.ts');
   const url = new URL(source ? './worker.ts' : './worker.js', import.meta.url);
   if (!source) return new Worker(url, { workerData: request });
