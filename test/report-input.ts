@@ -299,6 +299,7 @@ function madeUpResult(
       quantizedSecondsPerSample: 0.04,
       warnings: [],
     },
+    precision: null,
     stages: [
       { name: 'capture', seconds: 1.9, reused: true, peakBytes: 310e6 },
       { name: 'observe', seconds: 8.4, reused: false, peakBytes: 310e6 },

@@ -1,5 +1,4 @@
 import type { Distribution } from '../config/analysis.js';
-import type { Plan } from '../config/plan.js';
 import { Bug } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import type { SafetensorsFile } from '../graph/safetensors.js';

@@ -11,7 +11,10 @@ export function gridOfRun({ bits, signed, scales, zeroPoints, axis }: Activation
 }
 
 /** Every quantizer of a run on alone: activations with the layers that read them, and weights. */
-export function soloProbes({ graph, plan }: RunFiles, { activations, layers }: Subject) {
+export function soloProbes(
+  { graph, plan }: Pick<RunFiles, 'graph' | 'plan'>,
+  { activations, layers }: Pick<Subject, 'activations' | 'layers'>,
+) {
   return [
     ...plan.activations.map(({ tensor }) =>
       activationProbe(tensor, [gridOfRun(activations.get(tensor)!)], readingLayers(graph, plan, tensor)),

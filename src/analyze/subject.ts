@@ -32,9 +32,22 @@ export const roundedWeight = (layer: string): string => `${layer}/rounded`;
 export const channelwiseWeight = (layer: string): string => `${layer}/channelwise`;
 
 export function readSubject(core: NativeCore, run: RunFiles): Subject {
-  const network = readNetwork(run);
   const stage = join(run.folder, 'stages', 'observe');
   const statistics = join(stage, 'statistics.json');
+  return {
+    ...readNumbers(core, run),
+    observed: existsSync(statistics)
+      ? loadObserved(statistics, join(stage, 'statistics.safetensors')).observed
+      : new Map(),
+  };
+}
+
+/** What an apply stage wrote, for a network that is not finished yet. */
+export function readNumbers(
+  core: NativeCore,
+  run: Pick<RunFiles, 'graph' | 'plan' | 'parameters' | 'weights'>,
+): Omit<Subject, 'observed'> {
+  const network = readNetwork(run);
   return {
     layers: network.layers.map(({ layer }) => layer),
     activations: network.activations,
@@ -52,9 +65,6 @@ export function readSubject(core: NativeCore, run: RunFiles): Subject {
         ];
       }),
     ),
-    observed: existsSync(statistics)
-      ? loadObserved(statistics, join(stage, 'statistics.safetensors')).observed
-      : new Map(),
   };
 }
 

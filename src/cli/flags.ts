@@ -4,6 +4,7 @@ import * as Flags from '@oclif/core/flags';
 import { ENVIRONMENT_KINDS, TORCH_PROFILES, type TorchProfile } from '../bridge/profiles.js';
 import { type Preprocess, preprocessSchema } from '../config/data.js';
 import { FRAMEWORKS, type Framework } from '../doors/detect.js';
+import { EXIT, UserError } from '../errors.js';
 import { DEFAULT_TARGET, isTargetFile } from '../target/names.js';
 import { parseInputShapes, parseList, parseNumbers, parseSize } from './parse.js';
 
@@ -138,3 +139,16 @@ export const runtimeFlags = {
   }),
   threads: Flags.integer({ min: 1, description: 'processor threads (default: all)', helpGroup: 'RUN' }),
 };
+
+/** A flag that takes a decimal number. */
+export const decimal = Flags.custom<number>({
+  parse: async (text, _context, { name }) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isFinite(value)) return value;
+    throw new UserError('USAGE', `--${name} cannot be read.`, {
+      exitCode: EXIT.usage,
+      expected: 'a number, like 0.5',
+      found: text,
+    });
+  },
+});

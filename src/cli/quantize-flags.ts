@@ -12,6 +12,7 @@ import {
   type WeightsGranularity,
 } from '../quantize/options.js';
 import {
+  decimal,
   layoutOf,
   metricFlag,
   modelFlags,
@@ -92,6 +93,13 @@ export const quantizeFlags = {
     multiple: true,
     description: 'activation tensor or pattern* that carries 16 bits, where the target can',
   }),
+  'target-sqnr': decimal({
+    description: 'least SQNR of the outputs in dB: the fewest tensors that must be wider for it are found',
+    exclusive: ['max-drop'],
+  }),
+  'max-drop': decimal({
+    description: 'most that the metric may lose: the fewest tensors that must be wider for it are found',
+  }),
   ...modelFlags,
   'fake-quant': Flags.boolean({
     default: false,
@@ -134,6 +142,7 @@ export async function quantizeOptions(model: string, flags: QuantizeFlags): Prom
       int16: [...(recipe?.precision?.int16 ?? []), ...parseList(flags.int16)],
       float: recipe?.precision?.float ?? [],
     },
+    ...goalOf(flags),
     strict: flags.strict,
     skipBad: flags['skip-bad'],
     fakeQuant: flags['fake-quant'],
@@ -144,4 +153,15 @@ export async function quantizeOptions(model: string, flags: QuantizeFlags): Prom
     resume: flags.resume,
     recipe: recipe?.name ?? null,
   };
+}
+
+/** Samples that a search for wider tensors decides by at most. */
+const TUNING_SAMPLES = 256;
+
+/** What a run must reach, with samples to decide by; nothing where it is taken as it comes. */
+function goalOf(flags: Pick<QuantizeFlags, 'target-sqnr' | 'max-drop'>): Partial<QuantizeOptions> {
+  const [sqnr, drop] = [flags['target-sqnr'], flags['max-drop']];
+  if (sqnr !== undefined) return { goal: { kind: 'sqnr', value: sqnr }, tuningSamples: TUNING_SAMPLES };
+  if (drop !== undefined) return { goal: { kind: 'drop', value: drop }, tuningSamples: TUNING_SAMPLES };
+  return {};
 }

@@ -2,6 +2,7 @@ import * as Args from '@oclif/core/args';
 import { BaseCommand } from '../cli/base-command.js';
 import { quantizeFlags, quantizeOptions } from '../cli/quantize-flags.js';
 import type { RunResult } from '../config/result.js';
+import { EXIT } from '../errors.js';
 
 export default class Quantize extends BaseCommand {
   static override summary = 'quantize a model to INT8, without training';
@@ -33,6 +34,8 @@ export default class Quantize extends BaseCommand {
       command: ['dopt', 'quantize', ...this.argv],
     });
     this.log(summarize(result, flags.out));
+    const { requireGoal } = await import('../precision/widen.js');
+    requireGoal(result.precision, EXIT.verification);
     return result;
   }
 }

@@ -3,22 +3,8 @@ import { resolve } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { BaseCommand } from '../cli/base-command.js';
-import { metricFlag, pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
+import { decimal, metricFlag, pictureFlags, preprocessFrom, runtimeFlags } from '../cli/flags.js';
 import type { Comparison } from '../config/result.js';
-import { EXIT, UserError } from '../errors.js';
-
-/** A flag that takes a decimal number. */
-const decimal = Flags.custom<number>({
-  parse: async (text, _context, { name }) => {
-    const value = Number(text);
-    if (text.trim() !== '' && Number.isFinite(value)) return value;
-    throw new UserError('USAGE', `--${name} cannot be read.`, {
-      exitCode: EXIT.usage,
-      expected: 'a number, like 0.5',
-      found: text,
-    });
-  },
-});
 
 export default class Verify extends BaseCommand {
   static override summary = 'compare a quantized ONNX model with its float model';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { floatNodeSchema } from './plan.js';
+import { precisionSearchSchema } from './precision.js';
 import { doorResultSchema, verificationSchema } from './verification.js';
 
 /** A file with what identifies it. Paths inside the run folder are relative to it, others absolute. */
@@ -71,6 +72,8 @@ export const resultSchema = z.strictObject({
     quantized: z.number(),
   }),
   verification: verificationSchema.nullable(),
+  /** What a search for the tensors that must be wider came to; null where there was none. */
+  precision: precisionSearchSchema.nullable().default(null),
   /** For models that did not come as ONNX. */
   door: doorResultSchema.nullable(),
   /** In order; `reused` stages were finished by an earlier run in the folder. */

@@ -42,7 +42,9 @@ export interface QuantizedNetwork {
 }
 
 /** Reads integers and scales of a run from what its apply stage wrote. */
-export function readNetwork(run: RunFiles): QuantizedNetwork {
+export function readNetwork(
+  run: Pick<RunFiles, 'graph' | 'plan' | 'parameters' | 'weights'>,
+): QuantizedNetwork {
   const { graph, plan } = run;
   const file = SafetensorsFile.open(run.parameters);
   const activations = new Map(

@@ -1,5 +1,6 @@
 import { extname } from 'node:path';
 import type { Metric } from '../config/metric.js';
+import type { PrecisionSearch } from '../config/precision.js';
 import type { RunResult } from '../config/result.js';
 import type { DoorResult } from '../config/verification.js';
 import { goBack } from '../doors/go-back.js';
@@ -19,6 +20,8 @@ export interface RunToFinish {
   opened: OpenedModel;
   calibrated: Calibrated;
   quantized: Quantized;
+  /** null where no tensors were looked for that must be wider. */
+  search: PrecisionSearch | null;
   /** `performance.now()` at its beginning. */
   started: number;
   command: readonly string[];
@@ -31,7 +34,7 @@ export interface RunToFinish {
 export async function finishRun(
   context: StageContext,
   core: NativeCore,
-  { opened, calibrated, quantized, started, command }: RunToFinish,
+  { opened, calibrated, quantized, search, started, command }: RunToFinish,
 ): Promise<RunResult> {
   const { run } = context;
   const { capture, door, sets } = opened;
@@ -60,6 +63,7 @@ export async function finishRun(
     sets,
     statistics,
     verified: verified?.value ?? null,
+    search,
     quantizedBytes: Object.values(files)[0]!.bytes,
     seconds: (performance.now() - started) / 1000,
     command,

@@ -1,6 +1,7 @@
 import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
 import type { DataPart, Preprocess } from '../config/data.js';
 import type { Metric } from '../config/metric.js';
+import type { Goal } from '../config/precision.js';
 import type { Framework } from '../doors/detect.js';
 import type { Calibration } from './algorithms/ranges.js';
 import type { Engine } from './engine.js';
@@ -60,6 +61,8 @@ export interface QuantizeOptions {
   exclude: string[];
   /** Tensors that take another precision than the strategy's; absent where all take that. */
   precision?: Precision;
+  /** Find the fewest tensors that must be wider for this; absent where the precision is as given. */
+  goal?: Goal;
   strict: boolean;
   skipBad: boolean;
   float16ToFloat32: boolean;

@@ -1,4 +1,5 @@
 import type { RunResult } from '../config/result.js';
+import { widenToGoal } from '../precision/widen.js';
 import { finishRun } from './finish.js';
 import { inRun, type QuantizeContext } from './in-run.js';
 import { openModel } from './open.js';
@@ -18,8 +19,10 @@ export function quantize(options: QuantizeOptions, context: QuantizeContext = {}
     const started = performance.now();
     const opened = await openModel(stages, options);
     const calibrated = await calibrate(stages, opened.prepared, opened.sets.calibration);
-    const quantized = await quantizePlan(stages, core, opened.prepared, calibrated);
+    const { quantized, search } = options.goal
+      ? await widenToGoal(stages, core, opened, calibrated, options.goal)
+      : { quantized: await quantizePlan(stages, core, opened.prepared, calibrated), search: null };
     const command = context.command ?? [];
-    return finishRun(stages, core, { opened, calibrated, quantized, started, command });
+    return finishRun(stages, core, { opened, calibrated, quantized, search, started, command });
   });
 }

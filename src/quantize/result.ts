@@ -1,4 +1,5 @@
 import type { Result } from '../bridge/protocol.js';
+import type { PrecisionSearch } from '../config/precision.js';
 import type { RunResult, SampleSet } from '../config/result.js';
 import type { Statistics } from '../config/statistics.js';
 import type { DoorResult, Verification } from '../config/verification.js';
@@ -23,6 +24,7 @@ export interface RunFacts {
   sets: SampleSets;
   statistics: Statistics;
   verified: { verification: Verification; skipped: SampleSet['skipped'] } | null;
+  search: PrecisionSearch | null;
   quantizedBytes: number;
   seconds: number;
   command: readonly string[];
@@ -88,6 +90,7 @@ export function assembleResult(facts: RunFacts): RunResult {
     },
     sizes: { float: source.bytes, quantized: facts.quantizedBytes },
     verification: verified?.verification ?? null,
+    precision: facts.search,
     door: facts.doorResult,
     stages: context.run.stages,
     seconds: facts.seconds,

@@ -18,7 +18,16 @@ export function summarize(result: RunResult, out: string): string {
   for (const output of verification?.outputs ?? []) {
     lines.push([`output ${output.name}`, distanceText(output)]);
   }
-  const { door } = result;
+  const { door, precision } = result;
+  if (precision) {
+    const { tries, chosen, reached } = precision;
+    const { int16, float } = tries[chosen]!;
+    const wide = [...int16.map((name) => `${name} int16`), ...float.map((name) => `${name} float`)];
+    lines.push([
+      'precision',
+      `goal ${reached ? 'reached' : 'not reached'} after ${tries.length} tries: ${wide.join(', ') || 'nothing wider'}`,
+    ]);
+  }
   for (const { name, agreement, similarity } of door?.check?.againstOnnx ?? []) {
     const decisions = agreement ? `, same decision ${(100 * agreement.share).toFixed(1)} %` : '';
     lines.push([

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { analysisSection } from './analysis-section.js';
 import { doorSection } from './door.js';
 import { Html, html } from './html.js';
+import { precisionSection } from './precision-section.js';
 import { reproduceSection } from './run-sections.js';
 import { SCRIPT } from './script.js';
 import { STYLE } from './style.js';
@@ -17,6 +18,7 @@ const LINKS = [
   ['accuracy', 'Accuracy'],
   ['summary', 'Summary'],
   ['framework', 'Framework'],
+  ['precision', 'Precision'],
   ['analysis', 'Analysis'],
   ['suspects', 'Suspects'],
   ['noise', 'Noise'],
@@ -39,6 +41,7 @@ export function renderReport(input: ReportInput): string {
     accuracy(input),
     facts(input),
     doorSection(input),
+    precisionSection(input),
     analysisSection(input),
     suspectSection(input),
     noiseSection(input),

@@ -88,6 +88,9 @@ pre code { padding: 0; background: none; }
 .grid { stroke: var(--edge); vector-effect: non-scaling-stroke; }
 .curve polyline { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 .curve figcaption { margin-top: 12px; font-size: 13px; }
+.pareto svg { width: 100%; height: auto; border: 1px solid var(--edge); border-radius: 8px; }
+.try { fill: var(--paper); stroke: var(--accent); stroke-width: 2; }
+.chosen { fill: var(--accent); }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 18px 20px; }
 .gallery figure { margin: 0; min-width: 0; break-inside: avoid; }
 .gallery figure { display: flex; flex-direction: column; }

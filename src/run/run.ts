@@ -87,6 +87,11 @@ export class Run {
     }
   }
 
+  /** Whether what an earlier run left in the folder is taken over. */
+  get resumes(): boolean {
+    return this.resume;
+  }
+
   /** Where a stage's files are. */
   stageFolder(name: string): string {
     if (this.whole && this.shared.has(name)) return this.whole.stageFolder(name);

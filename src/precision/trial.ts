@@ -1,0 +1,87 @@
+import { join } from 'node:path';
+import { toNumber } from '../config/common.js';
+import type { Goal, PrecisionTry } from '../config/precision.js';
+import type { Verification } from '../config/verification.js';
+import { metricJob, type StageContext, stageJob } from '../quantize/context.js';
+import type { ChosenSamples } from '../quantize/data.js';
+import type { OpenedModel } from '../quantize/open.js';
+import { labelsOf } from '../quantize/stages.js';
+import { lost } from '../verify/score.js';
+import { jsonNumber } from '../verify/similarity.js';
+import type { MaterializedSample } from '../verify/tensors.js';
+import { verifyModels } from '../verify/verify.js';
+
+/** Scores models on the samples that decide between them. */
+export interface Judge {
+  samples: number;
+  /** What a drop is about; null where there is nothing to lose but decibels. */
+  metric: string | null;
+  score(quantized: string): Promise<Pick<PrecisionTry, 'sqnr' | 'drop'>>;
+}
+
+/**
+ * Prepares the samples that were kept back for decisions. Labels serve where these samples are of the source that the
+ * labels are for; elsewhere a drop is the share of decisions that differ from the float model's, which bounds it.
+ */
+export async function openJudge(
+  context: StageContext,
+  { prepared, metricContext }: OpenedModel,
+  tuning: ChosenSamples,
+): Promise<Judge> {
+  const { options, float } = prepared;
+  const key = { data: tuning.listing.sha256, source: { ...tuning.source, path: '' } };
+  const { value } = await context.run.stage('tuning', key, async (folder) => {
+    const params = { source: tuning.source, out: join(folder, 'samples') };
+    const { samples } = await stageJob(context, 'read samples to decide by', 'materialize', params);
+    return { samples: samples as MaterializedSample[] };
+  });
+  const { samples } = value;
+  const labelled = options.verifyData === null || options.verifyData === options.data;
+  const labels = labelled ? await labelsOf(options, samples, tuning.listing.names) : null;
+  const needsLabels = ['classification', 'segmentation', 'image'].includes(options.metric?.kind ?? '');
+  const metric = labels === null && needsLabels ? null : options.metric;
+  const judge: Judge = {
+    samples: samples.length,
+    metric: null,
+    score: async (quantized) => {
+      const shown = context.progress.stage('score a try');
+      const verification = await verifyModels({
+        float,
+        quantized,
+        userMetric: { run: metricJob(metricContext), folder: context.run.stageFolder('tuning') },
+        samples,
+        tensors: null,
+        metric,
+        labels,
+        preprocess: options.preprocess,
+        optimization: 'disabled',
+        threads: context.threads,
+        ...(context.signal ? { signal: context.signal } : {}),
+        onProgress: (done, total, message) => shown.update(done, total, message),
+      });
+      const found = measured(verification);
+      judge.metric = found.metric;
+      shown.done(
+        `${toNumber(found.sqnr).toFixed(1)} dB${found.drop === null ? '' : `, ${found.drop.toFixed(2)} lost`}`,
+      );
+      return { sqnr: found.sqnr, drop: found.drop };
+    },
+  };
+  return judge;
+}
+
+/** The worst output's signal over noise, and what the metric, or else the agreement of decisions, has lost. */
+export function measured({ outputs, task }: Verification) {
+  const sqnr = jsonNumber(Math.min(...outputs.map(({ similarity }) => toNumber(similarity.sqnr))));
+  const main = task?.scores[0];
+  if (main) return { sqnr, drop: lost(main), metric: main.name };
+  const shares = outputs.flatMap(({ agreement }) => (agreement ? [agreement.share] : []));
+  if (shares.length === 0) return { sqnr, drop: null, metric: null };
+  return { sqnr, drop: 100 * (1 - Math.min(...shares)), metric: 'same decision' };
+}
+
+/** How far a goal was missed, in its unit; 0 or below where it was reached. */
+export function missedBy(goal: Goal, { sqnr, drop }: Pick<PrecisionTry, 'sqnr' | 'drop'>): number {
+  if (goal.kind === 'sqnr') return goal.value - toNumber(sqnr);
+  return drop === null ? Number.POSITIVE_INFINITY : drop - goal.value;
+}

@@ -1,0 +1,56 @@
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
+import { z } from 'zod';
+import { diskError } from './atomic.js';
+
+/**
+ * An append-only list of finished pieces of work, one JSON object a line, each on the disk before `record` returns: a
+ * search that is killed goes on where it was. A last line that was torn by the kill is dropped.
+ */
+export class Journal<T> {
+  private readonly known = new Map<string, T>();
+
+  private constructor(private readonly path: string) {}
+
+  /**
+   * Opens a journal, or begins one. With `fresh`, what an earlier run left is discarded.
+   * @throws what zod says of a whole line that is no entry
+   */
+  static open<T>(path: string, entry: z.ZodType<T>, fresh: boolean): Journal<T> {
+    const journal = new Journal<T>(path);
+    if (!existsSync(path)) return journal;
+    if (fresh) {
+      truncateSync(path);
+      return journal;
+    }
+    const text = readFileSync(path, 'utf8');
+    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+    if (whole.length < text.length) truncateSync(path, Buffer.byteLength(whole));
+    const line = z.strictObject({ key: z.string(), entry });
+    for (const one of whole.split('\n').filter((part) => part !== '')) {
+      const { key, entry: value } = line.parse(JSON.parse(one));
+      journal.known.set(key, value);
+    }
+    return journal;
+  }
+
+  /** What was recorded under a key. */
+  get(key: string): T | undefined {
+    return this.known.get(key);
+  }
+
+  /** Adds an entry; it is on the disk when this returns. Throws EnvironmentError DISK_WRITE. */
+  record(key: string, entry: T): void {
+    try {
+      const file = openSync(this.path, 'a');
+      try {
+        writeSync(file, `${JSON.stringify({ key, entry })}\n`);
+        fsyncSync(file);
+      } finally {
+        closeSync(file);
+      }
+    } catch (error) {
+      throw diskError(error, this.path);
+    }
+    this.known.set(key, entry);
+  }
+}
