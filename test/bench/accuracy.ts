@@ -1,8 +1,9 @@
 /**
  * Accuracy of dopt beside other tools on the test assets: the tables of docs/benchmarks.md.
  *
- *   npm run bench:accuracy -- [--models a,b] [--peers x,y|none] [--work DIR]
+ *   npm run bench:accuracy -- [--models a,b] [--peers x,y:config|none] [--work DIR]
  *   npm run bench:accuracy -- --ablation        every algorithm of the engine off, one at a time
+ *   npm run bench:accuracy -- --print           only what is in DIR
  *
  * All tools get the same float.onnx and the same samples, and are scored by the same code on others. What is in DIR is not
  * made again, so a stopped run goes on: remove DIR/MODEL/dopt to measure dopt anew, DIR/MODEL/peers for the peers. Uses
@@ -18,7 +19,7 @@ import { quantizeFlags } from '../../src/cli/quantize-flags.js';
 import { ALGORITHMS, type Algorithm, algorithmName, engineFor } from '../../src/quantize/engine.js';
 import type { Effort } from '../../src/quantize/options.js';
 import { type BenchModel, benchModels } from './models.js';
-import { type Limits, PEERS } from './peers.js';
+import { type Limits, PEERS, type Peer } from './peers.js';
 import { ourRow, peerRow, type Row } from './rows.js';
 import { ablationTable, modelTable } from './table.js';
 
@@ -35,11 +36,12 @@ const { values } = parseArgs({
     assets: { type: 'string', default: process.env.DOPT_ASSETS ?? join(ROOT, '../shared/assets') },
     work: { type: 'string', default: join(ROOT, 'runs/bench-accuracy') },
     models: { type: 'string' },
-    /** Names of peers; 'none' for dopt alone. */
+    /** Names of peers, or `peer:config`; 'none' for dopt alone. */
     peers: { type: 'string' },
     /** Only the peers: their rows do not change when dopt does. */
     'peers-only': { type: 'boolean', default: false },
     ablation: { type: 'boolean', default: false },
+    print: { type: 'boolean', default: false },
     effort: { type: 'string', default: 'balanced' },
     /** Of one quantization: seconds, and gigabytes of memory that a peer may ask for. */
     timeout: { type: 'string', default: '3600' },
@@ -47,7 +49,13 @@ const { values } = parseArgs({
   },
 });
 const work = resolve(values.work);
-const limits: Limits = { seconds: Number(values.timeout), gigabytes: Number(values.memory) };
+const limits: Limits | null = values.print
+  ? null
+  : { seconds: Number(values.timeout), gigabytes: Number(values.memory) };
+
+const say = (line: string): void => {
+  if (limits) process.stderr.write(`${new Date().toLocaleTimeString()} ${line}\n`);
+};
 
 /** The networks asked for; an unknown name is an error. */
 function chosen<T extends { name: string }>(all: readonly T[], names: string | undefined): readonly T[] {
@@ -92,16 +100,14 @@ async function compare(model: BenchModel): Promise<Row[]> {
   const folder = folderOf(model);
   const rows: Row[] = [];
   const add = async (name: string, row: () => Promise<Row>): Promise<void> => {
-    process.stderr.write(`${new Date().toLocaleTimeString()} ${model.name}: ${name}\n`);
+    say(`${model.name}: ${name}`);
     rows.push(await row());
   };
   for (const { variant, flags } of values['peers-only'] ? [] : ours()) {
     await add(`dopt ${variant}`, () => ourRow(model, folder, variant, flags, limits));
   }
-  for (const peer of peers) {
-    for (const config of peer.configs) {
-      await add(`${peer.name} ${config}`, () => peerRow(model, folder, peer, config, limits));
-    }
+  for (const { name, peer, config } of peers) {
+    await add(name, () => peerRow(model, folder, peer, config, limits));
   }
   return rows;
 }
@@ -118,9 +124,7 @@ async function ablation(models: readonly BenchModel[]): Promise<string> {
   for (const model of models) {
     const rows: Row[] = [];
     for (const without of ['', ...algorithms]) {
-      process.stderr.write(
-        `${new Date().toLocaleTimeString()} ${model.name}: without ${without || 'nothing'}\n`,
-      );
+      say(`${model.name}: without ${without || 'nothing'}`);
       const flags = ['--effort', effort, ...(without ? ['--without', without] : [])];
       const variant = without ? `${effort}-without-${without}` : effort === 'balanced' ? 'default' : effort;
       rows.push(await ourRow(model, folderOf(model), variant, flags, limits));
@@ -130,7 +134,21 @@ async function ablation(models: readonly BenchModel[]): Promise<string> {
   return ablationTable(variants, networks);
 }
 
-const peers = chosen(PEERS, values.peers);
+/** The peers asked for, one entry a configuration. */
+function chosenPeers(names: string | undefined): { name: string; peer: Peer; config: string }[] {
+  const entries = PEERS.flatMap((peer) =>
+    peer.configs.map((config) => ({ name: `${peer.name}:${config}`, peer, config })),
+  );
+  const whole = PEERS.map(({ name }) => ({
+    name,
+    entries: entries.filter(({ peer }) => peer.name === name),
+  }));
+  const single = entries.map((entry) => ({ name: entry.name, entries: [entry] }));
+  if (names === undefined) return entries;
+  return chosen([...whole, ...single], names).flatMap((choice) => choice.entries);
+}
+
+const peers = chosenPeers(values.peers);
 const assets = resolve(values.assets);
 const all = benchModels({ assets, data: await layOut(assets) });
 if (!existsSync(assets)) process.stderr.write(`no test assets at ${assets}: only digits can be measured\n`);

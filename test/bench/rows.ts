@@ -43,6 +43,9 @@ export interface Row {
   failure: string | null;
 }
 
+/** A row that is not there, and may not be made. */
+export const NOT_MEASURED = 'not measured';
+
 /** Computes a JSON value once and keeps it. */
 async function once<T>(file: string, make: () => Promise<T>): Promise<T> {
   if (!existsSync(file)) await writeFileAtomic(file, `${JSON.stringify(await make())}\n`);
@@ -54,19 +57,20 @@ const NOT_TIMED = new Set(['verify', 'convert', 'parity', 'write-back', 'check-f
 
 /**
  * dopt with further flags, by the built command; the run lies in `folder`/dopt/VARIANT, and an interrupted one goes on.
- * Remove that folder to measure anew.
+ * Remove that folder to measure anew. Without limits nothing is run.
  */
 export async function ourRow(
   model: BenchModel,
   folder: string,
   variant: string,
   flags: readonly string[],
-  limits: Limits,
+  limits: Limits | null,
 ): Promise<Row> {
   const tool = `**dopt** ${variant}`;
   const out = join(folder, 'dopt', variant);
   const file = join(out, 'result.json');
   if (!existsSync(file)) {
+    if (!limits) return failed(tool, NOT_MEASURED);
     const resume = existsSync(out) ? ['--resume'] : [];
     const args = ['quantize', ...model.args, ...flags, '--out', out, ...resume];
     const child = await execa(process.execPath, [join(ROOT, 'bin/run.js'), ...args], {
@@ -76,7 +80,9 @@ export async function ourRow(
     });
     if (child.failed) return failed(tool, child.stderr.trim().split('\n')[0] || child.shortMessage!);
   }
-  const result: RunResult = resultSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+  const parsed = resultSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
+  if (!parsed.success) return failed(tool, `by another version of dopt: remove ${out}`);
+  const result: RunResult = parsed.data;
   const timed = result.stages.filter(({ name }) => !NOT_TIMED.has(name) && !name.startsWith('features'));
   const quantized = join(out, Object.values(result.files)[0]!.path);
   return {
@@ -94,19 +100,21 @@ export async function ourRow(
 
 /**
  * A peer in one of its configurations, scored as dopt's runs are. The row is kept in `folder`/peers, a failure as well:
- * remove its file to try again.
+ * remove its file to try again. Without limits nothing is run.
  */
 export async function peerRow(
   model: BenchModel,
   folder: string,
   peer: Peer,
   config: string,
-  limits: Limits,
+  limits: Limits | null,
 ): Promise<Row> {
   const place = join(folder, 'peers');
   mkdirSync(place, { recursive: true });
   const name = `${peer.name}.${config}`;
-  return once(join(place, `${name}.json`), async (): Promise<Row> => {
+  const file = join(place, `${name}.json`);
+  if (!limits && !existsSync(file)) return failed(`${peer.name} ${config}`, NOT_MEASURED);
+  return once(file, async (): Promise<Row> => {
     const float = await floatModel(model, folder);
     const all = float.calibration.length;
     const count = peer.histograms?.includes(config) ? Math.min(model.histogramSamples, all) : all;
@@ -117,7 +125,7 @@ export async function peerRow(
     const files = { model: float.path, samples, out, log: join(place, `${name}.log`) };
     try {
       rmSync(out, { force: true });
-      const run = await runPeer(await peerPython(peer), peer, config, files, limits);
+      const run = await runPeer(await peerPython(peer), peer, config, files, limits!);
       const measured = { verification: await score(float, out), scope: await scopeOf(out), ...run };
       return { tool, failure: null, measured };
     } catch (error) {

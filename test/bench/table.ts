@@ -40,7 +40,7 @@ function layersText({ layers, inputs, weights, channels, outputs }: Scope): stri
 }
 
 function line({ tool, measured, failure }: Row): string {
-  if (!measured) return `| ${tool} | failed: ${failure} | | | | | | |`;
+  if (!measured) return `| ${tool} | ${failure} | | | | | | |`;
   const { verification, scope, seconds, peakBytes } = measured;
   const cells = [
     ...[tool, taskText(verification), agreementText(verification), sqnrText(verification)],
@@ -73,7 +73,7 @@ export function ablationTable(
   networks: readonly { name: string; rows: readonly Row[] }[],
 ): string {
   const cell = ({ measured, failure }: Row): string => {
-    if (!measured) return `failed: ${failure}`;
+    if (!measured) return failure!;
     const { verification } = measured;
     return `${sqnrText(verification)} dB, ${agreementText(verification)} %`;
   };
