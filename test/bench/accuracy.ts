@@ -19,7 +19,7 @@ import { quantizeFlags } from '../../src/cli/quantize-flags.js';
 import { ALGORITHMS, type Algorithm, algorithmName, engineFor } from '../../src/quantize/engine.js';
 import type { Effort } from '../../src/quantize/options.js';
 import { type BenchModel, benchModels } from './models.js';
-import { type Limits, PEERS, type Peer } from './peers.js';
+import { PEERS, type Peer, peerEnvironments, type RunSettings } from './peers.js';
 import { ourRow, peerRow, type Row } from './rows.js';
 import { ablationTable, modelTable } from './table.js';
 
@@ -43,18 +43,24 @@ const { values } = parseArgs({
     ablation: { type: 'boolean', default: false },
     print: { type: 'boolean', default: false },
     effort: { type: 'string', default: 'balanced' },
+    /** Where the peers' environments are made. */
+    environments: { type: 'string', default: peerEnvironments() },
     /** Of one quantization: seconds, and gigabytes of memory that a peer may ask for. */
     timeout: { type: 'string', default: '3600' },
     memory: { type: 'string', default: '12' },
   },
 });
 const work = resolve(values.work);
-const limits: Limits | null = values.print
+const settings: RunSettings | null = values.print
   ? null
-  : { seconds: Number(values.timeout), gigabytes: Number(values.memory) };
+  : {
+      seconds: Number(values.timeout),
+      gigabytes: Number(values.memory),
+      environments: resolve(values.environments),
+    };
 
 const say = (line: string): void => {
-  if (limits) process.stderr.write(`${new Date().toLocaleTimeString()} ${line}\n`);
+  if (settings) process.stderr.write(`${new Date().toLocaleTimeString()} ${line}\n`);
 };
 
 /** The networks asked for; an unknown name is an error. */
@@ -104,10 +110,10 @@ async function compare(model: BenchModel): Promise<Row[]> {
     rows.push(await row());
   };
   for (const { variant, flags } of values['peers-only'] ? [] : ours()) {
-    await add(`dopt ${variant}`, () => ourRow(model, folder, variant, flags, limits));
+    await add(`dopt ${variant}`, () => ourRow(model, folder, variant, flags, settings));
   }
   for (const { name, peer, config } of peers) {
-    await add(name, () => peerRow(model, folder, peer, config, limits));
+    await add(name, () => peerRow(model, folder, peer, config, settings));
   }
   return rows;
 }
@@ -127,7 +133,7 @@ async function ablation(models: readonly BenchModel[]): Promise<string> {
       say(`${model.name}: without ${without || 'nothing'}`);
       const flags = ['--effort', effort, ...(without ? ['--without', without] : [])];
       const variant = without ? `${effort}-without-${without}` : effort === 'balanced' ? 'default' : effort;
-      rows.push(await ourRow(model, folderOf(model), variant, flags, limits));
+      rows.push(await ourRow(model, folderOf(model), variant, flags, settings));
     }
     networks.push({ name: model.name, rows });
   }

@@ -50,18 +50,21 @@ export interface PeerRun {
   version: string;
 }
 
-/** What bounds a run. */
-export interface Limits {
+/** How quantizations are run. */
+export interface RunSettings {
+  /** After so many seconds one is given up. */
   seconds: number;
-  /** Of memory that a tool may ask for. */
+  /** Of memory that a peer may ask for. */
   gigabytes: number;
+  /** Where the environments of peers are made. */
+  environments: string;
 }
 
 /**
  * The interpreter of a peer's own environment, made on first need from its pinned requirements: Python 3.11. A
  * killed build leaves nothing that could be taken for an environment.
  */
-export async function peerPython({ name, module }: Peer, folder = defaultFolder()): Promise<string> {
+export async function peerPython({ name, module }: Peer, folder: string): Promise<string> {
   const requirements = join(HERE, 'peers/requirements', `${module}.txt`);
   const { found, tried } = await findInterpreter(['3.11'], machinePlaces(), tryInterpreter);
   if (!found) throw new Error(`no Python 3.11; tried ${tried.map(({ path }) => path).join(', ')}`);
@@ -85,7 +88,7 @@ export async function peerPython({ name, module }: Peer, folder = defaultFolder(
 }
 
 /** Beside dopt's own environments. */
-const defaultFolder = (): string => join(dirname(environmentsFolder()), 'bench');
+export const peerEnvironments = (): string => join(dirname(environmentsFolder()), 'bench');
 
 /** Quantizes in a child process. Rejects with what the tool failed with; its output is in `log`. */
 export async function runPeer(
@@ -93,7 +96,7 @@ export async function runPeer(
   { module }: Peer,
   config: string,
   files: { model: string; samples: string; out: string; log: string },
-  { seconds, gigabytes }: Limits,
+  { seconds, gigabytes }: RunSettings,
 ): Promise<PeerRun> {
   const args = [module, config, files.model, files.samples, files.out, String(gigabytes)];
   const child = await execa(python, ['-m', 'peers.run', ...args], {

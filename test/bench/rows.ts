@@ -12,7 +12,7 @@ import { writeFileAtomic } from '../../src/run/atomic.js';
 import { verifyModels } from '../../src/verify/verify.js';
 import { type FloatModel, floatModel } from './float-model.js';
 import type { BenchModel } from './models.js';
-import { type Limits, type Peer, peerPython, runPeer } from './peers.js';
+import { type Peer, peerPython, type RunSettings, runPeer } from './peers.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const HERE = fileURLToPath(new URL('.', import.meta.url));
@@ -57,25 +57,25 @@ const NOT_TIMED = new Set(['verify', 'convert', 'parity', 'write-back', 'check-f
 
 /**
  * dopt with further flags, by the built command; the run lies in `folder`/dopt/VARIANT, and an interrupted one goes on.
- * Remove that folder to measure anew. Without limits nothing is run.
+ * Remove that folder to measure anew. Without settings nothing is run.
  */
 export async function ourRow(
   model: BenchModel,
   folder: string,
   variant: string,
   flags: readonly string[],
-  limits: Limits | null,
+  settings: RunSettings | null,
 ): Promise<Row> {
   const tool = `**dopt** ${variant}`;
   const out = join(folder, 'dopt', variant);
   const file = join(out, 'result.json');
   if (!existsSync(file)) {
-    if (!limits) return failed(tool, NOT_MEASURED);
+    if (!settings) return failed(tool, NOT_MEASURED);
     const resume = existsSync(out) ? ['--resume'] : [];
     const args = ['quantize', ...model.args, ...flags, '--out', out, ...resume];
     const child = await execa(process.execPath, [join(ROOT, 'bin/run.js'), ...args], {
       stdin: 'ignore',
-      timeout: limits.seconds * 1000,
+      timeout: settings.seconds * 1000,
       reject: false,
     });
     if (child.failed) return failed(tool, child.stderr.trim().split('\n')[0] || child.shortMessage!);
@@ -100,20 +100,20 @@ export async function ourRow(
 
 /**
  * A peer in one of its configurations, scored as dopt's runs are. The row is kept in `folder`/peers, a failure as well:
- * remove its file to try again. Without limits nothing is run.
+ * remove its file to try again. Without settings nothing is run.
  */
 export async function peerRow(
   model: BenchModel,
   folder: string,
   peer: Peer,
   config: string,
-  limits: Limits | null,
+  settings: RunSettings | null,
 ): Promise<Row> {
   const place = join(folder, 'peers');
   mkdirSync(place, { recursive: true });
   const name = `${peer.name}.${config}`;
   const file = join(place, `${name}.json`);
-  if (!limits && !existsSync(file)) return failed(`${peer.name} ${config}`, NOT_MEASURED);
+  if (!settings && !existsSync(file)) return failed(`${peer.name} ${config}`, NOT_MEASURED);
   return once(file, async (): Promise<Row> => {
     const float = await floatModel(model, folder);
     const all = float.calibration.length;
@@ -125,7 +125,8 @@ export async function peerRow(
     const files = { model: float.path, samples, out, log: join(place, `${name}.log`) };
     try {
       rmSync(out, { force: true });
-      const run = await runPeer(await peerPython(peer), peer, config, files, limits!);
+      const python = await peerPython(peer, settings!.environments);
+      const run = await runPeer(python, peer, config, files, settings!);
       const measured = { verification: await score(float, out), scope: await scopeOf(out), ...run };
       return { tool, failure: null, measured };
     } catch (error) {

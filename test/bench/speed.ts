@@ -18,7 +18,7 @@ import { tensorsToObserve } from '../../src/quantize/observe.js';
 import { planQuantization } from '../../src/quantize/plan.js';
 import { DEFAULT_TARGET } from '../../src/target/profiles.js';
 import { benchModels, optionsOf } from './models.js';
-import { PEERS, peerPython, runPeer } from './peers.js';
+import { PEERS, peerEnvironments, peerPython, runPeer } from './peers.js';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const [assets, data] = process.argv.slice(2) as [string, string];
@@ -117,8 +117,9 @@ async function peer({ float, source }: Captured, config: string, count: number) 
   writeFileSync(file, JSON.stringify({ samples }));
   const onnxruntime = PEERS.find(({ name }) => name === 'onnxruntime')!;
   const files = { model: float, samples: file, out: join(out, 'model.onnx'), log: join(out, 'log') };
-  const limits = { seconds: 3600, gigabytes: 16 };
-  return runPeer(await peerPython(onnxruntime), onnxruntime, config, files, limits);
+  const settings = { seconds: 3600, gigabytes: 16, environments: peerEnvironments() };
+  const interpreter = await peerPython(onnxruntime, settings.environments);
+  return runPeer(interpreter, onnxruntime, config, files, settings);
 }
 
 /** A chain of convolutions with activations and a residual sum every fourth, of about `nodes` nodes. */
