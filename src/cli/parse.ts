@@ -1,5 +1,8 @@
+import { resolve } from 'node:path';
 import { sizeSchema } from '../config/data.js';
 import { EXIT, UserError } from '../errors.js';
+import { isTargetFile } from '../target/names.js';
+import { PRECISION_NAMES, type Precision } from '../target/precision.js';
 
 const usage = (flag: string, expected: string, found: string): UserError =>
   new UserError('USAGE', `${flag} cannot be read.`, { exitCode: EXIT.usage, expected, found });
@@ -71,3 +74,23 @@ export function parseSize(flag: string, text: string | undefined): number | [num
   if (!parsed.success) throw usage(flag, 'a size like 224, or height x width like 240x320', text);
   return parsed.data;
 }
+
+const commaList = (text: string | undefined): string[] =>
+  (text ?? '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+
+/** `--precision fp16,int8`: each once, in the order given; null when the flag is not given. */
+export function parsePrecisions(text: string | undefined): Precision[] | null {
+  if (text === undefined) return null;
+  const names = [...new Set(commaList(text.toLowerCase()))];
+  const unknown = names.find((name) => !(PRECISION_NAMES as string[]).includes(name));
+  if (unknown !== undefined || names.length === 0)
+    throw usage('--precision', `one or more of ${PRECISION_NAMES.join(', ')}`, unknown ?? text);
+  return names as Precision[];
+}
+
+/** `--compare kirin9000,mine.yaml`: names, and files with absolute paths. */
+export const parseTargets = (text: string | undefined): string[] =>
+  commaList(text).map((name) => (isTargetFile(name) ? resolve(name) : name));

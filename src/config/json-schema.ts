@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { analysisSchema } from './analysis.js';
+import { costSchema } from './cost.js';
 import { graphSchema } from './graph.js';
 import { manifestSchema } from './manifest.js';
 import { planSchema } from './plan.js';
@@ -14,6 +15,7 @@ import { writeBackSchema } from './write-back.js';
 /** What is published in schemas/, by file name without its ending: what it describes, and the schema. */
 const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
   analysis: { title: 'analysis.json: what each quantizer of a run does', schema: analysisSchema },
+  cost: { title: 'what dopt cost --json prints', schema: costSchema },
   graph: { title: 'graph.json: the captured network', schema: graphSchema },
   manifest: { title: 'manifest.json: what a run was made with', schema: manifestSchema },
   plan: { title: 'plan.json: what becomes of every node and tensor', schema: planSchema },

@@ -117,7 +117,8 @@ const memorySchema = z.strictObject({
 });
 
 const overheadSchema = z.strictObject({
-  operator: rate.describe('seconds that starting a kernel takes'),
+  layer: rate.describe('seconds that starting a layer with weights, or a product of activations, takes'),
+  operator: rate.describe('seconds that starting any other kernel takes'),
   run: rate.describe('seconds that starting a network takes'),
   host: rate.describe('seconds that a change to the host or back takes'),
 });
@@ -157,12 +158,12 @@ const energySchema = z
 
 /** Factors on the profile that measurements called for. */
 const factorsSchema = z.strictObject({
-  matrix: rate,
-  vector: rate,
-  external: rate,
-  onChip: rate,
-  operator: rate,
-  run: rate,
+  matrix: rate.describe('on the rate of the matrix unit'),
+  vector: rate.describe('on the rates of the vector unit and of depthwise convolutions'),
+  memory: rate.describe('on all bandwidths'),
+  layer: rate.describe('on the start of a layer'),
+  operator: rate.describe('on the start of another kernel'),
+  run: rate.describe('on the start of a network'),
   kinds: z
     .record(z.string(), positive)
     .optional()
@@ -170,7 +171,7 @@ const factorsSchema = z.strictObject({
   error: rate.describe(
     'standard deviation of the logarithm of measured over predicted time, networks left out',
   ),
-  rows: count.describe('measurements'),
+  rows: z.number().int().nonnegative().describe('measurements on this device; 0 for factors of another one'),
 });
 
 export const targetSchema = z
@@ -192,7 +193,7 @@ export const targetSchema = z
     calibration: z
       .partialRecord(precisionSchema, factorsSchema)
       .optional()
-      .describe('factors that measurements call for: on rates for the first four, on times for the last two'),
+      .describe('factors that measurements call for'),
   })
   .superRefine((target, context) => {
     for (const { path, source } of sourcesIn(target)) {

@@ -1,25 +1,15 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { ensureEnvironment } from '../bridge/environments.js';
-import { runJob } from '../bridge/jobs.js';
-import type { Progress } from '../cli/progress.js';
 import type { GraphValue } from '../config/graph.js';
 import type { FloatNode } from '../config/plan.js';
-import { type DoorOptions, frameworkOf } from '../doors/convert.js';
-import { loadGraph } from '../graph/graph.js';
+import { type CaptureGraphOptions, captureGraph } from '../doors/captured-graph.js';
 import type { Strategy } from './options.js';
 import { planQuantization } from './plan.js';
 
-export interface InspectOptions extends Omit<DoorOptions, 'seed'> {
+export interface InspectOptions extends CaptureGraphOptions {
   target: string;
   strategy: Strategy;
   exclude: string[];
   /** Patterns of tensors that carry 16 bits. */
   int16: string[];
-  float16ToFloat32: boolean;
-  progress: Progress;
-  signal: AbortSignal;
 }
 
 export interface Inspection {
@@ -41,53 +31,35 @@ export interface Inspection {
 
 /** Captures a model into a temporary folder and plans its quantization without any data. */
 export async function inspectModel(options: InspectOptions): Promise<Inspection> {
-  const { target, strategy, exclude, int16, float16ToFloat32, signal } = options;
-  const environment = await ensureEnvironment('onnx', options.environment, {
-    onProgress: (line) => options.progress.note(line),
+  const { target, strategy, exclude, int16 } = options;
+  const { graph, opset, notes } = await captureGraph(options);
+  const { file } = graph;
+  const plan = planQuantization(graph, {
+    strategy,
+    target,
+    exclude,
+    strict: false,
+    precision: { int16, float: [] },
   });
-  const out = mkdtempSync(join(tmpdir(), 'dopt-inspect-'));
-  try {
-    const door = await frameworkOf(options, options.progress);
-    const conversion =
-      door && (await runJob(door.environment, 'convert', { ...door.model, out, seed: 0 }, { signal }));
-    // A door has fixed the shapes and cut the outputs by the framework's own names.
-    const { model, inputShapes, outputs } = conversion
-      ? { model: conversion.model, inputShapes: {}, outputs: null }
-      : options;
-    const params = { model, out: join(out, 'captured'), inputShapes, outputs, float16ToFloat32, seed: 0 };
-    mkdirSync(params.out);
-    const capture = await runJob(environment, 'capture', params, { signal });
-    const graph = await loadGraph(capture.graph);
-    const { file } = graph;
-    const plan = planQuantization(graph, {
-      strategy,
-      target,
-      exclude,
-      strict: false,
-      precision: { int16, float: [] },
-    });
-    const counts = new Map<string, number>();
-    for (const { op } of file.nodes) counts.set(op, (counts.get(op) ?? 0) + 1);
-    return {
-      opset: capture.opset,
-      inputs: file.inputs,
-      outputs: file.outputs,
-      parameters: file.initializers
-        .filter(({ dtype }) => dtype === 'float32')
-        .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
-      operators: [...counts]
-        .map(([op, count]) => ({ op, count }))
-        .sort((a, b) => b.count - a.count || (a.op < b.op ? -1 : 1)),
-      notes: [...(conversion?.notes ?? []), ...capture.notes],
-      target,
-      layers: plan.weights.length,
-      quantizers: plan.activations.length,
-      tensors: plan.activations.map(({ tensor, format }) => ({ name: tensor, bits: format.bits })),
-      floatNodes: plan.floatNodes,
-    };
-  } finally {
-    rmSync(out, { recursive: true, force: true });
-  }
+  const counts = new Map<string, number>();
+  for (const { op } of file.nodes) counts.set(op, (counts.get(op) ?? 0) + 1);
+  return {
+    opset,
+    inputs: file.inputs,
+    outputs: file.outputs,
+    parameters: file.initializers
+      .filter(({ dtype }) => dtype === 'float32')
+      .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+    operators: [...counts]
+      .map(([op, count]) => ({ op, count }))
+      .sort((a, b) => b.count - a.count || (a.op < b.op ? -1 : 1)),
+    notes,
+    target,
+    layers: plan.weights.length,
+    quantizers: plan.activations.length,
+    tensors: plan.activations.map(({ tensor, format }) => ({ name: tensor, bits: format.bits })),
+    floatNodes: plan.floatNodes,
+  };
 }
 
 /** An inspection as text. */

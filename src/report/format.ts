@@ -83,3 +83,14 @@ export function shortened(name: string, most: number): string {
 
 /** The typographic minus, as wide as a plus. */
 const minus = (text: string): string => text.replace('-', '\u2212');
+
+/** Seconds as milliseconds, three significant digits. */
+export function milliseconds(seconds: number): string {
+  const value = seconds * 1000;
+  if (value === 0) return '0';
+  return value >= 100
+    ? value.toFixed(0)
+    : value < 0.001
+      ? value.toExponential(1)
+      : String(Number(value.toPrecision(3)));
+}

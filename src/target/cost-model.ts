@@ -1,7 +1,7 @@
 import type { Target } from '../config/target.js';
 import type { Graph } from '../graph/graph.js';
 import { type Assignment, FormatRules, type Formats } from './assignment.js';
-import { type Rates, ratesOf } from './device.js';
+import { precisionsOf, type Rates, ratesOf } from './device.js';
 import { kernelEnergy } from './energy.js';
 import type { Kernel, TensorSize } from './kernel.js';
 import { type LoweredNetwork, type LoweringRules, lowerGraph } from './lower.js';
@@ -47,12 +47,27 @@ export interface NetworkCost extends Prediction {
 export class CostModel {
   private readonly rules: LoweringRules;
   private readonly formatRules: FormatRules;
-  private readonly rates = new Map<Precision, Rates>();
+  private readonly known = new Map<Precision, Rates>();
   private readonly tilings = new Map<string, Tiling>();
 
   constructor(readonly target: Target) {
     this.rules = loweringRules(target);
     this.formatRules = new FormatRules(target);
+  }
+
+  /** Precisions that layers can compute in. */
+  get precisions(): Precision[] {
+    return precisionsOf(this.target);
+  }
+
+  /** What the device does in a second in a precision. */
+  rates(precision: Precision): Rates {
+    let rates = this.known.get(precision);
+    if (!rates) {
+      rates = ratesOf(this.target, precision);
+      this.known.set(precision, rates);
+    }
+    return rates;
   }
 
   /** The kernels that the device makes of a graph. */
@@ -66,7 +81,7 @@ export class CostModel {
   }
 
   predict(network: LoweredNetwork, assignment: Assignment): Prediction {
-    let seconds = this.ratesOf(assignment.rest).run;
+    let seconds = this.rates(assignment.rest).run;
     let energy = 0;
     this.each(network, this.formatRules.formats(network, assignment), (kernel, precision, time) => {
       seconds += time.seconds;
@@ -86,7 +101,7 @@ export class CostModel {
         energy: kernelEnergy(kernel, time, this.target, precision),
       });
     });
-    const { run } = this.ratesOf(assignment.rest);
+    const { run } = this.rates(assignment.rest);
     return {
       seconds: kernels.reduce((sum, { seconds }) => sum + seconds, run),
       energy: kernels.reduce((sum, { energy }) => sum + energy, 0),
@@ -105,17 +120,8 @@ export class CostModel {
     const width = (tensor: string): number => bits.get(tensor)!;
     kernels.forEach((kernel, index) => {
       const precision = precisions[index]!;
-      visit(kernel, precision, kernelTime(kernel, this.ratesOf(precision), size, width, this.tilings));
+      visit(kernel, precision, kernelTime(kernel, this.rates(precision), size, width, this.tilings));
     });
-  }
-
-  private ratesOf(precision: Precision): Rates {
-    let rates = this.rates.get(precision);
-    if (!rates) {
-      rates = ratesOf(this.target, precision);
-      this.rates.set(precision, rates);
-    }
-    return rates;
   }
 }
 

@@ -1,7 +1,12 @@
 import { STATUSES, type Status, type Target } from '../config/target.js';
+import { Graph } from '../graph/graph.js';
+import { CostModel } from './cost-model.js';
 import { precisionsOf } from './device.js';
+import { macs } from './kernel.js';
+import { DEFAULT_TARGET } from './names.js';
 import type { Precision } from './precision.js';
 import { loadTarget, targetNames } from './target-files.js';
+import { ZOO } from './zoo/index.js';
 
 /** A device in a few words. */
 export interface TargetEntry {
@@ -60,4 +65,28 @@ export function targetLines(targets: readonly TargetEntry[]): string[] {
       .join('  ')
       .trimEnd(),
   );
+}
+
+/** A network of shapes in a few words. */
+export interface ZooEntry {
+  name: string;
+  /** Sizes of its input. */
+  input: number[];
+  macs: number;
+  parameters: number;
+}
+
+/** All networks of shapes, in the order of the table that they were measured in. */
+export function describeZoo(): ZooEntry[] {
+  const model = new CostModel(loadTarget(DEFAULT_TARGET));
+  return Object.entries(ZOO).map(([name, make]) => {
+    const file = make();
+    const { kernels } = model.lower(new Graph(file));
+    return {
+      name,
+      input: (file.inputs[0]!.shape ?? []).map(Number),
+      macs: kernels.reduce((sum, kernel) => sum + macs(kernel), 0),
+      parameters: kernels.reduce((sum, { weights }) => sum + weights, 0),
+    };
+  });
 }

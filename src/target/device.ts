@@ -3,7 +3,7 @@ import { EXIT, UserError } from '../errors.js';
 import { PRECISIONS, type Precision } from './precision.js';
 
 /** The six values that measurements correct, and that an uncertainty is kept of. */
-export const PARAMETERS = ['matrix', 'vector', 'external', 'onChip', 'operator', 'run'] as const;
+export const PARAMETERS = ['matrix', 'vector', 'memory', 'layer', 'operator', 'run'] as const;
 export type Parameter = (typeof PARAMETERS)[number];
 
 /** What a device does in a second in one precision, all cores together, calibration applied. */
@@ -28,7 +28,8 @@ export interface Rates {
   channelBlock: number;
   /** Bytes between the buffers; null where they are not known. */
   buffers: { l1: number; l0a: number; l0b: number; l0c: number; toL0a: number; toL0b: number } | null;
-  /** Seconds. */
+  /** Seconds that a kernel takes to start, with a product of matrices and without. */
+  layer: number;
   operator: number;
   run: number;
   host: { seconds: number; bandwidth: number; elements: number };
@@ -40,8 +41,8 @@ export interface Rates {
 export const NO_FACTORS: Readonly<Record<Parameter, number>> = {
   matrix: 1,
   vector: 1,
-  external: 1,
-  onChip: 1,
+  memory: 1,
+  layer: 1,
   operator: 1,
   run: 1,
 };
@@ -97,9 +98,9 @@ export function ratesOf(
       memory.channelBlock.value === 0
         ? 1
         : Math.min(1, memory.channelBlock.value / compute.vectorBytes.value),
-    weights: memory.weights.value * factors.external,
-    activations: memory.activations.value * factors.external,
-    onChip: memory.onChip.bandwidth.value * factors.onChip,
+    weights: memory.weights.value * factors.memory,
+    activations: memory.activations.value * factors.memory,
+    onChip: memory.onChip.bandwidth.value * factors.memory,
     onChipBytes: memory.onChip.bytes.value,
     channelBlock: memory.channelBlock.value,
     buffers: buffers
@@ -108,10 +109,11 @@ export function ratesOf(
           l0a: value(buffers.l0a),
           l0b: value(buffers.l0b),
           l0c: value(buffers.l0c),
-          toL0a: cycles * value(buffers.toL0a) * factors.onChip,
-          toL0b: cycles * value(buffers.toL0b) * factors.onChip,
+          toL0a: cycles * value(buffers.toL0a) * factors.memory,
+          toL0b: cycles * value(buffers.toL0b) * factors.memory,
         }
       : null,
+    layer: overhead.layer.value * factors.layer,
     operator: overhead.operator.value * factors.operator,
     run: overhead.run.value * factors.run,
     host: {

@@ -145,7 +145,7 @@ function kernelsOf(graph: Graph, group: Group, rules: LoweringRules, sizes: Tens
     unit: 'vector',
     product: null,
     weights: constantElements(graph, rest),
-    vector: sizes.of(between).elements * functionPasses(group.activation),
+    vector: sizes.of(between).elements * functionPasses(group.activation, rules.passes),
     reads: [between],
     writes: result,
     guessed: false,
@@ -228,7 +228,7 @@ function vectorWork(
   const first = nodes[0]!;
   const output = sizes.of(nodes.at(-1)!.outputs.find((name) => name !== '')!).elements;
   if (group.kind === 'activation')
-    return { unit: 'vector', vector: output * functionPasses(group.activation) };
+    return { unit: 'vector', vector: output * functionPasses(group.activation, rules.passes) };
   if (group.kind === 'normalization') return { unit: 'vector', vector: output * 8 };
   const cost = operatorCost(first);
   if (!cost) return { unit: 'mover', vector: 0 };
@@ -236,7 +236,7 @@ function vectorWork(
   if (isFreeOf(graph, first, rules, sizes)) return { unit: 'free', vector: 0 };
   const over =
     cost.over === 'input' && group.inputs[0] !== undefined ? sizes.of(group.inputs[0]).elements : output;
-  const fused = isSum(group) && nodes.length > 1 ? functionPasses(group.activation) : 0;
+  const fused = isSum(group) && nodes.length > 1 ? functionPasses(group.activation, rules.passes) : 0;
   const passes = rules.passes[first.op] ?? cost.passes;
   return { unit: cost.unit, vector: over * passes + output * fused };
 }

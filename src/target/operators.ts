@@ -147,6 +147,6 @@ export function operatorCost({ op, domain, attributes }: GraphNode): OperatorCos
   return COSTS[op] ?? null;
 }
 
-/** Passes over each element of the function that a group of nodes computes. */
-export const functionPasses = (name: string | null): number =>
-  name === null ? 2 : (FUNCTION_PASSES[name] ?? 8);
+/** Passes over each element of the function that a group of nodes computes, unless the device's own are known. */
+export const functionPasses = (name: string | null, known: Readonly<Record<string, number>> = {}): number =>
+  name === null ? 2 : (known[name] ?? FUNCTION_PASSES[name] ?? 8);

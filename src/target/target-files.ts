@@ -8,7 +8,8 @@ import { EXIT, UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
 import { isTargetFile } from './names.js';
 
-const TARGET: YamlKind = {
+/** What a profile is, for its errors. */
+export const TARGET: YamlKind = {
   code: 'TARGET_INVALID',
   never: 'no target profile',
   advice: 'Give a YAML file, or a name that `dopt target list` prints.',

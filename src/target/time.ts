@@ -4,17 +4,24 @@ import { PRECISIONS } from './precision.js';
 import { type Tiling, tile } from './tiling.js';
 
 /** What limits a kernel: a unit, a way to memory, its start, or the host that runs it. */
-export type Bound = 'matrix' | 'vector' | 'external' | 'onChip' | 'overhead' | 'host';
+export type Bound = 'matrix' | 'vector' | 'external' | 'onChip' | 'buffers' | 'overhead' | 'host';
 
 /** Seconds that each part of a device is busy with a kernel. */
 export interface Pipes {
   matrix: number;
+  /** Depthwise convolutions count here, whichever unit computes them. */
   vector: number;
   /** External memory: weights, and activations that do not stay on the chip. */
   external: number;
-  /** Activations that stay on the chip, and the ways between its buffers. */
+  /** Activations that stay on the chip. */
   onChip: number;
+  /** The ways between the buffers of a core. */
+  buffers: number;
 }
+
+/** Seconds that a kernel takes: the units overlap with the ways to memory, which share their movers (double buffers). */
+export const busySeconds = ({ matrix, vector, external, onChip, buffers }: Pipes): number =>
+  Math.max(matrix, vector, external + onChip, buffers);
 
 /** Bytes that a kernel moves. */
 export interface Traffic {
@@ -66,7 +73,7 @@ const BLOCKWISE: ReadonlySet<string> = new Set([
  * Time of a kernel: the longest of what works at the same time, and its start.
  *
  * Weights and activations share the way to external memory, and what stays on the chip goes through the same movers, so
- * these times add up; the units and the movers overlap (double buffers), so of them the longest counts.
+ * these times add up.
  * @param sizes of a tensor
  * @param bits of an element of a tensor in memory
  */
@@ -82,16 +89,11 @@ export function kernelTime(
   if (kernel.unit === 'host') return hostTime(kernel, rates, bytes);
   const traffic = trafficOf(kernel, rates, bytes);
   const element = PRECISIONS[rates.precision].activations / 8;
-  const pipes: Pipes = {
-    matrix: 0,
-    vector: vectorTime(kernel, rates, sizes, element),
-    external: 0,
-    onChip: 0,
-  };
+  const pipes: Pipes = { ...IDLE, vector: vectorTime(kernel, rates, sizes, element) };
   const { product } = kernel;
   if (product && kernel.unit === 'depthwise') {
     const macs = product.m * upTo(product.taps, rates.depthwiseTaps) * product.n * product.groups;
-    pipes.matrix = macs / rates.depthwise;
+    pipes.vector = Math.max(pipes.vector, macs / rates.depthwise);
   } else if (product) {
     pipes.matrix = paddedMacs(product, rates) / rates.matrix;
     if (rates.buffers) {
@@ -102,39 +104,35 @@ export function kernelTime(
       const outside = traffic.external / Math.max(1, traffic.external + traffic.onChip);
       traffic.external += again * outside;
       traffic.onChip += again * (1 - outside);
-      pipes.onChip = Math.max(plan.l0aBytes / rates.buffers.toL0a, plan.l0bBytes / rates.buffers.toL0b);
+      pipes.buffers = Math.max(plan.l0aBytes / rates.buffers.toL0a, plan.l0bBytes / rates.buffers.toL0b);
     }
   }
-  const external = traffic.weights / rates.weights + traffic.external / rates.activations;
-  const onChip = traffic.onChip / rates.onChip;
-  const moving = external + onChip;
+  pipes.external = traffic.weights / rates.weights + traffic.external / rates.activations;
+  pipes.onChip = traffic.onChip / rates.onChip;
   const factor = rates.kinds[kernel.op] ?? 1;
-  const busy = Math.max(pipes.matrix, pipes.vector, moving, pipes.onChip) * factor;
-  pipes.external = external;
-  pipes.onChip = Math.max(pipes.onChip, onChip);
-  const overhead = rates.operator * factor;
-  return {
-    seconds: busy + overhead,
-    overhead,
-    bound: boundOf(pipes, moving, overhead, busy),
-    pipes,
-    traffic,
-  };
+  const busy = busySeconds(pipes) * factor;
+  const overhead = (product ? rates.layer : rates.operator) * factor;
+  return { seconds: busy + overhead, overhead, bound: boundOf(pipes, busy, overhead), pipes, traffic };
 }
+
+const IDLE: Pipes = { matrix: 0, vector: 0, external: 0, onChip: 0, buffers: 0 };
 
 const FREE: KernelTime = {
   seconds: 0,
   overhead: 0,
   bound: 'overhead',
-  pipes: { matrix: 0, vector: 0, external: 0, onChip: 0 },
+  pipes: IDLE,
   traffic: { weights: 0, external: 0, onChip: 0 },
 };
 
-function boundOf(pipes: Pipes, moving: number, overhead: number, busy: number): Bound {
+function boundOf(pipes: Pipes, busy: number, overhead: number): Bound {
   if (overhead >= busy) return 'overhead';
-  if (pipes.matrix >= Math.max(pipes.vector, moving, pipes.onChip)) return 'matrix';
-  if (pipes.vector >= Math.max(moving, pipes.onChip)) return 'vector';
-  return pipes.external >= pipes.onChip ? 'external' : 'onChip';
+  const { matrix, vector, external, onChip, buffers } = pipes;
+  const moving = external + onChip;
+  if (matrix >= Math.max(vector, moving, buffers)) return 'matrix';
+  if (vector >= Math.max(moving, buffers)) return 'vector';
+  if (buffers >= moving) return 'buffers';
+  return external >= onChip ? 'external' : 'onChip';
 }
 
 /** Every result passes the vector unit once on its way out; operators without a product do all their work there. */
@@ -173,7 +171,7 @@ function hostTime(kernel: Kernel, rates: Rates, bytes: (tensor: string) => numbe
     seconds: overhead + moved / bandwidth + kernel.vector / elements,
     overhead,
     bound: 'host',
-    pipes: { matrix: 0, vector: 0, external: moved / bandwidth, onChip: 0 },
+    pipes: { ...IDLE, external: moved / bandwidth },
     traffic: { weights: 0, external: moved, onChip: 0 },
   };
 }

@@ -158,6 +158,18 @@ export class NetworkBuilder {
     return this.add('Mul', [a, b], a.shape);
   }
 
+  /** A map of zeros, known when the network is compiled. */
+  zeros(shape: readonly number[]): Tensor {
+    const zeros = { name: `zeros_${this.initializers.length}`, shape: [...shape] };
+    this.initializers.push({ ...zeros, dtype: 'float32' });
+    return zeros;
+  }
+
+  /** A product with a constant. */
+  scale(x: Tensor, factor: number): Tensor {
+    return this.add('Mul', [x], x.shape, {}, { factor: { shape: [], value: [factor] } });
+  }
+
   concat(parts: readonly Tensor[], axis = 1): Tensor {
     const shape = [...parts[0]!.shape];
     shape[axis] = parts.reduce((total, part) => total + part.shape[axis]!, 0);
