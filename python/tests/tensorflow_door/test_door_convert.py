@@ -62,9 +62,11 @@ def test_layers_and_weights_have_the_names_of_the_graph(tmp_path):
         x = tf.reduce_mean(x, [1, 2])
         return tf.matmul(x, variable("fc/weights", 5, 3), name="fc/MatMul") + constant(3)
 
-    with tf.Graph().as_default() as graph:
+    with tf.Graph().as_default() as source:
         tf.identity(build(tf.compat.v1.placeholder(tf.float32, [1, 8, 8, 3], name="x")), name="out")
-    result = convert(tmp_path, write_graph(tmp_path, graph.as_graph_def()))
+    result = convert(tmp_path, write_graph(tmp_path, source.as_graph_def()))
+    _, graph = captured(tmp_path, result)
+    assert graph["nodes"][0]["op"] == "Transpose" and graph["nodes"][0]["outputs"] == ["x/transpose"]
     assert named(result) == [
         ("conv/Conv2D", "conv/weights"),
         ("dw/depthwise", "dw/weights"),

@@ -28,7 +28,7 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     from dopt.doors.common.files import source_of
     from dopt.doors.tensorflow.convert import save
     from dopt.doors.tensorflow.load import quiet_tensorflow
-    from dopt.doors.tensorflow.names import name_layers
+    from dopt.doors.tensorflow.names import name_layers, name_moved_inputs
 
     quiet_tensorflow()
     import tensorflow as tf
@@ -37,6 +37,7 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     events.progress(0, 3, "reading the graph")
     opened = _open(params, events)
     name_layers(opened.model, opened.graph_def, opened.session)
+    name_moved_inputs(opened.model)
     onnx_path = save(opened.model, params["out"])
     events.progress(2, 3, "comparing")
     inputs, outputs = (

@@ -4,7 +4,12 @@ The converter merges a convolution with its bias and calls it after that, or num
 weight (to exclude it, to find it in the parameters), and the variable.
 """
 
+import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set
+
+#: Operators that the converter puts behind an input, and how its names end.
+_MOVING = {"Transpose", "Reshape", "Squeeze", "Unsqueeze"}
+_MADE = re.compile(r"__\d+(:\d+)?$")
 
 
 class _Layer(NamedTuple):
@@ -51,6 +56,28 @@ def name_layers(model: Any, graph_def: Any, session: Any) -> None:
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
+
+
+def name_moved_inputs(model: Any) -> None:
+    """Calls what the converter makes of an input, before any layer reads it, after the input: ``x/transpose``.
+
+    That is the tensor which a network's first layer reads, and so the one that is quantized.
+    """
+    inputs = {value.name for value in model.graph.input}
+    kept = {value.name for value in model.graph.output}
+    taken = {name for node in model.graph.node for name in (node.name, *node.output)}
+    renamed: Dict[str, str] = {}
+    for node in model.graph.node:
+        if node.op_type not in _MOVING or node.input[0] not in inputs or not _MADE.search(node.output[0]):
+            continue
+        name = f"{node.input[0]}/{node.op_type.lower()}"
+        if node.output[0] not in kept and name not in taken:
+            taken.add(name)
+            renamed[node.output[0]] = node.name = name
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = renamed.get(name, name)
 
 
 def _layers(graph_def: Any, session: Any) -> List[_Layer]:
