@@ -37,21 +37,21 @@ interface ProfileSpec {
 export const PROFILE_SPECS: Record<Profile, ProfileSpec> = {
   onnx: {
     locks: [
-      { minor: '3.10', file: 'onnx.txt', notice: null, megabytes: { download: 50, disk: 190 } },
+      { minor: '3.10', file: 'onnx.txt', notice: null, megabytes: { download: 50, disk: 220 } },
       {
         minor: '3.11',
         file: 'onnx-py311.txt',
         notice:
           'Python 3.10 was not found, so the onnx profile uses Python 3.11: the same onnx 1.14.1 and onnxruntime 1.15.1, ' +
           'but numpy 1.24.4 instead of 1.23.5 and protobuf 4.25.8 instead of 3.20.3.',
-        megabytes: { download: 50, disk: 190 },
+        megabytes: { download: 50, disk: 220 },
       },
     ],
     modules: { onnx: 'onnx', onnxruntime: 'onnxruntime', numpy: 'numpy', PIL: 'pillow' },
   },
   tensorflow: {
     locks: [
-      { minor: '3.10', file: 'tensorflow.txt', notice: null, megabytes: { download: 270, disk: 1080 } },
+      { minor: '3.10', file: 'tensorflow.txt', notice: null, megabytes: { download: 270, disk: 1150 } },
       {
         minor: '3.11',
         file: 'tensorflow-py311.txt',
