@@ -8,6 +8,7 @@ import { childEnvironment } from '../../src/bridge/child-environment.js';
 import { ensureEnvironment } from '../../src/bridge/environments.js';
 import { type RunResult, resultSchema } from '../../src/config/result.js';
 import type { Verification } from '../../src/config/verification.js';
+import { DoptError } from '../../src/errors.js';
 import { writeFileAtomic } from '../../src/run/atomic.js';
 import { verifyModels } from '../../src/verify/verify.js';
 import { type FloatModel, floatModel } from './float-model.js';
@@ -130,6 +131,8 @@ export async function peerRow(
       const measured = { verification: await score(float, out), scope: await scopeOf(out), ...run };
       return { tool, failure: null, measured };
     } catch (error) {
+      // A defect of the measuring program is not the peer's failure, and not kept as one.
+      if (error instanceof DoptError && error.kind !== 'user') throw error;
       return failed(tool, (error as Error).message.split('\n')[0]!);
     }
   });

@@ -64,7 +64,8 @@ def main():
         without_probes(out, prepared)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     version = importlib.metadata.version(module.PACKAGE)
-    print(json.dumps({"seconds": seconds, "peakBytes": peak * 1024, "version": version}))
+    # On a line of its own, whatever a progress bar left.
+    print("\n" + json.dumps({"seconds": seconds, "peakBytes": peak * 1024, "version": version}))
 
 
 if __name__ == "__main__":
