@@ -20,7 +20,7 @@ import type { QuantizeOptions } from './options.js';
 import { quantParamsFile } from './params.js';
 import { applyRefinement, RECONSTRUCTION, type Refinement, refinementLayers, unrefined } from './refine.js';
 import { type ActivationSolution, solveLayers } from './solve.js';
-import { walkSamples } from './walk-samples.js';
+import { walkIndices } from './walk-samples.js';
 
 /** Bins of a calibration histogram: four to eight of them make one step of an 8-bit grid over the whole range. */
 const BINS = 2048;
@@ -83,7 +83,7 @@ export async function channelStage(
 ): Promise<Map<string, ChannelStatistics>> {
   const tensors = options.engine.channelScales ? tensorsWithChannels(plan) : [];
   if (tensors.length === 0) return new Map();
-  const chosen = { ...source, indices: source.indices?.slice(0, walkSamples(graph)) ?? null };
+  const chosen = { ...source, indices: source.indices && walkIndices(graph, source.indices) };
   const key = { captured, tensors, dataDigest, source: { ...chosen, path: '' } };
   await context.run.stage('channels', key, async (out) => {
     const { threads } = context;
@@ -109,7 +109,7 @@ export async function refineStage(
   if (solved.length === 0 && !asked.some(({ choice, correctBias }) => choice !== null || correctBias)) {
     return { value: unrefined(solution), digest: 'none' };
   }
-  const indices = source.indices?.slice(0, walkSamples(prepared.graph)) ?? null;
+  const indices = source.indices && walkIndices(prepared.graph, source.indices);
   const key = {
     captured: prepared.captured,
     statisticsDigest,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { GraphBuilder } from '../../test/helpers/graph-builder.js';
-import { liveElements, walkSamples } from './walk-samples.js';
+import { liveElements, walkIndices, walkSamples } from './walk-samples.js';
 
 /** x (of `elements`) -> relu -> relu, joined with the first by a sum: three tensors of the size live at the sum. */
 function residual(elements: number) {
@@ -27,5 +27,15 @@ describe('samples of a walk', () => {
     // 2³⁰ bytes, of which a sample takes 3 copies of 3 tensors of 4 bytes an element.
     expect(walkSamples(residual(1_000_000))).toBe(Math.floor(2 ** 30 / 36e6));
     expect(walkSamples(residual(100_000_000))).toBe(8);
+  });
+
+  it('are spread over all that calibrate', () => {
+    const indices = Array.from({ length: 200 }, (_, i) => 2 * i);
+    const chosen = walkIndices(residual(1_000_000), indices);
+    expect(chosen).toHaveLength(29);
+    expect(new Set(chosen).size).toBe(29);
+    expect(chosen[0]).toBe(0);
+    expect(chosen.at(-1)).toBeGreaterThan(380);
+    expect(walkIndices(residual(10), [4, 5, 6])).toEqual([4, 5, 6]);
   });
 });
