@@ -29,7 +29,22 @@ export async function networkOf(options: CaptureGraphOptions): Promise<Network> 
   if (extname(model).toLowerCase() === '.json') return { name, graph: await loadGraph(model), notes: [] };
   const { cachedGraph } = await import('../doors/graph-cache.js');
   const { graph, notes } = await cachedGraph(options);
-  return { name, graph, notes };
+  const single = batchOfOne(graph);
+  if (!single) return { name, graph, notes };
+  const fixed = await cachedGraph({ ...options, inputShapes: { ...single, ...options.inputShapes } });
+  return {
+    name,
+    graph: fixed.graph,
+    notes: [...fixed.notes, 'The batch is open: costs are those of one sample.'],
+  };
+}
+
+/** Shapes with a batch of one for inputs of which the batch alone is open; null where nothing is open, or more is. */
+export function batchOfOne({ file }: Graph): Record<string, number[]> | null {
+  const open = file.inputs.filter(({ shape }) => typeof shape?.[0] !== 'number' && shape?.length !== 0);
+  const rest = open.map(({ shape }) => shape?.slice(1) ?? [null]);
+  if (open.length === 0 || !rest.flat().every((size) => typeof size === 'number')) return null;
+  return Object.fromEntries(open.map(({ name }, i) => [name, [1, ...(rest[i] as number[])]]));
 }
 
 function zooGraph(model: string): Graph {
