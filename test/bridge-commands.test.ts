@@ -46,6 +46,7 @@ describe('dopt env', () => {
         'profile onnx',
         'profile tensorflow',
         'profile torch',
+        'profile current',
       ]);
     });
   });
