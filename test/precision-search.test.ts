@@ -11,11 +11,13 @@ const FATAL = ['stage0.wide', 'stage1.wide', 'stage2.wide'];
 const GOAL = 15;
 
 let folder: string;
-let files: { model: string; data: string };
-const search = (out: string, goal: number, ...more: string[]): string[] => [
-  ...['quantize', files.model, '--data', files.data, '--effort', 'fast', '--target-sqnr', String(goal)],
+let files: { model: string; data: string; labels: string };
+const quantize = (out: string, ...more: string[]): string[] => [
+  ...['quantize', files.model, '--data', files.data, '--effort', 'fast'],
   ...['--out', join(folder, out), '--json', ...more],
 ];
+const search = (out: string, goal: number, ...more: string[]): string[] =>
+  quantize(out, '--target-sqnr', String(goal), ...more);
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'dopt-precision-'));
@@ -57,6 +59,23 @@ describe('a goal', () => {
     );
     expect(resultSchema.parse(JSON.parse(resumed.out)).precision).toEqual(precision);
     expect(sha256(join(out, 'spiky.int8.onnx'))).toBe(sha256(join(folder, 'whole/spiky.int8.onnx')));
+  });
+
+  it('may be what the task metric loses at most', async () => {
+    const most = 10;
+    const ended = await dopt(quantize('drop', '--labels', files.labels, '--max-drop', String(most)));
+    expect(ended.code, ended.err + ended.out).toBe(0);
+    const { precision, verification } = resultSchema.parse(JSON.parse(ended.out));
+    const { goal, metric, reached, tries, chosen } = precision!;
+    expect({ goal, metric, reached }).toEqual({
+      goal: { kind: 'drop', value: most },
+      metric: 'top-1',
+      reached: true,
+    });
+    expect(tries[0]!.drop).toBeGreaterThan(most);
+    expect(tries[chosen]!.drop).toBeLessThanOrEqual(most);
+    const [top1] = verification!.task!.scores;
+    expect(top1!.float! - top1!.quantized).toBeLessThan(tries[0]!.drop! / 2);
   });
 
   it('out of reach ends with exit code 7 and the model that came nearest', async () => {

@@ -34,7 +34,7 @@ export default class Quantize extends BaseCommand {
       command: ['dopt', 'quantize', ...this.argv],
     });
     this.log(summarize(result, flags.out));
-    const { requireGoal } = await import('../precision/widen.js');
+    const { requireGoal } = await import('../precision/goal.js');
     requireGoal(result.precision, EXIT.verification);
     return result;
   }

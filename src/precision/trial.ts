@@ -1,15 +1,13 @@
 import { join } from 'node:path';
 import { toNumber } from '../config/common.js';
-import type { Goal, PrecisionTry } from '../config/precision.js';
-import type { Verification } from '../config/verification.js';
+import type { PrecisionTry } from '../config/precision.js';
 import { metricJob, type StageContext, stageJob } from '../quantize/context.js';
 import type { ChosenSamples } from '../quantize/data.js';
 import type { OpenedModel } from '../quantize/open.js';
 import { labelsOf } from '../quantize/stages.js';
-import { lost } from '../verify/score.js';
-import { jsonNumber } from '../verify/similarity.js';
 import type { MaterializedSample } from '../verify/tensors.js';
 import { verifyModels } from '../verify/verify.js';
+import { measured } from './goal.js';
 
 /** Scores models on the samples that decide between them. */
 export interface Judge {
@@ -68,20 +66,4 @@ export async function openJudge(
     },
   };
   return judge;
-}
-
-/** The worst output's signal over noise, and what the metric, or else the agreement of decisions, has lost. */
-export function measured({ outputs, task }: Verification) {
-  const sqnr = jsonNumber(Math.min(...outputs.map(({ similarity }) => toNumber(similarity.sqnr))));
-  const main = task?.scores[0];
-  if (main) return { sqnr, drop: lost(main), metric: main.name };
-  const shares = outputs.flatMap(({ agreement }) => (agreement ? [agreement.share] : []));
-  if (shares.length === 0) return { sqnr, drop: null, metric: null };
-  return { sqnr, drop: 100 * (1 - Math.min(...shares)), metric: 'same decision' };
-}
-
-/** How far a goal was missed, in its unit; 0 or below where it was reached. */
-export function missedBy(goal: Goal, { sqnr, drop }: Pick<PrecisionTry, 'sqnr' | 'drop'>): number {
-  if (goal.kind === 'sqnr') return goal.value - toNumber(sqnr);
-  return drop === null ? Number.POSITIVE_INFINITY : drop - goal.value;
 }

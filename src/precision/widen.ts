@@ -5,7 +5,6 @@ import { relativeNoise, weightProbeName } from '../analyze/probes.js';
 import { soloProbes } from '../analyze/solo.js';
 import { readNumbers } from '../analyze/subject.js';
 import { type Goal, type PrecisionSearch, type PrecisionTry, trySchema } from '../config/precision.js';
-import { UserError } from '../errors.js';
 import { writeSafetensors } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
 import { metricJob, type StageContext, warn } from '../quantize/context.js';
@@ -20,8 +19,9 @@ import { digestOf } from '../run/digest.js';
 import { Journal } from '../run/journal.js';
 import { targetProfile } from '../target/profiles.js';
 import { type PlanCost, planCost } from './cost.js';
+import { missedBy } from './goal.js';
 import { type Step, searchWidths, type Wider, type Widths } from './search.js';
-import { type Judge, missedBy, openJudge } from './trial.js';
+import { type Judge, openJudge } from './trial.js';
 
 /** Samples that sensitivities are measured on. */
 const PROBE_SAMPLES = 16;
@@ -269,24 +269,4 @@ async function soloNoise(
     );
   });
   return new Map(value);
-}
-
-/** @throws UserError GOAL_MISSED (exit code 7) when a search did not reach its goal */
-export function requireGoal(search: PrecisionSearch | null, exitCode: 7): void {
-  if (!search || search.reached) return;
-  const { goal, tries, chosen, metric } = search;
-  const best = tries[chosen]!;
-  const sqnr = goal.kind === 'sqnr';
-  throw new UserError(
-    'GOAL_MISSED',
-    'No choice of wider tensors reaches the goal; the model that came nearest was written.',
-    {
-      exitCode,
-      expected: sqnr
-        ? `SQNR of at least ${goal.value} dB`
-        : `at most ${goal.value} lost in ${metric ?? 'the metric'}`,
-      found: sqnr ? `${best.sqnr} dB` : `${best.drop ?? 'nothing measured'}`,
-      suggestions: ['Ask for less, or see where the noise arises: dopt analyze RUN'],
-    },
-  );
 }

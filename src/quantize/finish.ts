@@ -5,6 +5,7 @@ import type { RunResult } from '../config/result.js';
 import type { DoorResult } from '../config/verification.js';
 import { goBack } from '../doors/go-back.js';
 import type { NativeCore } from '../native/index.js';
+import { missedWhenScored } from '../precision/goal.js';
 import { renderReport, reportInput } from '../report/report.js';
 import { fileDigest, pathDigest } from '../run/digest.js';
 import { type StageContext, warn } from './context.js';
@@ -45,6 +46,8 @@ export async function finishRun(
   const scoring = await scoringOf(opened, quantized);
   const verified = scoring && (await verifyStage(context, prepared, quantized.path, scoring));
   for (const warning of verified?.value.verification.warnings ?? []) warn(context, warning);
+  const missed = search && verified && missedWhenScored(search, verified.value.verification);
+  if (missed) warn(context, missed);
 
   const results = { [`${name}.${widthOf(plan.strategy)}.onnx`]: quantized.path };
   const doorResult = await writeBack(context, core, opened, quantized, scoring, results);
