@@ -1,8 +1,8 @@
-/** Writes schemas/*.json from the zod schemas in src/config, and removes what is no longer published. */
+/** Writes schemas/*.json, and the plug-in's copy of one, from the zod schemas in src/config; removes what is no longer published. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { publishedSchemas } from '../src/config/json-schema.js';
+import { PLUGIN_SCHEMA, publishedSchemas } from '../src/config/json-schema.js';
 
 const folder = fileURLToPath(new URL('../schemas', import.meta.url));
 const schemas = publishedSchemas();
@@ -12,4 +12,5 @@ for (const name of readdirSync(folder)) {
   if (name.endsWith('.json') && !(name in schemas)) rmSync(join(folder, name));
 }
 for (const [name, text] of Object.entries(schemas)) writeFileSync(join(folder, name), text);
+writeFileSync(fileURLToPath(new URL(`../${PLUGIN_SCHEMA}`, import.meta.url)), schemas['plugin_config.json']!);
 process.stdout.write(`${Object.keys(schemas).length} schemas written to ${folder}\n`);

@@ -8,6 +8,7 @@ Use::
     seen.states()    # list of dicts in the shape of statistics.json's tensors (without "tensor")
     seen.counts()    # uint64 array [n, bins]
     seen.merge(other); seen.restore(states, counts)
+    seen.range_mse(0, bits=8, signed=False, symmetric=False)   # (low, high)
     core.error_sums(a_address, b_address, count)   # (signal, noise, dot, power_b)
     core.gram_matmul(x, y, sums); core.gram_reconstruct(weights, grid, sums, ridge, damping)   # native_gram.py
     core.set_threads(2)
@@ -191,6 +192,14 @@ class HistogramSet:
     def counts(self) -> Any:
         """A copy of the counts, uint64 [n, bins]."""
         return self._counts.copy()
+
+    def range_mse(self, index: int, bits: int, signed: bool, symmetric: bool) -> tuple[float, float]:
+        """The clip (low, high) of tensor ``index`` with the least squared error (``dopt_range_mse``)."""
+        low, high, error = ctypes.c_double(), ctypes.c_double(), ctypes.c_double()
+        results = (ctypes.byref(low), ctypes.byref(high), ctypes.byref(error))
+        state = ctypes.byref(self._states[index])
+        self._core._call("dopt_range_mse", state, int(self._rows[index]), bits, int(signed), int(symmetric), *results)
+        return low.value, high.value
 
     def restore(self, states: list[dict[str, Any]], counts: Any) -> None:
         """Puts back what ``states()`` and ``counts()`` gave, for a run that goes on after an interruption."""

@@ -10,6 +10,7 @@ import math
 from typing import Any, Iterable
 
 from .native_numpy_gram import NumpyGram
+from .native_numpy_range import range_mse
 
 # Elements handled at once, so that temporaries stay small whatever the tensor.
 _CHUNK = 1 << 20
@@ -176,6 +177,10 @@ class NumpyHistogramSet:
     def counts(self) -> Any:
         """A copy of the counts, uint64 [n, bins]."""
         return self._counts.copy()
+
+    def range_mse(self, index: int, bits: int, signed: bool, symmetric: bool) -> tuple[float, float]:
+        """The clip (low, high) of tensor ``index`` with the least squared error."""
+        return range_mse(self._states[index], self._counts[index], bits, signed, symmetric)
 
     def restore(self, states: list[dict[str, Any]], counts: Any) -> None:
         """Puts back what ``states()`` and ``counts()`` gave, for a run that goes on after an interruption."""

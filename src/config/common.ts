@@ -32,3 +32,6 @@ export const toNumber = (value: JsonNumber): number => Number(value);
 /** One dimension: a size, a symbolic name, or null where nothing is known. */
 export const dimSchema = z.union([z.number().int(), z.string(), z.null()]);
 export type Dim = z.infer<typeof dimSchema>;
+
+/** Widths of a quantization, activations before weights. 4-bit weights come from the training plug-in alone. */
+export const widthsSchema = z.enum(['int8-8', 'int16-8', 'int8-4']);

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { publishedSchemas } from './json-schema.js';
+import { PLUGIN_SCHEMA, publishedSchemas } from './json-schema.js';
 
 const folder = fileURLToPath(new URL('../../schemas', import.meta.url));
 const schemas = publishedSchemas();
@@ -15,6 +15,11 @@ describe('schemas/', () => {
     expect(readFileSync(`${folder}/${name}`, 'utf8'), `${name} is out of date: run npm run schemas`).toBe(
       text,
     );
+  });
+
+  it('gives the Python package the settings of the plug-in', () => {
+    const copy = fileURLToPath(new URL(`../../${PLUGIN_SCHEMA}`, import.meta.url));
+    expect(readFileSync(copy, 'utf8'), 'run npm run schemas').toBe(schemas['plugin_config.json']);
   });
 
   it('is of the draft that YAML editors read, and refuses unknown keys', () => {

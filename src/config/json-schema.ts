@@ -4,6 +4,7 @@ import { costSchema } from './cost.js';
 import { graphSchema } from './graph.js';
 import { manifestSchema } from './manifest.js';
 import { planSchema } from './plan.js';
+import { pluginConfigSchema } from './plugin-config.js';
 import { quantParamsSchema } from './quant-params.js';
 import { recipeSchema } from './recipe.js';
 import { resultSchema } from './result.js';
@@ -19,6 +20,7 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
   graph: { title: 'graph.json: the captured network', schema: graphSchema },
   manifest: { title: 'manifest.json: what a run was made with', schema: manifestSchema },
   plan: { title: 'plan.json: what becomes of every node and tensor', schema: planSchema },
+  plugin_config: { title: 'settings of the training plug-in', schema: pluginConfigSchema },
   quant_params: { title: 'quant_params.json: scales and zero points', schema: quantParamsSchema },
   recipe: { title: 'recipe: settings for a family of models', schema: recipeSchema },
   result: { title: 'result.json: what a run came to', schema: resultSchema },
@@ -44,6 +46,9 @@ export function publishedSchemas(): Record<string, string> {
     }),
   );
 }
+
+/** The schema that the Python package carries along, from the repository's root: the plug-in works without Node. */
+export const PLUGIN_SCHEMA = 'python/dopt/plugin/config.schema.json';
 
 /** Draft 7 lets a tuple be shorter or longer than its items unless told otherwise. */
 function fixTupleLength({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }): void {

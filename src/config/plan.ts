@@ -35,7 +35,8 @@ export const weightPlanSchema = z.strictObject({
   /** Initializer name, as in graph.json. */
   tensor: z.string(),
   node: z.string(),
-  format: quantizerFormatSchema,
+  /** 4 bits come from the training plug-in alone. */
+  format: quantizerFormatSchema.extend({ bits: z.union([z.literal(4), z.literal(8), z.literal(16)]) }),
   /** Output-channel axis of the weight as stored, or null for one scale for the whole tensor. */
   axis: z.number().int().nullable(),
   /** ConvTranspose: the output channels of all groups are spread over axis 1 of each group. */
@@ -78,6 +79,7 @@ export const floatNodeSchema = z.strictObject({
 
 export const planSchema = z.strictObject({
   version: z.literal(1),
+  /** Its first width is that of the activations; each weight states its own. */
   strategy: z.enum(['int8-8', 'int16-8']),
   target: z.string(),
   /** What lies in memory between operators; see TargetProfile in src/target/profiles.ts. */

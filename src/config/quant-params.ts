@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { widthsSchema } from './common.js';
 
 /**
  * quant_params.json: everything a device needs to run the network in integers; the open parameter file.
@@ -29,7 +30,7 @@ export const quantParamsSchema = z.strictObject({
   $schema: z.string().optional(),
   version: z.literal(1),
   model: z.string(),
-  strategy: z.enum(['int8-8', 'int16-8']),
+  strategy: widthsSchema.describe('widths of most layers: activations, weights'),
   target: z.string(),
   tensors: z.array(quantParamSchema),
   float_nodes: z.array(z.strictObject({ node: z.string(), op: z.string(), reason: z.string() })),

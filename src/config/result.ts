@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { widthsSchema } from './common.js';
 import { floatNodeSchema } from './plan.js';
 import { precisionSearchSchema } from './precision.js';
 import { doorResultSchema, verificationSchema } from './verification.js';
@@ -37,7 +38,7 @@ export const resultSchema = z.strictObject({
     }),
   }),
   settings: z.strictObject({
-    strategy: z.enum(['int8-8', 'int16-8']),
+    strategy: widthsSchema,
     target: z.string(),
     weightsGranularity: z.enum(['channel', 'tensor']),
     calibration: z.string(),

@@ -47,7 +47,7 @@ export async function openRun(path: string): Promise<RunFiles> {
   const result = read(join(folder, 'result.json'), resultSchema);
   const plan = read(join(folder, 'plan.json'), planSchema);
   const params = read(join(folder, 'quant_params.json'), quantParamsSchema);
-  const model = `${result.model.name}.${widthOf(result.settings.strategy)}.onnx`;
+  const model = `${result.model.name}.${widthOf(plan.strategy)}.onnx`;
   const quantized = result.files[model];
   if (!quantized) throw damaged(join(folder, 'result.json'), `it does not list ${model}`);
   for (const file of [quantized, result.files['quant_params.json']]) if (file) await verify(folder, file);

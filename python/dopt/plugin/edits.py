@@ -1,0 +1,134 @@
+"""The edits (src/config/rewrite.ts) that turn a float ONNX graph and trained integers into a QDQ model.
+
+The same form as src/quantize/apply.ts writes: integer weights and int32 biases behind DequantizeLinear, a pair of
+QuantizeLinear and DequantizeLinear on each quantized tensor, read by the layers only.
+"""
+
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from dopt.errors import DoptError
+from dopt.plugin.numbers import LayerNumbers, Network, Quantizer
+from dopt.plugin.params import BIAS_SUFFIX
+from dopt.plugin.strategies import Grid
+
+_INTEGERS = {(8, False): np.uint8, (8, True): np.int8, (16, True): np.int16, (16, False): np.uint16}
+
+
+class Edits:
+    """Collects the rewrite and its initializers; ``activations`` are (tensor, quantizer) in graph order."""
+
+    def __init__(self, graph: Dict[str, Any]) -> None:
+        self.nodes = {node["name"]: node for node in graph["nodes"]}
+        self.parameters: Dict[str, Any] = {}
+        self.inputs: List[Dict[str, Any]] = []
+        self.added: List[Dict[str, Any]] = []
+        self.activations: List[Tuple[str, Quantizer]] = []
+        #: Axis of the output channels of each layer's weight as the graph stores it.
+        self.axes: Dict[str, int] = {}
+
+    def rewrite(self) -> Dict[str, Any]:
+        """The content of rewrite.json."""
+        empty: Dict[str, Any] = {key: [] for key in ("removeNodes", "outputs", "attributes", "extraOutputs")}
+        return {
+            "version": 1,
+            **empty,
+            "initializers": list(self.parameters),
+            "inputs": self.inputs,
+            "addNodes": self.added,
+        }
+
+    def layer(self, layer: LayerNumbers) -> None:
+        """Puts a layer's integers in the place of its float weight and bias."""
+        node = self._node(layer.name)
+        integers, axis = _as_stored(layer, node)
+        self.axes[layer.name] = axis
+        scalar = len(layer.scales) == 1 and integers.shape[axis] != 1
+        name = self._constant(f"{layer.name}/weight", integers, layer.scales, None if scalar else axis)
+        self.inputs.append({"node": layer.name, "index": 1, "tensor": name})
+        if layer.bias is None:
+            return
+        if len(node["inputs"]) < 3:
+            raise _bug(f"{layer.name} has no bias to replace")
+        scales = (np.float32(layer.input_scale) * layer.scales).astype(np.float32)
+        name = self._constant(f"{layer.name}{BIAS_SUFFIX}", layer.bias, scales, None if scalar else 0)
+        self.inputs.append({"node": layer.name, "index": 2, "tensor": name})
+
+    def activation(self, quantizer: Quantizer, readers: List[Tuple[str, int]]) -> None:
+        """Lets the readers read rounded values: one pair a tensor, even where one quantizer serves several tensors."""
+        tensors: Dict[str, List[Tuple[str, int]]] = {}
+        for node, index in readers:
+            tensors.setdefault(self._node(node)["inputs"][index], []).append((node, index))
+        for tensor, uses in tensors.items():
+            taken = {name for name, _ in self.activations}
+            name = tensor if tensor not in taken else f"{tensor}#{uses[0][0]}"
+            self._pair(name, tensor, quantizer)
+            self.activations.append((name, quantizer))
+            self.inputs += [{"node": node, "index": index, "tensor": f"{name}/dequantized"} for node, index in uses]
+
+    def _pair(self, name: str, tensor: str, quantizer: Quantizer) -> None:
+        kind = _integer_type(quantizer.grid)
+        self.parameters[f"{name}/scale"] = np.float32(quantizer.scale).reshape(())
+        self.parameters[f"{name}/zero_point"] = np.asarray(quantizer.zero_point, kind)
+        parameters = [f"{name}/scale", f"{name}/zero_point"]
+        # ONNX itself has 16-bit forms from opset 21 only; onnxruntime has had them in a domain of its own since 1.17.
+        domain = "com.microsoft" if quantizer.grid.bits == 16 else ""
+        self._add("QuantizeLinear", name, [tensor, *parameters], f"{name}/quantized", domain)
+        self._add("DequantizeLinear", name, [f"{name}/quantized", *parameters], f"{name}/dequantized", domain)
+
+    def _constant(self, name: str, integers: Any, scales: Any, axis: Any) -> str:
+        shape: Tuple[int, ...] = () if axis is None else (len(scales),)
+        self.parameters[f"{name}/quantized"] = integers
+        self.parameters[f"{name}/scale"] = np.asarray(scales, np.float32)[: None if shape else 1].reshape(shape)
+        inputs = [f"{name}/quantized", f"{name}/scale"]
+        if integers.dtype != np.int32:
+            # An int32 input of DequantizeLinear takes no zero point; the others name theirs, though it is 0.
+            self.parameters[f"{name}/zero_point"] = np.zeros(shape, integers.dtype)
+            inputs.append(f"{name}/zero_point")
+        self._add("DequantizeLinear", name, inputs, f"{name}/dequantized", "", {} if axis is None else {"axis": axis})
+        return f"{name}/dequantized"
+
+    def _add(self, op: str, name: str, inputs: List[str], output: str, domain: str, attributes: Any = None) -> None:
+        self.added.append({
+            "name": f"{name}/{op}",
+            "op": op,
+            "domain": domain,
+            "inputs": inputs,
+            "outputs": [output],
+            "attributes": attributes or {},
+        })
+
+    def _node(self, name: str) -> Dict[str, Any]:
+        if name not in self.nodes:
+            raise _bug(f"the exported graph has no operator {name!r}")
+        return self.nodes[name]
+
+
+def quantized_graph(graph: Dict[str, Any], network: Network) -> Edits:
+    """All edits of a network."""
+    edits = Edits(graph)
+    for layer in network.layers:
+        edits.layer(layer)
+    readers: Dict[str, List[Tuple[str, int]]] = {}
+    for reading in network.readings:
+        readers.setdefault(reading.quantizer, []).append((reading.node, reading.index))
+    for quantizer in network.quantizers:
+        edits.activation(quantizer, readers.get(quantizer.name, []))
+    return edits
+
+
+def _as_stored(layer: LayerNumbers, node: Dict[str, Any]) -> Tuple[Any, int]:
+    """Integers in the layout of the operator: MatMul, and Gemm without transB, keep weights as [inputs, outputs]."""
+    turned = node["op"] == "MatMul" or (node["op"] == "Gemm" and not int(node["attributes"].get("transB", 0)))
+    if not turned:
+        return layer.integers, layer.axis
+    return np.ascontiguousarray(layer.integers.T), 1 - layer.axis
+
+
+def _integer_type(grid: Grid) -> Any:
+    return _INTEGERS[(grid.bits, grid.signed)]
+
+
+def _bug(problem: str) -> DoptError:
+    return DoptError("PLUGIN_EXPORT", f"{problem}.", kind="bug", suggestions=["Please report this with the network."])

@@ -1,0 +1,64 @@
+"""What training leaves behind of one layer or tensor: the integers and scales that are written, whatever the framework."""
+
+from typing import Any, List, NamedTuple, Optional, Tuple
+
+from dopt.plugin.strategies import Grid
+
+
+class Quantizer(NamedTuple):
+    """Parameters of a quantized activation. ``seen``: smallest and largest value of calibration, None where unknown."""
+
+    name: str
+    grid: Grid
+    scale: float
+    zero_point: int
+    seen: Optional[Tuple[float, float]]
+    rule: str
+
+
+class LayerNumbers(NamedTuple):
+    """Integers of a layer with weights, its batch normalization folded in.
+
+    ``integers`` int8, with the output channels along ``axis``; ``scales`` float32, one for each of them or one;
+    ``bias`` int32 [channels] at input scale times weight scale, or None.
+    """
+
+    name: str
+    bits: int
+    integers: Any
+    scales: Any
+    axis: int
+    bias: Optional[Any]
+    input_scale: float
+    #: Smallest and largest weight before rounding.
+    seen: Tuple[float, float]
+
+
+class Reading(NamedTuple):
+    """An operator's input that reads the rounded value of what it reads now."""
+
+    node: str
+    index: int
+    quantizer: str
+
+
+class FloatLayer(NamedTuple):
+    """A layer, or a part of the program, that stays float, and why."""
+
+    name: str
+    op_type: str
+    reason: str
+
+
+class Network(NamedTuple):
+    """All of a network for the writers. ``layers`` by the name of their operator in the ONNX graph."""
+
+    name: str
+    quantizers: List[Quantizer]
+    readings: List[Reading]
+    layers: List[LayerNumbers]
+    float_layers: List[FloatLayer]
+    #: int8-8, int16-8, int8-4: widths of most layers.
+    widths: str
+    #: Name of the target whose placement was used.
+    target: str

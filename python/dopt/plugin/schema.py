@@ -1,0 +1,64 @@
+"""A checker for the part of JSON Schema that the generated schemas use, so that rules stand in one place: src/config."""
+
+import json
+import os
+import re
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+
+from dopt.plugin.near import near_matches
+
+
+class Fault(NamedTuple):
+    """What is wrong at a path of keys, and names that may have been meant."""
+
+    path: Tuple[str, ...]
+    message: str
+    near: List[str]
+
+
+_TYPES = {
+    "object": (dict, "settings in braces"),
+    "array": (list, "a list"),
+    "string": (str, "text"),
+    "boolean": (bool, "true or false"),
+}
+
+
+def load(name: str) -> Dict[str, Any]:
+    """A schema that lies beside this file."""
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def faults(value: Any, schema: Dict[str, Any], path: Tuple[str, ...] = ()) -> Iterator[Fault]:
+    """Everything wrong with ``value``: types, patterns, enumerations, unknown and missing keys. Depth first."""
+    kind = schema.get("type")
+    if kind in _TYPES and not isinstance(value, _TYPES[kind][0]):
+        yield Fault(path, f"expected {_TYPES[kind][1]}, found {json.dumps(value)[:60]}", [])
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        allowed = [str(each) for each in schema["enum"]]
+        yield Fault(path, f"expected one of {', '.join(allowed)}, found {value!r}", near_matches(str(value), allowed))
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        expected = schema.get("description", schema["pattern"])
+        yield Fault(path, f"expected {expected}, found {value!r}", [])
+    if kind == "object":
+        yield from _members(value, schema, path)
+
+
+def _members(value: Dict[str, Any], schema: Dict[str, Any], path: Tuple[str, ...]) -> Iterator[Fault]:
+    known = schema.get("properties", {})
+    patterns = [re.compile(pattern) for pattern in schema.get("patternProperties", {})]
+    others = schema.get("additionalProperties", True)
+    for key in schema.get("required", []):
+        if key not in value:
+            yield Fault(path, f"{key!r} is missing", [])
+    for key, member in value.items():
+        if key in known:
+            yield from faults(member, known[key], (*path, key))
+        elif any(pattern.search(key) for pattern in patterns):
+            continue
+        elif isinstance(others, dict):
+            yield from faults(member, others, (*path, key))
+        elif others is False:
+            yield Fault((*path, key), "is no setting", near_matches(key, known))
