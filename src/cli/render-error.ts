@@ -1,18 +1,35 @@
 import { Bug, DoptError, EXIT, UserError } from '../errors.js';
+import { nearMatches } from '../graph/near-match.js';
 
-/** Any thrown value as one of our four kinds; what oclif's parser reports is the user's, anything unknown is a bug. */
-export function asDoptError(error: unknown): DoptError {
+/**
+ * Any thrown value as one of our four kinds; what oclif's parser reports is the user's, anything unknown is a bug.
+ *
+ * @param known names of the command's flags: those near to one that it does not have are suggested
+ */
+export function asDoptError(error: unknown, known: readonly string[] = []): DoptError {
   if (error instanceof DoptError) return error;
-  const { message, oclif, code } = error as Error & { oclif?: { exit?: number }; code?: string };
+  const { message, oclif, code, flags } = error as Error & {
+    oclif?: { exit?: number };
+    code?: string;
+    /** Flags that do not exist, with their dashes. */
+    flags?: readonly string[];
+  };
   if (oclif?.exit !== undefined || (error as Error).constructor?.name.endsWith('ParserError')) {
     const text = stripAnsi(message ?? String(error));
     return new UserError('USAGE', text.replace(/\nSee more help with --help$/, ''), {
       exitCode: EXIT.usage,
-      suggestions: ['See all flags with --help.'],
+      suggestions: [...nearFlags(flags ?? [], known), 'See all flags with --help.'],
       cause: error,
     });
   }
   return new Bug(`${code ? `${code}: ` : ''}${message ?? String(error)}`, { cause: error });
+}
+
+function nearFlags(unknown: readonly string[], known: readonly string[]): string[] {
+  return unknown.flatMap((flag) => {
+    const near = nearMatches(flag.replace(/^-+/, ''), known).map((name) => `--${name}`);
+    return near.length > 0 ? [`Did you mean ${near.join(' or ')}?`] : [];
+  });
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one

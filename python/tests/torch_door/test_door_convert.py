@@ -52,6 +52,25 @@ def test_names_and_batch_normalization_stay_and_the_batch_is_open(tmp_path):
     assert result["versions"]["torch"] == torch.__version__
 
 
+TOKENS_AND_FEATURES = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.fc = nn.Embedding(50, 6), nn.Linear(10, 3)
+    def forward(self, tokens, features):
+        return self.fc(torch.cat([self.table(tokens).mean(1), features], 1))
+"""
+
+
+def test_each_input_has_a_type_of_its_own(tmp_path):
+    from onnx import TensorProto
+
+    path, weights, _ = user_file(tmp_path, TOKENS_AND_FEATURES)
+    result = convert(tmp_path, path, weights, {"tokens": [1, 7], "features": [1, 4]})
+    types = {each.name: each.type.tensor_type.elem_type for each in onnx_of(result).graph.input}
+    assert types == {"tokens": TensorProto.INT64, "features": TensorProto.FLOAT}
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -8,10 +8,11 @@ from dopt.errors import DoptError
 
 
 class InputSpec(NamedTuple):
-    """One argument of forward(): its name and the shape to trace with."""
+    """One argument of forward(): its name, the shape to trace with, and the numpy name of its type."""
 
     name: str
     shape: Tuple[int, ...]
+    dtype: str = "float32"
 
 
 def input_specs(network: Any, path: str, shapes: Dict[str, List[int]]) -> List[InputSpec]:

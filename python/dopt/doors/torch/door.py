@@ -21,22 +21,21 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     from dopt.doors.common.files import source_of
     from dopt.doors.torch.border import chosen_outputs, input_specs
     from dopt.doors.torch.network import open_network
-    from dopt.doors.torch.runner import Runner, input_dtype, random_feeds
+    from dopt.doors.torch.runner import Runner, random_feeds, with_dtypes
 
     model, weights = params["model"], params["weights"]
     events.progress(0, 3, "reading the network")
     opened = open_network(params)
-    specs = input_specs(opened.network, model, params["inputShapes"])
-    dtype = input_dtype(opened.network, specs, model)
+    specs = with_dtypes(opened.network, input_specs(opened.network, model, params["inputShapes"]), model)
     names = [spec.name for spec in specs]
-    given = Runner(opened.network, names)(random_feeds(specs, dtype, 1, None, 1.0))
+    given = Runner(opened.network, names)(random_feeds(specs, 1, None, 1.0))
     outputs = chosen_outputs(model, list(given), params["outputs"])
     events.progress(1, 3, "exporting")
     runner = Runner(opened.network, names, outputs)
     notes = list(opened.notes)
-    exported = _export(opened, specs, dtype, outputs, params, runner, notes)
+    exported = _export(opened, specs, outputs, params, runner, notes)
     events.progress(2, 3, "comparing")
-    parity = _compare(params, runner, exported.path, _samples(specs, dtype, params["seed"], exported.open_batch))
+    parity = _compare(params, runner, exported.path, _samples(specs, params["seed"], exported.open_batch))
     events.progress(3, 3, "converted")
     return {
         "model": exported.path,
@@ -94,28 +93,28 @@ def _runner(params: Dict[str, Any]) -> Any:
 
 
 def _export(
-    opened: Any, specs: Any, dtype: str, outputs: List[str], params: Dict[str, Any], runner: Any, notes: List[str]
+    opened: Any, specs: Any, outputs: List[str], params: Dict[str, Any], runner: Any, notes: List[str]
 ) -> Any:
     """With an open batch when the result then computes a batch of two as the network does; else with the given sizes."""
     from dopt.doors.torch.export import export
     from dopt.doors.torch.runner import random_feeds
 
-    arguments = (opened.network, specs, dtype, outputs, params["model"], params["out"])
+    arguments = (opened.network, specs, outputs, params["model"], params["out"])
     try:
         exported = export(*arguments, open_batch=True)
-        _compare(params, runner, exported.path, [random_feeds(specs, dtype, 2, 2, 1.0)])
+        _compare(params, runner, exported.path, [random_feeds(specs, 2, 2, 1.0)])
         return exported
     except Exception as error:  # noqa: BLE001 - the same with a fixed batch tells what is really wrong.
         notes.append(f"The batch is fixed at {specs[0].shape[0]}: with an open one, {' '.join(str(error).split())[:200]}")
         return export(*arguments, open_batch=False)
 
 
-def _samples(specs: Any, dtype: str, seed: int, open_batch: bool) -> Iterator[Dict[str, Any]]:
+def _samples(specs: Any, seed: int, open_batch: bool) -> Iterator[Dict[str, Any]]:
     """Inputs other than the traced one: other seeds, sizes of values and batches, so that frozen branches show."""
     from dopt.doors.torch.runner import random_feeds
 
     for place, scale in enumerate((1.0, 3.0, 0.1, -1.0, 0.0)):
-        yield random_feeds(specs, dtype, 100 + 10 * seed + place, 2 if open_batch and place == 1 else None, scale)
+        yield random_feeds(specs, 100 + 10 * seed + place, 2 if open_batch and place == 1 else None, scale)
 
 
 def _compare(params: Dict[str, Any], runner: Any, onnx_path: str, samples: Any) -> Dict[str, Any]:

@@ -19,7 +19,7 @@ class Exported(NamedTuple):
 
 
 def export(
-    network: Any, specs: List[InputSpec], dtype: str, outputs: Sequence[str], path: str, out: str, open_batch: bool
+    network: Any, specs: List[InputSpec], outputs: Sequence[str], path: str, out: str, open_batch: bool
 ) -> Exported:
     """Writes ``out``/model.onnx. Raises DoptError MODEL_EXPORT with torch's message and, where known, the operator."""
     import torch
@@ -27,7 +27,7 @@ def export(
     from dopt.doors.torch.runner import random_feeds
 
     target = os.path.join(out, "model.onnx")
-    feeds = random_feeds(specs, dtype, 1, None, 1.0)
+    feeds = random_feeds(specs, 1, None, 1.0)
     arguments = tuple(torch.from_numpy(feeds[spec.name]) for spec in specs)
     names = [spec.name for spec in specs]
     settings: Dict[str, Any] = {

@@ -1,12 +1,13 @@
 """A network that takes and gives numpy arrays by name."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from itertools import combinations, islice
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from dopt.doors.torch.border import InputSpec, flatten
 from dopt.errors import DoptError
 
-#: Types that inputs are tried with, most likely first: pictures and features, then token numbers.
-DTYPES = ("float32", "int64")
+#: Choices of types that a network is tried with at most: all of six inputs.
+MOST_TRIES = 64
 
 
 class Runner:
@@ -44,13 +45,13 @@ class Runner:
         return results
 
 
-def random_feeds(specs: Sequence[InputSpec], dtype: str, seed: int, batch: Optional[int], scale: float) -> Dict[str, Any]:
+def random_feeds(specs: Sequence[InputSpec], seed: int, batch: Optional[int], scale: float) -> Dict[str, Any]:
     """Random inputs: normal floats times ``scale``, or small whole numbers. ``batch`` replaces the first size."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
     feeds = {}
-    for name, shape in specs:
+    for name, shape, dtype in specs:
         sizes = shape if batch is None or not shape else (batch,) + tuple(shape[1:])
         if dtype == "float32":
             feeds[name] = (rng.standard_normal(sizes) * scale).astype(np.float32)
@@ -59,22 +60,23 @@ def random_feeds(specs: Sequence[InputSpec], dtype: str, seed: int, batch: Optio
     return feeds
 
 
-def input_dtype(network: Any, specs: List[InputSpec], path: str) -> str:
-    """The type of inputs that the network takes, found by running it.
+def with_dtypes(network: Any, specs: List[InputSpec], path: str) -> List[InputSpec]:
+    """``specs`` with the types that the network takes, found by running it: as few whole numbers as it allows.
 
     Raises DoptError MODEL_RUN_FAILED with torch's message when it takes none.
     """
     from dopt.doors.torch.network import newer_torch
 
     reasons, advice = [], []
-    for dtype in DTYPES:
+    for dtypes in _likely_first(len(specs)):
+        typed = [spec._replace(dtype=dtype) for spec, dtype in zip(specs, dtypes)]
         try:
-            Runner(network, [spec.name for spec in specs])(random_feeds(specs, dtype, 0, None, 1.0))
-            return dtype
+            Runner(network, [spec.name for spec in specs])(random_feeds(typed, 0, None, 1.0))
+            return typed
         except Exception as error:  # noqa: BLE001 - the user's code raises anything.
             reasons.append(" ".join(str(error).split())[:300])
             advice += newer_torch(error)
-    shapes = "; ".join(f"{name} {list(shape)}" for name, shape in specs)
+    shapes = "; ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
     raise DoptError(
         "MODEL_RUN_FAILED",
         f"{path}: the network fails on inputs of shape {shapes}: {reasons[0]}",
@@ -85,3 +87,17 @@ def input_dtype(network: Any, specs: List[InputSpec], path: str) -> str:
             "Run the network in your own project with these sizes.",
         ],
     )
+
+
+def _likely_first(count: int) -> Iterator[Sequence[str]]:
+    """Types of ``count`` inputs, the fewest whole numbers first: torch promotes where it adds or joins, so that whole
+    numbers in the place of floats would pass, and make another network."""
+    yield from islice(
+        (
+            ["int64" if place in whole else "float32" for place in range(count)]
+            for size in range(count + 1)
+            for whole in combinations(range(count), size)
+        ),
+        MOST_TRIES,
+    )
+    yield ["int64"] * count

@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { asDoptError } from './render-error.js';
+
+const unknownFlag = (...flags: string[]): Error =>
+  Object.assign(new Error(`Nonexistent flags: ${flags.join(', ')}\nSee more help with --help`), {
+    oclif: { exit: 2 },
+    flags,
+  });
+
+describe('what the parser reports', () => {
+  it('is a mistake of the user, with the flags that were likely meant', () => {
+    const error = asDoptError(unknownFlag('--network-class', '--traget'), ['class', 'target', 'data']);
+    expect(error).toMatchObject({ code: 'USAGE', exitCode: 2, kind: 'user' });
+    expect(error.message).not.toContain('--help');
+    expect(error.suggestions).toEqual([
+      'Did you mean --class?',
+      'Did you mean --target?',
+      'See all flags with --help.',
+    ]);
+  });
+
+  it('has no suggestion where no flag is near', () => {
+    expect(asDoptError(unknownFlag('--zzzzzzz'), ['class']).suggestions).toEqual([
+      'See all flags with --help.',
+    ]);
+  });
+});
+
+it('takes anything unknown for a defect', () => {
+  expect(asDoptError(new TypeError('x'))).toMatchObject({ kind: 'bug', exitCode: 1 });
+});
