@@ -314,7 +314,7 @@ export const METHODS = {
     }),
   ),
 
-  /** Extremes and mean squares of tensors per channel, over the samples: `channels.safetensors` in `out`. */
+  /** Extremes, mean squares and means of tensors per channel, over the samples: `channels.safetensors` in `out`. */
   observeChannels: method(
     z.strictObject({
       model: z.string(),
@@ -323,7 +323,7 @@ export const METHODS = {
       out: z.string(),
       threads: z.number().int().positive(),
     }),
-    /** float64 [3, channels] under each tensor's name: min, max, mean square. */
+    /** float64 [4, channels] under each tensor's name: min, max, mean square, mean. */
     z.strictObject({ channels: z.string(), samples: z.number().int() }),
   ),
 
@@ -358,6 +358,15 @@ export const METHODS = {
       check: z.enum(['none', 'structure', 'load']),
     }),
     z.strictObject({ files: z.array(fileSchema) }),
+  ),
+
+  /**
+   * A captured model with other values for some of its constants: float.onnx and weights.safetensors in `out`, as capture
+   * writes them. `changes` is a safetensors file with arrays of the same types and shapes.
+   */
+  reweight: method(
+    z.strictObject({ model: z.string(), weights: z.string(), changes: z.string(), out: z.string() }),
+    z.strictObject({ model: z.string(), weights: z.string() }),
   ),
 
   /** Writes preprocessed samples as files for a verifier outside Python. */
@@ -539,6 +548,25 @@ export const METHODS = {
     }),
     z.strictObject({
       samples: z.array(z.strictObject({ signal: z.array(z.number()), noise: z.array(z.number()) })),
+    }),
+  ),
+
+  /** The outputs of several rewritten forms of a model against the model's own, sample by sample: one figure an output. */
+  compareRewrites: method(
+    z.strictObject({
+      model: z.string(),
+      /** Each a rewrite.json with its parameters, as `rewrite` takes them. */
+      rewrites: z.array(z.strictObject({ rewrite: z.string(), parameters: z.string().nullable() })).min(1),
+      source: dataSourceSchema,
+      /** Folder for the forms while they are compared. */
+      out: z.string(),
+      threads: z.number().int().positive(),
+    }),
+    z.strictObject({
+      /** By sample and output: the energy of the model's own. */
+      signal: z.array(z.array(z.number())),
+      /** By form, sample and output. */
+      noise: z.array(z.array(z.array(z.number()))),
     }),
   ),
 

@@ -17,7 +17,7 @@ export interface RunFiles {
   result: RunResult;
   plan: Plan;
   params: QuantParams;
-  /** The captured network, and float.onnx with the weights beside it. */
+  /** The captured network, and float.onnx with the weights beside it: as captured, or equalized. */
   graph: Graph;
   float: string;
   weights: string;
@@ -52,7 +52,9 @@ export async function openRun(path: string): Promise<RunFiles> {
   if (!quantized) throw damaged(join(folder, 'result.json'), `it does not list ${model}`);
   for (const file of [quantized, result.files['quant_params.json']]) if (file) await verify(folder, file);
   const [capture, apply] = [join(folder, 'stages/capture'), join(folder, 'stages/apply')];
-  await verifyStage(capture, ['float.onnx', 'graph.json', 'weights.safetensors']);
+  const float = floatStage(folder, result);
+  await verifyStage(capture, ['graph.json']);
+  await verifyStage(float, ['float.onnx', 'weights.safetensors']);
   await verifyStage(apply, ['parameters.safetensors', 'rewrite.json']);
   return {
     folder,
@@ -60,12 +62,21 @@ export async function openRun(path: string): Promise<RunFiles> {
     plan,
     params,
     graph: await loadGraph(join(capture, 'graph.json')),
-    float: join(capture, 'float.onnx'),
-    weights: join(capture, 'weights.safetensors'),
+    float: join(float, 'float.onnx'),
+    weights: join(float, 'weights.safetensors'),
     quantized: { ...quantized, path: join(folder, model) },
     rewrite: join(apply, 'rewrite.json'),
     parameters: join(apply, 'parameters.safetensors'),
   };
+}
+
+/** The stage whose float model was quantized: equalization where it changed something. */
+function floatStage(folder: string, { stages }: RunResult): string {
+  const equalize = join(folder, 'stages/equalize');
+  const ran = stages.some(({ name }) => name === 'equalize');
+  const changed =
+    ran && read(join(equalize, 'stage.json'), stageSchema).outputs.some(({ path }) => path === 'float.onnx');
+  return changed ? equalize : join(folder, 'stages/capture');
 }
 
 async function verifyStage(folder: string, names: readonly string[]): Promise<void> {

@@ -5,6 +5,7 @@ import type { Effort } from './options.js';
 /** Algorithms that a run can do without, each with what it does. What is essential has no switch. */
 export const ALGORITHMS = {
   fusedActivations: 'one unit of a function spelled in several operators (SiLU, GELU, …)',
+  equalization: 'channels scaled against each other between layers and behind normalizations',
   channelScales: 'a scale a channel where only depthwise convolutions read',
   concatTies: 'one scale for a concatenation only where it costs least; without, always',
   refineRanges: 'ranges compared at the output of the next layer',
@@ -21,7 +22,7 @@ const NAMES = Object.keys(ALGORITHMS) as Algorithm[];
 
 /** What an effort has no time for. */
 const LEFT_OUT: Readonly<Record<Effort, readonly Algorithm[]>> = {
-  fast: ['refineRanges', 'reconstruction', 'biasCorrection'],
+  fast: ['equalization', 'refineRanges', 'reconstruction', 'biasCorrection'],
   balanced: [],
 };
 

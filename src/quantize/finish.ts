@@ -95,11 +95,12 @@ export async function finishRun(
 
 /** What scores the quantized model; null when no sample could be kept back. */
 async function scoringOf(
-  { sets: { verification }, prepared: { options }, metricContext }: OpenedModel,
+  { capture, sets: { verification }, prepared: { options }, metricContext }: OpenedModel,
   { digest }: Quantized,
 ): Promise<Scoring | null> {
   return (
     verification && {
+      reference: capture.model,
       source: verification.source,
       names: verification.listing.names,
       metricContext,
@@ -129,19 +130,19 @@ const labelsKey = (path: string): Promise<string> => pathDigest(path).catch(() =
 async function writeBack(
   context: StageContext,
   core: NativeCore,
-  { door, parity }: OpenedModel,
+  { capture, door, parity }: OpenedModel,
   { prepared, layers, refinement, path, digest }: Quantized,
   scoring: Scoring | null,
   results: Record<string, string>,
 ): Promise<DoorResult | null> {
   if (!door) return null;
-  const { name, graph, plan, options, float } = prepared;
+  const { name, graph, plan, options } = prepared;
   const solved = solveLayers(core, layers, refinement);
   const back = await goBack(context, {
     door,
     parity: parity!,
     quantization: { graph: graph.file, plan, layers, solved, activations: refinement.activations },
-    float,
+    float: capture.model,
     quantized: path,
     applied: digest,
     scoring,

@@ -34,11 +34,14 @@ export interface LayerBias {
   index: number;
 }
 
+/** Where float constants are read from, by name. */
+export type Constants = Pick<SafetensorsFile, 'float32'>;
+
 /**
  * The layers of a plan with their float weights, in graph order.
- * @param weights the file that holds every initializer of the captured model
+ * @param weights every initializer of the captured model
  */
-export function collectLayers(graph: GraphFile, plan: Plan, weights: SafetensorsFile): Layer[] {
+export function collectLayers(graph: GraphFile, plan: Plan, weights: Constants): Layer[] {
   const nodes = new Map(graph.nodes.map((node) => [node.name, node]));
   const constants = new Set(graph.initializers.map((initializer) => initializer.name));
   const folds = new Map(plan.folds.map((fold) => [fold.into, nodes.get(fold.batchNorm)!]));
@@ -83,7 +86,7 @@ function foldLayer(
   common: Pick<Layer, 'name' | 'input' | 'weight' | 'weightIndex' | 'shape' | 'plan'>,
   batchNorm: GraphNode | null,
   constants: ReadonlySet<string>,
-  weights: SafetensorsFile,
+  weights: Constants,
 ): Layer {
   const channelOf = outputChannelOf(node, common.shape, common.plan.groups);
   const channels = outputChannels(node, common.shape, common.plan.groups);

@@ -45,7 +45,7 @@ export function loadChannels(path: string): Map<string, ChannelStatistics> {
       if (!(data instanceof Float64Array))
         throw new Bug(`${path}: ${name} is no table of channel statistics`);
       const row = (index: number): Float64Array => data.slice(index * shape[1]!, (index + 1) * shape[1]!);
-      return [name, { min: row(0), max: row(1), meanSquare: row(2) }];
+      return [name, { min: row(0), max: row(1), meanSquare: row(2), mean: row(3) }];
     }),
   );
 }

@@ -1,5 +1,6 @@
 import type { RunResult } from '../config/result.js';
 import { widenToGoal } from '../precision/widen.js';
+import { equalize } from './equalize/equalize.js';
 import { finishRun } from './finish.js';
 import { inRun, type QuantizeContext } from './in-run.js';
 import { openModel } from './open.js';
@@ -9,7 +10,7 @@ import { calibrate, quantizePlan } from './pass.js';
 export type { QuantizeContext } from './in-run.js';
 
 /**
- * Quantizes a model: capture, plan, calibrate, refine, apply, verify, report. Each stage leaves its files in the run
+ * Quantizes a model: capture, plan, equalize, calibrate, refine, apply, verify, report. Each stage leaves its files in the run
  * folder and is not repeated with `resume`.
  *
  * Rejects with one of the four kinds of src/errors.ts; nothing half-written ever has a final name.
@@ -17,7 +18,7 @@ export type { QuantizeContext } from './in-run.js';
 export function quantize(options: QuantizeOptions, context: QuantizeContext = {}): Promise<RunResult> {
   return inRun(options, context, async (stages, core) => {
     const started = performance.now();
-    const opened = await openModel(stages, options);
+    const opened = await equalize(stages, core, await openModel(stages, options));
     const calibrated = await calibrate(stages, opened.prepared, opened.sets.calibration);
     const { quantized, search } = options.goal
       ? await widenToGoal(stages, core, opened, calibrated, options.goal)

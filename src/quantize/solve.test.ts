@@ -202,6 +202,7 @@ describe('solveActivations', () => {
       min: Float64Array.from(widths, () => 0),
       max: Float64Array.from(widths),
       meanSquare: Float64Array.from(widths, (width) => width ** 2 / 3),
+      mean: Float64Array.from(widths, (width) => width / 2),
     });
     const solve = (widths: number[], channelAxis: number | null, format: ActivationPlan['format'] = UINT8) =>
       solveActivations(

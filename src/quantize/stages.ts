@@ -35,7 +35,7 @@ export interface Prepared {
   name: string;
   graph: Graph;
   plan: Plan;
-  /** Paths of float.onnx and of its weights, and the digest of what capture left. */
+  /** Paths of float.onnx and of its weights, and the digest of what capture, or else equalization, left. */
   float: string;
   weights: string;
   captured: string;
@@ -238,6 +238,8 @@ export function applyStage(
 
 /** What scores a model: the samples, the names of all samples of their source, and what decides the result. */
 export interface Scoring {
+  /** The float model as it was captured, before anything was changed in it. */
+  reference: string;
   source: DataSource;
   names: readonly string[];
   /** Where a metric of the user's runs. */
@@ -264,7 +266,7 @@ export function verifyStage(
   context: StageContext,
   prepared: Prepared,
   quantized: string,
-  { source, names, metricContext, key }: Scoring,
+  { reference, source, names, metricContext, key }: Scoring,
 ): Promise<Keyed<{ verification: Verification; skipped: { file: string; reason: string }[] }>> {
   const { options, float, plan, graph } = prepared;
   return context.run.stage('verify', key, async (folder) => {
@@ -280,7 +282,7 @@ export function verifyStage(
     const labels = await labelsOf(options, samples, names);
     const shown = context.progress.stage('verify');
     const verification = await verifyModels({
-      float,
+      float: reference,
       quantized,
       userMetric: { run: metricJob(metricContext), folder },
       samples,

@@ -1,4 +1,4 @@
-"""Extremes and mean squares per channel, for the few tensors that may take one scale a channel."""
+"""Extremes, mean squares and means per channel, for tensors whose channels may take scales of their own."""
 
 import os
 from typing import Any, Dict
@@ -32,12 +32,12 @@ def observe_channels(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 
 
 class ChannelStatistics:
-    """Running minimum, maximum and sum of squares for each index along one axis."""
+    """Running minimum, maximum, sum of squares and sum for each index along one axis."""
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
         self.count = 0
-        self.low = self.high = self.squares = np.zeros(0)
+        self.low = self.high = self.squares = self.sums = np.zeros(0)
 
     def add(self, value: Any) -> None:
         """Adds one array of any dtype; all arrays must agree in the size along the axis."""
@@ -45,11 +45,14 @@ class ChannelStatistics:
         rows = rows.reshape(rows.shape[0], -1)
         low, high = rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)
         squares = np.einsum("cn,cn->c", rows, rows, dtype=np.float64)
+        sums = rows.sum(axis=1, dtype=np.float64)
         if self.count:
-            low, high, squares = np.minimum(self.low, low), np.maximum(self.high, high), self.squares + squares
-        self.low, self.high, self.squares = low, high, squares
+            low, high = np.minimum(self.low, low), np.maximum(self.high, high)
+            squares, sums = self.squares + squares, self.sums + sums
+        self.low, self.high, self.squares, self.sums = low, high, squares, sums
         self.count += rows.shape[1]
 
     def table(self) -> Any:
-        """float64 [3, channels]: minimum, maximum, mean square."""
-        return np.stack([self.low, self.high, self.squares / max(1, self.count)])
+        """float64 [4, channels]: minimum, maximum, mean square, mean."""
+        count = max(1, self.count)
+        return np.stack([self.low, self.high, self.squares / count, self.sums / count])

@@ -7,6 +7,7 @@ export interface ChannelStatistics {
   min: Float64Array;
   max: Float64Array;
   meanSquare: Float64Array;
+  mean: Float64Array;
 }
 
 /**

@@ -1,0 +1,84 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { SafetensorsFile, writeSafetensors } from '../../graph/safetensors.js';
+import type { NativeCore } from '../../native/index.js';
+import { digestOf } from '../../run/digest.js';
+import { type StageContext, stageJob } from '../context.js';
+import { collectLayers } from '../layers.js';
+import type { OpenedModel } from '../open.js';
+import { walkIndices } from '../walk-samples.js';
+import { candidates } from './candidate.js';
+import { scalableChannels } from './scalable.js';
+import { bestTry, observeChannels, strengths, type Try, tryStrengths } from './trials.js';
+
+/** Every so many-th sample judges candidates and makes none. */
+const HELD_BACK = 4;
+
+/**
+ * Scales channels of the float model against each other before it is calibrated, as far as that gains on samples held
+ * back. The graph stays what it is; float.onnx and weights.safetensors of the stage take the place of the captured ones.
+ */
+export async function equalize(
+  context: StageContext,
+  core: NativeCore,
+  opened: OpenedModel,
+): Promise<OpenedModel> {
+  const { prepared, door, sets } = opened;
+  const { graph, plan, options } = prepared;
+  if (!options.engine.equalization) return opened;
+  const layers = collectLayers(graph.file, plan, SafetensorsFile.open(prepared.weights));
+  // A network goes back into its framework layer by layer: gains of normalizations have no place there.
+  const scalable = scalableChannels(graph, plan, layers, door === null);
+  const list = strengths(prepared, layers, scalable);
+  if (list.length === 0) return opened;
+
+  const { source, listing } = sets.calibration;
+  const indices = walkIndices(graph, source.indices!);
+  const [making, judging] = divided(indices).map((chosen) => ({ ...source, indices: chosen }));
+  const { captured } = prepared;
+  const key = { captured, plan, list, data: listing.sha256, source: { ...source, path: '', indices } };
+  const { value, digest } = await context.run.stage('equalize', key, async (folder) => {
+    const seen = await observeChannels(context, folder, prepared, layers, scalable, making!);
+    const make = candidates(prepared, layers, scalable, seen);
+    const tries = await tryStrengths(context, core, folder, prepared, judging!, list, make);
+    const best = bestTry(tries);
+    if (best) {
+      const { float: model, weights } = prepared;
+      const changes = join(folder, 'changes.safetensors');
+      writeSafetensors(changes, make(best.strength).changed);
+      await stageJob(context, 'write float model', 'reweight', { model, weights, changes, out: folder });
+      rmSync(changes);
+    }
+    return { tries, best };
+  });
+  context.progress.note(`equalize: ${summary(value)}`);
+  if (!value.best) return opened;
+  const stage = context.run.stageFolder('equalize');
+  return {
+    ...opened,
+    prepared: {
+      ...prepared,
+      float: join(stage, 'float.onnx'),
+      weights: join(stage, 'weights.safetensors'),
+      captured: digestOf({ captured, equalized: digest }),
+    },
+  };
+}
+
+/** Samples that make candidates, and those that judge them: the same ones where there are few. */
+function divided(indices: readonly number[]): [number[], number[]] {
+  if (indices.length < 2 * HELD_BACK) return [[...indices], [...indices]];
+  const judges = (at: number): boolean => at % HELD_BACK === HELD_BACK - 1;
+  return [indices.filter((_, at) => !judges(at)), indices.filter((_, at) => judges(at))];
+}
+
+function summary({ tries, best }: { tries: readonly Try[]; best: Try | null }): string {
+  if (!best) return `none of ${tries.length} ways gains on samples held back`;
+  const { layers, norms, absorb } = best.strength;
+  const ways = [
+    layers > 0 && `between layers with strength ${layers}`,
+    norms > 0 && `behind normalizations with strength ${norms}`,
+    absorb && 'offsets moved on',
+  ].filter((way) => way !== false);
+  return `${ways.join(', ')}: +${best.mean.toFixed(1)} dB on samples held back`;
+}
