@@ -15,7 +15,11 @@ const LEFT = 0.05;
  * @param high upper bound of the activation function; a channel that comes near it keeps its offset
  * @returns 0 for channels where nothing is won
  */
-export function absorbable({ min, max }: ChannelStatistics, activation: 'none' | 'Relu', high: number): Float64Array {
+export function absorbable(
+  { min, max }: ChannelStatistics,
+  activation: 'none' | 'Relu',
+  high: number,
+): Float64Array {
   return min.map((low, c) => {
     const top = max[c]!;
     const spread = top - low;

@@ -26,7 +26,8 @@ describe('equalizing scales', () => {
     const widths = [100, 1, 10];
     const s = equalizingScales({ sets: 4, tensors: [tensor(widths)], layers: [], least: free(4) });
     const noise = (scales: number[]): number =>
-      Math.max(...widths.map((width, i) => width / scales[i]!)) ** 2 * scales.reduce((sum, each) => sum + each ** 2, 0);
+      Math.max(...widths.map((width, i) => width / scales[i]!)) ** 2 *
+      scales.reduce((sum, each) => sum + each ** 2, 0);
     expect(noise([...s.slice(1)]) / noise(widths)).toBeLessThan(1.05);
   });
 

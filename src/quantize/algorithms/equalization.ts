@@ -132,7 +132,8 @@ function weightTerm(layer: RoundedWeights): Term {
     });
     const row = Float64Array.from(outputs, (_, o) => {
       let reach = 0;
-      for (let j = 0, at = o * columns, i = groupOf[o]! * columns; j < columns; j++) reach += relative[at++]! * grown[i++]!;
+      for (let j = 0, at = o * columns, i = groupOf[o]! * columns; j < columns; j++)
+        reach += relative[at++]! * grown[i++]!;
       return reach;
     });
     // An output that is divided has a finer step of its own; where one step serves all, only the largest output counts.

@@ -24,14 +24,18 @@ export function pairedGain(
   const decibels = signal.map((energies, sample) =>
     energies.map((energy, output) => {
       const floor = Math.max(energy * FLOOR, Number.MIN_VALUE);
-      return 10 * Math.log10(Math.max(before[sample]![output]!, floor) / Math.max(after[sample]![output]!, floor));
+      return (
+        10 * Math.log10(Math.max(before[sample]![output]!, floor) / Math.max(after[sample]![output]!, floor))
+      );
     }),
   );
   const bySample = decibels.map(average);
   const mean = average(bySample);
-  const variance = bySample.reduce((sum, gain) => sum + (gain - mean) ** 2, 0) / Math.max(1, bySample.length - 1);
+  const variance =
+    bySample.reduce((sum, gain) => sum + (gain - mean) ** 2, 0) / Math.max(1, bySample.length - 1);
   const outputs = decibels[0]!.map((_, output) => average(decibels.map((row) => row[output]!)));
   return { mean, standardError: Math.sqrt(variance / bySample.length), worst: Math.min(...outputs) };
 }
 
-const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / Math.max(1, values.length);
+const average = (values: readonly number[]): number =>
+  values.reduce((a, b) => a + b, 0) / Math.max(1, values.length);

@@ -31,7 +31,10 @@ export function absorbOffsets(graph: Graph, layers: readonly Layer[], seen: Seen
   const changes = new Map<string, Float64Array>();
   const statistics = new Map(seen);
   const add = (constant: string, values: Float64Array): void => {
-    changes.set(constant, values.map((value, c) => value + (changes.get(constant)?.[c] ?? 0)));
+    changes.set(
+      constant,
+      values.map((value, c) => value + (changes.get(constant)?.[c] ?? 0)),
+    );
   };
   for (const layer of layers) {
     const ranges = seen.get(layer.output);
@@ -40,13 +43,18 @@ export function absorbOffsets(graph: Graph, layers: readonly Layer[], seen: Seen
     if (!ranges || !own || !chain) continue;
     const offsets = absorbable(ranges, chain.activation, chain.high);
     if (offsets.every((offset) => offset === 0)) continue;
-    add(own, offsets.map((offset) => -offset));
+    add(
+      own,
+      offsets.map((offset) => -offset),
+    );
     for (const tensor of chain.tensors) {
       const before = statistics.get(tensor);
       if (before?.min.length === offsets.length) statistics.set(tensor, without(before, offsets));
     }
     for (const taker of chain.takers) {
-      const values = new Float64Array(sizesOf(graph.node(taker.name)!, taker.shape, taker.plan.groups).outputs);
+      const values = new Float64Array(
+        sizesOf(graph.node(taker.name)!, taker.shape, taker.plan.groups).outputs,
+      );
       eachWeight(graph, taker, (index, output, input) => {
         values[output]! += taker.weight[index]! * offsets[input]!;
       });
@@ -72,7 +80,13 @@ function ownOffset(graph: Graph, layer: Layer): string | null {
 }
 
 /** Operators that hand on an offset of every value as it is, where nothing is filled in. */
-const MOVERS: ReadonlySet<string> = new Set(['Identity', 'Dropout', 'MaxPool', 'GlobalMaxPool', 'GlobalAveragePool']);
+const MOVERS: ReadonlySet<string> = new Set([
+  'Identity',
+  'Dropout',
+  'MaxPool',
+  'GlobalMaxPool',
+  'GlobalAveragePool',
+]);
 
 function chainBehind(graph: Graph, layer: Layer, layers: ReadonlyMap<string, Layer>): Chain | null {
   const { outputs } = sizesOf(graph.node(layer.name)!, layer.shape, layer.plan.groups);
@@ -80,7 +94,9 @@ function chainBehind(graph: Graph, layer: Layer, layers: ReadonlyMap<string, Lay
   const follow = (tensor: string): boolean => {
     if (graph.isOutput(tensor) || graph.capturers(tensor).length > 0) return false;
     chain.tensors.push(tensor);
-    return graph.readers(tensor).length > 0 && graph.readers(tensor).every(({ node }) => through(node, tensor));
+    return (
+      graph.readers(tensor).length > 0 && graph.readers(tensor).every(({ node }) => through(node, tensor))
+    );
   };
   const through = (node: GraphNode, tensor: string): boolean => {
     const taker = layers.get(node.name);
@@ -117,11 +133,16 @@ function takes(graph: Graph, node: GraphNode, layer: Layer, channels: number): b
 }
 
 /** Statistics of values less an offset a channel. */
-function without({ min, max, meanSquare, mean }: ChannelStatistics, offsets: Float64Array): ChannelStatistics {
+function without(
+  { min, max, meanSquare, mean }: ChannelStatistics,
+  offsets: Float64Array,
+): ChannelStatistics {
   return {
     min: min.map((value, c) => value - offsets[c]!),
     max: max.map((value, c) => value - offsets[c]!),
-    meanSquare: meanSquare.map((value, c) => Math.max(0, value - 2 * offsets[c]! * mean[c]! + offsets[c]! ** 2)),
+    meanSquare: meanSquare.map((value, c) =>
+      Math.max(0, value - 2 * offsets[c]! * mean[c]! + offsets[c]! ** 2),
+    ),
     mean: mean.map((value, c) => value - offsets[c]!),
   };
 }

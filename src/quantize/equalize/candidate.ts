@@ -30,13 +30,20 @@ export interface Candidate {
   seen: Seen;
 }
 
-/** Makes candidates of one network; the scales are found once with offsets and once without. */
+/** Makes candidates of one network. */
+export interface Candidates {
+  /** Whether there are offsets to move. */
+  absorbs: boolean;
+  make(strength: Strength): Candidate;
+}
+
+/** The candidates of a network; scales are found once with offsets moved and once without. */
 export function candidates(
   { graph, plan, weights }: Prepared,
   layers: readonly Layer[],
   scalable: Scalable,
   seen: Seen,
-): (strength: Strength) => Candidate {
+): Candidates {
   const constants = SafetensorsFile.open(weights);
   const absorption = absorbOffsets(graph, layers, seen);
   const found = new Map<boolean, Float64Array>();
@@ -50,14 +57,17 @@ export function candidates(
   const behindNorms = new Set(
     scalable.norms.flatMap(({ output }) => [...scalable.sets.setsOf(scalable.channels.get(output)!.numbers)]),
   );
-  return (strength) => {
+  const make = (strength: Strength): Candidate => {
     const at = strength.absorb ? absorption.seen : seen;
     const full = scalesWith(strength.absorb, at);
-    const scales = full.map((scale, set) => scale ** (behindNorms.has(set) ? strength.norms : strength.layers));
+    const scales = full.map(
+      (scale, set) => scale ** (behindNorms.has(set) ? strength.norms : strength.layers),
+    );
     const offsets = strength.absorb ? absorption.changes : new Map<string, Float64Array>();
     const changed = rescaled(graph, layers, scalable, scales, offsets, constants);
     return { changed, seen: scaledStatistics(scalable, scales, at) };
   };
+  return { absorbs: absorption.changes.size > 0, make };
 }
 
 /** Statistics of tensors whose channels are divided by scales. */

@@ -49,7 +49,9 @@ const sum: Rule = (node, { graph, sets, known }) => {
   if (!first || !shape) return null;
   const alike = node.inputs.every((input, index) => {
     const size = graph.shape(input);
-    return all[index]?.axis === first.axis && size?.length === shape.length && shape.every((n, i) => n === size[i]);
+    return (
+      all[index]?.axis === first.axis && size?.length === shape.length && shape.every((n, i) => n === size[i])
+    );
   });
   if (!alike) return null;
   for (const channels of all) sets.tie(first.numbers, channels!.numbers);
@@ -79,7 +81,8 @@ const concat: Rule = (node, { graph, sets, known }) => {
   });
   if (parts.some((part) => part === null)) return null;
   const whole = parts as Int32Array[];
-  if (along === first.axis) return [{ axis: along, numbers: Int32Array.from(whole.flatMap((part) => [...part])) }];
+  if (along === first.axis)
+    return [{ axis: along, numbers: Int32Array.from(whole.flatMap((part) => [...part])) }];
   if (whole.some((part) => part.length !== whole[0]!.length)) return null;
   for (const part of whole) sets.tie(whole[0]!, part);
   return [{ axis: first.axis, numbers: whole[0]! }];
@@ -95,13 +98,17 @@ const reshape: Rule = (node, { graph, known }) => {
   const { numbers } = channels;
   const columns = numbers.length * positions;
   if (after[1] !== columns || after.slice(2).some((n) => n !== 1)) return null;
-  return [{ axis: 1, numbers: Int32Array.from({ length: columns }, (_, i) => numbers[Math.floor(i / positions)]!) }];
+  return [
+    { axis: 1, numbers: Int32Array.from({ length: columns }, (_, i) => numbers[Math.floor(i / positions)]!) },
+  ];
 };
 
 const reduce: Rule = (node, { graph, known }) => {
   const channels = known.get(node.inputs[0]!);
   const rank = graph.shape(node.inputs[0]!)?.length;
-  const listed = node.inputs[1] ? graph.value(node.inputs[1]) : (node.attributes.axes as number[] | undefined);
+  const listed = node.inputs[1]
+    ? graph.value(node.inputs[1])
+    : (node.attributes.axes as number[] | undefined);
   if (!channels || rank === undefined || !listed || listed.length === 0) return null;
   return listed.every((axis) => axisOf(axis, rank) > channels.axis) ? [channels] : null;
 };
@@ -116,7 +123,8 @@ const split: Rule = (node, { graph, known }) => {
   const channels = known.get(node.inputs[0]!);
   const rank = graph.shape(node.inputs[0]!)?.length ?? 0;
   if (!channels) return null;
-  if (axisOf(Number(node.attributes.axis ?? 0), rank) !== channels.axis) return node.outputs.map(() => channels);
+  if (axisOf(Number(node.attributes.axis ?? 0), rank) !== channels.axis)
+    return node.outputs.map(() => channels);
   let start = 0;
   const parts = node.outputs.map((output) => {
     const size = graph.shape(output)?.[channels.axis] ?? Number.NaN;
@@ -131,10 +139,9 @@ const axisOf = (axis: number, rank: number): number => (axis < 0 ? axis + rank :
 
 const RULES: Readonly<Record<string, Rule>> = {
   ...Object.fromEntries(
-    ['Relu', 'LeakyRelu', 'Identity', 'Dropout', 'AveragePool', 'GlobalAveragePool', 'GlobalMaxPool'].map((op) => [
-      op,
-      unchanged,
-    ]),
+    ['Relu', 'LeakyRelu', 'Identity', 'Dropout', 'AveragePool', 'GlobalAveragePool', 'GlobalMaxPool'].map(
+      (op) => [op, unchanged],
+    ),
   ),
   MaxPool: (node, scene) => (node.outputs.length === 1 ? unchanged(node, scene) : null),
   PRelu: (node, scene) => (scene.graph.isConstant(node.inputs[1]!) ? unchanged(node, scene) : null),

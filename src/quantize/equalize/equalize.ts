@@ -39,8 +39,9 @@ export async function equalize(
   const key = { captured, plan, list, data: listing.sha256, source: { ...source, path: '', indices } };
   const { value, digest } = await context.run.stage('equalize', key, async (folder) => {
     const seen = await observeChannels(context, folder, prepared, layers, scalable, making!);
-    const make = candidates(prepared, layers, scalable, seen);
-    const tries = await tryStrengths(context, core, folder, prepared, judging!, list, make);
+    const { make, absorbs } = candidates(prepared, layers, scalable, seen);
+    const worthwhile = list.filter(({ absorb }) => absorbs || !absorb);
+    const tries = await tryStrengths(context, core, folder, prepared, judging!, worthwhile, make);
     const best = bestTry(tries);
     if (best) {
       const { float: model, weights } = prepared;

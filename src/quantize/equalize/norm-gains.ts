@@ -23,14 +23,24 @@ function normGain(graph: Graph, { kind, nodes, inputs, output }: Group): NormGai
   if (kind !== 'normalization') return null;
   const last = graph.node(nodes.at(-1)!)!;
   const rank = graph.shape(output)?.length;
-  const [gain, offset] = last.op === 'LayerNormalization' ? last.inputs.slice(1, 3) : writtenOut(graph, nodes);
+  const [gain, offset] =
+    last.op === 'LayerNormalization' ? last.inputs.slice(1, 3) : writtenOut(graph, nodes);
   const sizes = [gain, offset].map((tensor) => graph.constant(tensor)?.shape);
   const size = sizes[0]?.[0];
   const vectors = sizes.every((shape) => shape?.length === 1 && shape[0] === size);
   if (!vectors || size === undefined || size < 2 || rank === undefined) return null;
   if (Number(last.attributes.axis ?? -1) !== -1 && Number(last.attributes.axis) !== rank - 1) return null;
   const [input] = inputs;
-  return { nodes, last: last.name, input: input!, output, gain: gain!, offset: offset!, axis: rank - 1, size };
+  return {
+    nodes,
+    last: last.name,
+    input: input!,
+    output,
+    gain: gain!,
+    offset: offset!,
+    axis: rank - 1,
+    size,
+  };
 }
 
 /** Gain and offset of a normalization that ends with a product and a sum. */

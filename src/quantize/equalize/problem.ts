@@ -44,7 +44,11 @@ export function equalizationProblem(
     if (table.columns * table.groups !== power.length) continue;
     const inputs = setsOf(layer.input, power.length);
     const outputs = setsOf(layer.output, table.outputs);
-    const importance = outputImportance(table, power, Float64Array.from(outputs, (v) => (v === FIXED ? 0 : ofSet[v]!)));
+    const importance = outputImportance(
+      table,
+      power,
+      Float64Array.from(outputs, (v) => (v === FIXED ? 0 : ofSet[v]!)),
+    );
     const root = roots.get(layer.input) ?? layer.input;
     const known = ofTensor.get(root);
     const sum = known?.length === power.length ? known : new Float64Array(power.length);
@@ -58,7 +62,17 @@ export function equalizationProblem(
       const { largest, groups, taps } = table;
       const common = layer.plan.axis === null;
       const limit = weightLimit(layer.plan.format.bits);
-      weights.push({ inputs, outputs, power: floored(power), importance, largest, groups, taps, common, limit });
+      weights.push({
+        inputs,
+        outputs,
+        power: floored(power),
+        importance,
+        largest,
+        groups,
+        taps,
+        common,
+        limit,
+      });
     }
   }
   const tensors = plan.activations.flatMap(({ tensor, format }): RoundedTensor[] => {
@@ -113,7 +127,10 @@ function leastScales({ sets, channels, bounds }: Scalable, seen: Seen): Float64A
   const reached = bounds.flatMap(({ tensor, high }) => {
     const { numbers } = channels.get(tensor)!;
     const max = seen.get(tensor)?.max;
-    return Array.from(numbers, (channel, c) => ({ channel, share: max ? (MARGIN * max[c]!) / high : Infinity }));
+    return Array.from(numbers, (channel, c) => ({
+      channel,
+      share: max ? (MARGIN * max[c]!) / high : Infinity,
+    }));
   });
   for (const { channel, share } of reached) if (share > 1) sets.fix(Int32Array.of(channel));
   const least = new Float64Array(sets.size);

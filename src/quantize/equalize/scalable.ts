@@ -44,7 +44,9 @@ export function scalableChannels(
   const layerOf = new Map(layers.map((layer) => [layer.name, layer]));
   const normOf = new Map(norms.map((norm) => [norm.last, norm]));
   const inside = new Set([
-    ...layers.flatMap(({ batchNorm, bias }) => [batchNorm?.name, bias?.node].filter((name) => name !== undefined)),
+    ...layers.flatMap(({ batchNorm, bias }) =>
+      [batchNorm?.name, bias?.node].filter((name) => name !== undefined),
+    ),
     ...norms.flatMap(({ nodes }) => nodes),
   ]);
 
@@ -70,9 +72,12 @@ export function scalableChannels(
     }
     if (!node.inputs.some((input) => channels.has(input))) return;
     const results = commuted(node, scene);
-    if (!results) node.inputs.forEach(fix);
-    results?.forEach((found, index) => channels.set(node.outputs[index]!, found));
-    const high = node.op === 'Clip' && results ? upperBound(graph, node) : undefined;
+    if (!results) {
+      node.inputs.forEach(fix);
+      return;
+    }
+    for (const [index, found] of results.entries()) channels.set(node.outputs[index]!, found);
+    const high = node.op === 'Clip' ? upperBound(graph, node) : undefined;
     if (high !== undefined && Number.isFinite(high)) bounds.push({ tensor: node.inputs[0]!, high });
   };
   graph.nodes.forEach(visit);
@@ -145,16 +150,19 @@ function tieShared(
     for (const tensor of outputs) use(tensor, { inputs: null, outputs: made });
   }
   for (const { gain, offset, output } of norms) {
-    for (const tensor of [gain, offset]) use(tensor, { inputs: null, outputs: channels.get(output)!.numbers });
+    for (const tensor of [gain, offset])
+      use(tensor, { inputs: null, outputs: channels.get(output)!.numbers });
   }
   for (const [tensor, list] of users) {
-    if (graph.readers(tensor).length === 1 && list.length === 1 && graph.capturers(tensor).length === 0) continue;
+    if (graph.readers(tensor).length === 1 && list.length === 1 && graph.capturers(tensor).length === 0)
+      continue;
     const strangers = graph.readers(tensor).length !== list.length || graph.capturers(tensor).length > 0;
     for (const side of ['inputs', 'outputs'] as const) {
       const numbers = list.map((user) => user[side]).filter((found) => found !== null);
       const [first] = numbers;
       if (!first) continue;
-      const unlike = strangers || numbers.length < list.length || numbers.some(({ length }) => length !== first.length);
+      const unlike =
+        strangers || numbers.length < list.length || numbers.some(({ length }) => length !== first.length);
       for (const other of numbers) unlike ? sets.fix(other) : sets.tie(first, other);
     }
   }

@@ -33,7 +33,11 @@ export function strengths({ graph }: Prepared, layers: readonly Layer[], scalabl
   const offsets = mayAbsorb(graph, layers).length > 0 ? [false, true] : [false];
   const all = offsets.flatMap((absorb) =>
     exponents(layers.some(({ output }) => free(output))).flatMap((between) =>
-      exponents(norms.some(({ output }) => free(output))).map((behind) => ({ layers: between, norms: behind, absorb })),
+      exponents(norms.some(({ output }) => free(output))).map((behind) => ({
+        layers: between,
+        norms: behind,
+        absorb,
+      })),
     ),
   );
   return all.slice(1);
@@ -76,6 +80,7 @@ export async function tryStrengths(
   list: readonly Strength[],
   make: (strength: Strength) => Candidate,
 ): Promise<Try[]> {
+  if (list.length === 0) return [];
   const rewrites = [OFF, ...list].map((strength, index) => {
     const { rewrite, parameters } = quickRewrite(core, prepared, make(strength));
     const [edits, tensors] = [join(folder, `${index}.json`), join(folder, `${index}.safetensors`)];

@@ -10,7 +10,8 @@ export function eachWeight(graph: Graph, { name, shape, plan }: Layer, visit: Vi
   const node = graph.node(name)!;
   const [first, second] = shape as [number, number];
   const taps = shape.slice(2).reduce((a, b) => a * b, 1);
-  const outputsFirst = node.op === 'Conv' || (node.op === 'Gemm' && Number(node.attributes.transB ?? 0) !== 0);
+  const outputsFirst =
+    node.op === 'Conv' || (node.op === 'Gemm' && Number(node.attributes.transB ?? 0) !== 0);
   const perGroup = first / plan.groups;
   for (let a = 0, index = 0; a < first; a++) {
     const offset = Math.floor(a / perGroup) * second;
