@@ -12,7 +12,7 @@ const layer = (largest: number[], more: Partial<RoundedWeights>): RoundedWeights
   outputs: Int32Array.of(0, 0),
   power: Float64Array.of(1, 1),
   importance: Float64Array.of(1, 1),
-  largest: Float64Array.from(largest),
+  largest: Float32Array.from(largest),
   groups: 1,
   taps: 1,
   common: false,

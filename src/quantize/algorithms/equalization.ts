@@ -31,7 +31,7 @@ export interface RoundedWeights {
   /** Importance of each output channel. */
   importance: Float64Array;
   /** Largest |W| by [output, input of its group], row-major. */
-  largest: Float64Array;
+  largest: Float32Array;
   groups: number;
   /** Weights between an input and an output channel. */
   taps: number;

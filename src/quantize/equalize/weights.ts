@@ -29,7 +29,7 @@ export interface WeightTable {
   groups: number;
   taps: number;
   /** Largest |W| and sum of W² over the taps, by [output, input of its group]. */
-  largest: Float64Array;
+  largest: Float32Array;
   squares: Float64Array;
 }
 
@@ -37,7 +37,7 @@ export function weightTable(graph: Graph, layer: Layer): WeightTable {
   const { groups } = layer.plan;
   const { outputs, inputs } = sizesOf(graph.node(layer.name)!, layer.shape, groups);
   const columns = inputs / groups;
-  const largest = new Float64Array(outputs * columns);
+  const largest = new Float32Array(outputs * columns);
   const squares = new Float64Array(outputs * columns);
   eachWeight(graph, layer, (index, output, input) => {
     const at = output * columns + (input % columns);
