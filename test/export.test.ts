@@ -214,7 +214,9 @@ describe.each(TARGETS)('a network with every kind of layer on %s', (target) => {
     const { operators } = await describeModel(path);
     expect(operators).toMatchObject({ ConvTranspose: 1, Conv: 2 });
     expect((operators.MatMulInteger ?? 0) + (operators.QLinearMatMul ?? 0)).toBe(3);
-    expect(warnings.join(' ')).toMatch(/Conv_b.*scale a channel.*Conv_g.*scale a channel.*ConvTranspose_d/);
+    expect(warnings.join(' ')).toMatch(/Conv_b.*scale a channel.*Conv_g.*scale a channel/);
+    // It is quantized only where the device has an integer form of it.
+    expect(warnings.join(' ').includes('ConvTranspose_d')).toBe(target === 'generic-npu');
     const expected = await runOnnx(quantizedOf(run()), samples());
     expect(similarity(expected, await runOnnx(path, samples()))).toBeGreaterThan(45);
   });

@@ -139,6 +139,11 @@ const operatorsSchema = z.strictObject({
     'whole multiples of so many channels are joined and split without a copy; 0 where that always takes one',
   ),
   host: figure(z.array(z.string().min(1))).describe('ONNX operators that run on the host'),
+  fillsStrides: figure(z.boolean())
+    .optional()
+    .describe(
+      'a transposed convolution spreads its input with zeros and multiplies with every tap of its window; false where left out',
+    ),
   passes: figure(z.record(z.string(), positive))
     .optional()
     .describe('passes of the vector unit over each element, by operator, where they are known'),

@@ -48,9 +48,12 @@ export class CostModel {
   private readonly rules: LoweringRules;
   private readonly formatRules: FormatRules;
   private readonly known = new Map<Precision, Rates>();
-  private readonly tilings = new Map<string, Tiling>();
 
-  constructor(readonly target: Target) {
+  /** @param tilings that a model of the same buffers has found already: rates do not change them */
+  constructor(
+    readonly target: Target,
+    private readonly tilings = new Map<string, Tiling>(),
+  ) {
     this.rules = loweringRules(target);
     this.formatRules = new FormatRules(target);
   }
@@ -58,6 +61,11 @@ export class CostModel {
   /** Precisions that layers can compute in. */
   get precisions(): Precision[] {
     return precisionsOf(this.target);
+  }
+
+  /** The same device with other rates: what is known of tilings stays. */
+  withRates(target: Target): CostModel {
+    return new CostModel(target, this.tilings);
   }
 
   /** What the device does in a second in a precision. */
@@ -132,6 +140,7 @@ export function loweringRules({ operators }: Target): LoweringRules {
     fusesSums: operators.fusesSums.value,
     freeConcat: operators.freeConcat.value,
     host: new Set(operators.host.value),
+    fillsStrides: operators.fillsStrides?.value ?? false,
     passes: operators.passes?.value ?? {},
   };
 }

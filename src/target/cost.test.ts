@@ -59,7 +59,7 @@ describe('the cost of a model', () => {
       expect(layers.reduce((sum, layer) => sum + layer.seconds, run) / seconds).toBeCloseTo(1, 12);
       for (const { utilisation } of layers) expect(utilisation ?? 0).toBeLessThanOrEqual(1);
     }
-    expect(result.costs[0]!.measured).toBe(15);
+    expect(result.costs[0]!.measured).toBe(17);
     expect(result.costs[2]!.measured).toBe(0);
   });
 

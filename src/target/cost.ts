@@ -87,7 +87,7 @@ export function costOnTarget(model: CostModel, network: LoweredNetwork, precisio
   const { target } = model;
   const assignment = { rest: precision };
   const cost = model.cost(network, assignment);
-  const support = supportOf(target, network, assignment);
+  const support = supportOf(model, network, assignment);
   const rates = model.rates(precision);
   return {
     target: target.name,

@@ -11,6 +11,7 @@ const RULES: LoweringRules = {
   fusesSums: true,
   freeConcat: 16,
   host: new Set(['TopK']),
+  fillsStrides: false,
   passes: {},
 };
 
@@ -65,6 +66,9 @@ describe('lowering', () => {
       ['free', null],
       ['matrix', { m: 1, k: 512, n: 10, taps: 1, groups: 1 }],
     ]);
+    // Where the input is spread with zeros every tap is multiplied with.
+    const filled = lowered(net, [large], { fillsStrides: true }).kernels;
+    expect(filled[2]!.product).toEqual({ m: 64, k: 32, n: 8, taps: 16, groups: 1 });
   });
 
   it('joins whole blocks of channels without a copy, others with one', () => {

@@ -18,6 +18,8 @@ export interface LoweringRules {
   freeConcat: number;
   /** Operators that run on the host. */
   host: ReadonlySet<string>;
+  /** A transposed convolution spreads its input with zeros and multiplies with every tap of the window. */
+  fillsStrides: boolean;
   /** Passes of the vector unit over each element, by operator, where the device's are known. */
   passes: Readonly<Record<string, number>>;
 }
@@ -101,37 +103,34 @@ function dynamicShape(graph: Graph, tensor: string, shape: (number | null)[] | u
 function kernelsOf(graph: Graph, group: Group, rules: LoweringRules, sizes: TensorSizes): Kernel[] {
   const nodes = group.nodes.map((name) => graph.node(name)!);
   const first = nodes[0]!;
-  const layer = productOf(graph, first, sizes);
-  const base = {
-    name: group.name,
-    op: first.op,
-    kind: group.kind,
-    reads: group.inputs,
-    guessed: false,
-  };
+  const layer = productOf(graph, first, rules, sizes);
   const rest = nodes.slice(1).filter((node) => node.op !== 'BatchNormalization');
   const separate =
     rest.length > 0 && (layer !== null || isSum(group)) && !rules.fusedFunctions.has(group.activation ?? '');
   const own = separate ? nodes.filter((node) => !rest.includes(node)) : nodes;
   const written = (members: readonly GraphNode[]): string[] =>
     members.at(-1)!.outputs.filter((output) => output !== '');
+  const work = layer
+    ? { unit: isDepthwise(layer) ? ('depthwise' as const) : ('matrix' as const), vector: 0 }
+    : vectorWork(graph, group, own, rules, sizes);
+  const known =
+    layer !== null ||
+    operatorCost(first) !== null ||
+    group.kind === 'activation' ||
+    group.kind === 'normalization';
   const kernel: Kernel = {
-    ...base,
+    name: group.name,
     nodes: own.map(({ name }) => name),
+    op: first.op,
+    kind: group.kind,
+    unit: work.unit,
     product: layer,
     weights: constantElements(graph, own),
+    vector: work.vector,
+    reads: group.inputs,
     writes: written(own),
-    ...(layer
-      ? { unit: isDepthwise(layer) ? ('depthwise' as Unit) : 'matrix', vector: 0 }
-      : vectorWork(graph, group, own, rules, sizes)),
+    guessed: !known,
   };
-  if (
-    layer === null &&
-    operatorCost(first) === null &&
-    group.kind !== 'activation' &&
-    group.kind !== 'normalization'
-  )
-    kernel.guessed = true;
   for (const tensor of [...kernel.reads, ...kernel.writes]) sizes.of(tensor);
   if (!separate) return [kernel];
   const between = kernel.writes[0]!;
@@ -158,7 +157,12 @@ const isSum = ({ kind }: Group): boolean => kind === 'add' || kind === 'sub' || 
 const isDepthwise = ({ groups, k }: Product): boolean => groups > 1 && k === 1;
 
 /** The product of matrices of a layer; null for other operators. */
-function productOf(graph: Graph, node: GraphNode, sizes: TensorSizes): Product | null {
+function productOf(
+  graph: Graph,
+  node: GraphNode,
+  { fillsStrides }: LoweringRules,
+  sizes: TensorSizes,
+): Product | null {
   if (node.domain !== '') return null;
   const out = (): readonly number[] => sizes.of(node.outputs[0]!).shape;
   const weight = (): readonly number[] =>
@@ -172,12 +176,13 @@ function productOf(graph: Graph, node: GraphNode, sizes: TensorSizes): Product |
       return { m: batch * volume(space), k, n: channels / groups, taps: volume(window), groups };
     }
     case 'ConvTranspose': {
-      // Every output pixel sees the taps that the stride leaves it: as many small convolutions as the stride has phases.
+      // Every output pixel sees the taps that the stride leaves it: as many small convolutions as the stride has phases,
+      // unless the device multiplies with the zeros between as well.
       const [batch = 1, channels = 1, ...space] = out();
       const [inputs = 1, , ...window] = weight();
       const groups = Number(node.attributes.group ?? 1);
       const strides = Array.isArray(node.attributes.strides) ? node.attributes.strides.map(Number) : [];
-      const taps = window.map((size, axis) => Math.ceil(size / (strides[axis] ?? 1)));
+      const taps = fillsStrides ? window : window.map((size, axis) => Math.ceil(size / (strides[axis] ?? 1)));
       return {
         m: batch * volume(space),
         k: inputs / groups,

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { GraphBuilder } from '../../test/helpers/graph-builder.js';
+import { errorOf } from '../../test/helpers/plan.js';
 import type { GraphFile } from '../config/graph.js';
 import { Graph } from '../graph/graph.js';
-import { batchOfOne } from './network.js';
+import { batchOfOne, zooGraph } from './network.js';
 
 function withShape(shape: GraphFile['inputs'][number]['shape']): Graph {
   const b = new GraphBuilder();
@@ -21,5 +22,28 @@ describe('a batch of one', () => {
     expect(batchOfOne(withShape(['N', 3, 'H', 'W']))).toBeNull();
     expect(batchOfOne(withShape(null))).toBeNull();
     expect(batchOfOne(withShape([]))).toBeNull();
+  });
+});
+
+describe('a network of the zoo', () => {
+  const sizes = (model: string) => zooGraph(model).file.inputs[0]!.shape;
+
+  it('takes a picture of another size where its layers do', () => {
+    expect(sizes('zoo:yolov5s')).toEqual([1, 3, 640, 640]);
+    expect(sizes('zoo:yolov5s@416')).toEqual([1, 3, 416, 416]);
+    expect(sizes('zoo:fsrcnn@360x640')).toEqual([1, 1, 360, 640]);
+    expect(zooGraph('zoo:fsrcnn@360x640').file.outputs[0]!.shape).toEqual([1, 1, 1080, 1920]);
+  });
+
+  it.each([
+    ['zoo:resnet50@256', 'ZOO_SIZE', 'yolov5s'],
+    ['zoo:yolov5s@417', 'ZOO_SIZE', 'multiples of 32'],
+    ['zoo:vdsr@8', 'ZOO_SIZE', 'sides from 32'],
+    ['zoo:vdsr@a', 'ZOO_UNKNOWN', 'vdsr'],
+    ['zoo:resnet51@256', 'ZOO_UNKNOWN', 'resnet50'],
+  ])('refuses %s', (model, code, hint) => {
+    const error = errorOf(() => zooGraph(model));
+    expect(error.code).toBe(code);
+    expect([error.expected, ...error.suggestions].join(' ')).toContain(hint);
   });
 });

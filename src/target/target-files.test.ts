@@ -23,8 +23,7 @@ describe('targets that come with dopt', () => {
     }
   });
 
-  it('quantize what they always did', () => {
-    const layers = ['conv', 'convtranspose', 'gemm', 'matmul'];
+  it('quantize what their devices have integer forms of', () => {
     expect(targetProfile('kirin9020')).toMatchObject({
       storage: 'float16',
       perChannelLinear: true,
@@ -40,9 +39,11 @@ describe('targets that come with dopt', () => {
       perChannelLinear: true,
       int16Activations: true,
     });
-    expect([...targetProfile('kirin9020').integerKinds]).toEqual(layers);
+    // The graph interface of Kirin has no integer form of a transposed convolution.
+    for (const kirin of targetNames().filter((name) => name.startsWith('kirin')))
+      expect([...targetProfile(kirin).integerKinds]).toEqual(['conv', 'gemm', 'matmul']);
     expect([...targetProfile('generic-npu').integerKinds]).toEqual([
-      ...layers,
+      ...['conv', 'convtranspose', 'gemm', 'matmul'],
       ...['add', 'sub', 'mul', 'pool', 'concat', 'resample'],
     ]);
     expect(targetsWithInt16()).toContain('kirin9020');

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Target, targetSchema } from '../config/target.js';
@@ -47,5 +47,16 @@ export function findTarget(nameOrPath: string): string {
  */
 export function loadTarget(nameOrPath: string): Target {
   const path = findTarget(nameOrPath);
-  return parseYaml(readTextFileSync(path, TARGET), path, targetSchema, TARGET);
+  const text = readTextFileSync(path, TARGET);
+  return (
+    (isTargetFile(nameOrPath) ? null : built(nameOrPath, text)) ?? parseYaml(text, path, targetSchema, TARGET)
+  );
+}
+
+/** The profile that the build has read from the same text; null where it has not. */
+function built(name: string, text: string): Target | null {
+  const file = new URL(`../targets/${name}.json`, import.meta.url);
+  if (!existsSync(file)) return null;
+  const read = JSON.parse(readFileSync(file, 'utf8')) as { text: string; target: Target };
+  return read.text === text ? read.target : null;
 }

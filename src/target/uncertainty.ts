@@ -1,6 +1,6 @@
 import type { Figure, Status, Target } from '../config/target.js';
 import type { Assignment } from './assignment.js';
-import { CostModel } from './cost-model.js';
+import type { CostModel } from './cost-model.js';
 import { calibrationOf, PARAMETERS, type Parameter } from './device.js';
 import type { LoweredNetwork } from './lower.js';
 
@@ -70,9 +70,10 @@ export function parameterSpreads(target: Target, precision: Assignment['rest']):
  * The values that a prediction rests on: those of the profile that change it, most first, without those that
  * measurements have corrected.
  */
-export function supportOf(target: Target, network: LoweredNetwork, assignment: Assignment): Support[] {
+export function supportOf(model: CostModel, network: LoweredNetwork, assignment: Assignment): Support[] {
+  const { target } = model;
   const calibration = calibrationOf(target, assignment.rest);
-  const now = Math.log(new CostModel(target).predict(network, assignment).seconds);
+  const now = Math.log(model.predict(network, assignment).seconds);
   const found: Support[] = [];
   for (const [pattern, parameter] of VALUES) {
     if (calibration && parameter !== null) continue;
@@ -81,7 +82,7 @@ export function supportOf(target: Target, network: LoweredNetwork, assignment: A
     if (!figure) continue;
     const changed = structuredClone(target);
     figureAt(changed, path)!.value *= 1.02;
-    const then = Math.log(new CostModel(changed).predict(network, assignment).seconds);
+    const then = Math.log(model.withRates(changed).predict(network, assignment).seconds);
     const elasticity = (then - now) / Math.log(1.02);
     if (Math.abs(elasticity) >= 0.01)
       found.push({ value: path, status: figure.status, source: target.sources[figure.source]!, elasticity });

@@ -64,7 +64,10 @@ export interface RunSettings {
  * The interpreter of a peer's own environment, made on first need from its pinned requirements: Python 3.11. A
  * killed build leaves nothing that could be taken for an environment.
  */
-export async function peerPython({ name, module }: Peer, folder: string): Promise<string> {
+export async function peerPython(
+  { name, module }: Pick<Peer, 'name' | 'module'>,
+  folder: string,
+): Promise<string> {
   const requirements = join(HERE, 'peers/requirements', `${module}.txt`);
   const { found, tried } = await findInterpreter(['3.11'], machinePlaces(), tryInterpreter);
   if (!found) throw new Error(`no Python 3.11; tried ${tried.map(({ path }) => path).join(', ')}`);

@@ -20,7 +20,7 @@ describe('weights', () => {
       groups: 2,
       format: { bits: 8, signed: true, symmetric: true },
     });
-    expect(axisOf(graph, 'kirin9000')).toEqual([0, 1, null, null, null]);
+    expect(axisOf(graph, 'kirin9000')).toEqual([0, null, null, null]);
   });
 
   it('has one scale everywhere when that was asked for, and then no input has a scale a channel', () => {

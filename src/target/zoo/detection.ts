@@ -42,8 +42,8 @@ export function ssdMobilenetV2(): GraphFile {
  * YOLOv5s at 640 pixels: Jocher et al., release 6.0, models/yolov5s.yaml (depth 0.33, width 0.5); the three maps before
  * decoding, 80 classes.
  */
-export function yolov5s(activation: Activation = 'SiLU'): GraphFile {
-  const net = new NetworkBuilder('yolov5s', [1, 3, 640, 640]);
+export function yolov5s(height = 640, width = 640, activation: Activation = 'SiLU'): GraphFile {
+  const net = new NetworkBuilder('yolov5s', [1, 3, height, width]);
   const conv = (x: Tensor, channels: number, kernel: number, stride = 1): Tensor =>
     net.conv(x, channels, kernel, { stride, padding: Math.floor(kernel / 2), activation });
   /** Two branches, one of them through residual bottlenecks, joined by a convolution. */

@@ -5,8 +5,11 @@ import { ssdMobilenetV2, yolov5s } from './detection.js';
 import { googlenet, inceptionResnetV2, inceptionV3, inceptionV4 } from './inception.js';
 import { mobilenetV1, mobilenetV2, mobilenetV3Large } from './mobilenet.js';
 
-/** Networks of shapes by name, for comparison and tests: each function builds the graph anew. */
-export const ZOO: Readonly<Record<string, () => GraphFile>> = {
+/**
+ * Networks of shapes by name, for comparison and tests: each function builds the graph anew. Height and width of the
+ * picture can be given to those of ANY_SIZE.
+ */
+export const ZOO: Readonly<Record<string, (height?: number, width?: number) => GraphFile>> = {
   alexnet,
   vgg16: () => vgg(16),
   vgg19: () => vgg(19),
@@ -27,4 +30,13 @@ export const ZOO: Readonly<Record<string, () => GraphFile>> = {
   'deeplab-v3': deeplabV3,
   vdsr,
   fsrcnn,
+};
+
+/** Networks that take pictures of any size, with what its sides must be multiples of. */
+export const ANY_SIZE: Readonly<Record<string, number>> = {
+  yolov5s: 32,
+  'fcn-8s': 1,
+  'deeplab-v3': 1,
+  vdsr: 1,
+  fsrcnn: 1,
 };

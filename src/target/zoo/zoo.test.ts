@@ -32,6 +32,7 @@ const RULES = {
   fusesSums: false,
   freeConcat: 16,
   host: new Set<string>(),
+  fillsStrides: false,
   passes: {},
 };
 

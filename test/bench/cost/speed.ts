@@ -1,0 +1,69 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Graph } from '../../../src/graph/graph.js';
+import { CostModel } from '../../../src/target/cost-model.js';
+import { loadTarget } from '../../../src/target/target-files.js';
+import { NetworkBuilder } from '../../../src/target/zoo/builder.js';
+import { markdown, middle, type Places, type Section } from './section.js';
+
+/** A plain network of so many convolutions, the channels of which `seed` varies. */
+function network(layers: number, seed = 0): Graph {
+  const net = new NetworkBuilder('plain', [1, 3, 128, 128]);
+  let x = net.conv(net.input, 32, 3, { stride: 2 });
+  for (let layer = 1; layer < layers; layer++) {
+    const [channels, turn] = [32 + 16 * ((layer * 7 + seed) % 9), layer % 4];
+    if (turn === 0) x = net.depthwise(x, 3, { activation: 'Relu6' });
+    else x = net.conv(x, channels, turn === 1 ? 1 : 3, { stride: layer % 25 === 1 ? 2 : 1 });
+  }
+  return new Graph(net.finish(net.globalAveragePool(x)));
+}
+
+/** Milliseconds that a search waits for one candidate: lowered and predicted, none like one before. */
+function searchPath(target: string): number {
+  const model = new CostModel(loadTarget(target));
+  const candidates = Array.from({ length: 300 }, (_, seed) => network(60, seed));
+  const times = candidates.map((graph) => {
+    const started = performance.now();
+    model.predict(model.lower(graph), { rest: 'int8' });
+    return performance.now() - started;
+  });
+  // The first ones are compiled while they run.
+  return times.slice(50).reduce((sum, time) => sum + time, 0) / (times.length - 50);
+}
+
+/** Seconds of a whole command, the middle of nine. */
+function command(root: string, args: readonly string[]): number {
+  const times = Array.from({ length: 9 }, () => {
+    const started = performance.now();
+    execFileSync(process.execPath, [join(root, 'bin/run.js'), ...args], { stdio: 'ignore' });
+    return (performance.now() - started) / 1000;
+  });
+  return middle(times);
+}
+
+async function measure({ root, work }: Places): Promise<string> {
+  mkdirSync(work, { recursive: true });
+  const file = join(work, 'hundred.json');
+  writeFileSync(file, JSON.stringify(network(100).file));
+  const rows = ['kirin9020', 'kirin9000'].map((target) => [
+    `search path, 60 layers, ${target}`,
+    `${searchPath(target).toFixed(2)} ms`,
+  ]);
+  const four = ['cost', file, '--target', 'kirin9020', '--precision', 'fp16,int8,int16,int4'];
+  rows.push(
+    ...(existsSync(join(root, 'dist/commands'))
+      ? [
+          ['`dopt cost`, 100 layers, four precisions', `${command(root, four).toFixed(2)} s`],
+          ['`dopt --version`, for comparison', `${command(root, ['--version']).toFixed(2)} s`],
+        ]
+      : [['`dopt cost`', 'not built: npm run build']]),
+  );
+  return markdown(['', 'time'], rows);
+}
+
+export const speed: Section = {
+  name: 'speed',
+  title: 'Speed',
+  measure,
+};
