@@ -300,6 +300,17 @@ function madeUpResult(
       warnings: [],
     },
     precision: null,
+    predicted: {
+      target: 'kirin9020',
+      float: { precision: 'fp16', seconds: 3.1e-3, interval: [1.4e-3, 6.9e-3], energy: 2e-3, measured: 0 },
+      quantized: {
+        precision: 'int8',
+        seconds: 1.42e-3,
+        interval: [0.6e-3, 3.4e-3],
+        energy: 8e-4,
+        measured: 0,
+      },
+    },
     stages: [
       { name: 'capture', seconds: 1.9, reused: true, peakBytes: 310e6 },
       { name: 'observe', seconds: 8.4, reused: false, peakBytes: 310e6 },

@@ -72,6 +72,21 @@ export const networkCostSchema = z.strictObject({
   peak: z.strictObject({ macs: z.number(), external: z.number(), onChip: z.number() }),
 });
 
+const briefCostSchema = networkCostSchema.pick({
+  precision: true,
+  seconds: true,
+  interval: true,
+  energy: true,
+  measured: true,
+});
+
+/** What the cost model predicts of a model in float and as it was quantized: one sample on the target. */
+export const predictedCostSchema = z.strictObject({
+  target: z.string(),
+  float: briefCostSchema.nullable().describe('null on a device without floating point'),
+  quantized: briefCostSchema.describe('its precision is that of most layers'),
+});
+
 /** What `dopt cost --json` prints. */
 export const costSchema = z.strictObject({
   version: z.literal(1),
@@ -92,3 +107,4 @@ export type LayerCost = z.infer<typeof layerCostSchema>;
 export type Advice = z.infer<typeof adviceSchema>;
 export type CostOfNetwork = z.infer<typeof networkCostSchema>;
 export type CostResult = z.infer<typeof costSchema>;
+export type PredictedCost = z.infer<typeof predictedCostSchema>;

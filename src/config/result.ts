@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { widthsSchema } from './common.js';
+import { predictedCostSchema } from './cost.js';
 import { floatNodeSchema } from './plan.js';
 import { precisionSearchSchema } from './precision.js';
 import { doorResultSchema, verificationSchema } from './verification.js';
@@ -75,6 +76,8 @@ export const resultSchema = z.strictObject({
   verification: verificationSchema.nullable(),
   /** What a search for the tensors that must be wider came to; null where there was none. */
   precision: precisionSearchSchema.nullable().default(null),
+  /** What the cost model predicts on the target; null where sizes of tensors are not fixed. */
+  predicted: predictedCostSchema.nullable().default(null),
   /** For models that did not come as ONNX. */
   door: doorResultSchema.nullable(),
   /** In order; `reused` stages were finished by an earlier run in the folder. */

@@ -5,6 +5,7 @@ import type { Statistics } from '../config/statistics.js';
 import type { DoorResult, Verification } from '../config/verification.js';
 import type { Door } from '../doors/convert.js';
 import type { NativeCore } from '../native/index.js';
+import { predictedCost } from '../precision/cost.js';
 import { VERSION } from '../version.js';
 import type { StageContext } from './context.js';
 import type { ChosenSamples, SampleSets } from './data.js';
@@ -91,6 +92,7 @@ export function assembleResult(facts: RunFacts): RunResult {
     sizes: { float: source.bytes, quantized: facts.quantizedBytes },
     verification: verified?.verification ?? null,
     precision: facts.search,
+    predicted: predictedCost(graph, plan, options.target),
     door: facts.doorResult,
     stages: context.run.stages,
     seconds: facts.seconds,

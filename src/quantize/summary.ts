@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { toNumber } from '../config/common.js';
+import type { PredictedCost } from '../config/cost.js';
 import type { RunResult } from '../config/result.js';
-import { plural, timesSmaller } from '../report/format.js';
+import { milliseconds, plural, timesSmaller } from '../report/format.js';
 import { mainScores, scoreText } from '../verify/score.js';
 import { distanceText } from '../verify/summary.js';
 
@@ -37,6 +38,7 @@ export function summarize(result: RunResult, out: string): string {
   }
   const change = timesSmaller(sizes.float, sizes.quantized);
   lines.push(['size', `${kilobytes(sizes.float)} -> ${kilobytes(sizes.quantized)} (${change})`]);
+  if (result.predicted) lines.push(['predicted', predictedText(result.predicted)]);
   const wide = quantization.int16 > 0 ? `, ${quantization.int16} of them int16` : '';
   lines.push(['quantized', `${quantization.weights} layers, ${quantization.activations} activations${wide}`]);
   const left = quantization.floatNodes.filter((node) => node.cause !== 'shape').length;
@@ -49,4 +51,11 @@ export function summarize(result: RunResult, out: string): string {
   lines.push(['left in float', plural(left, 'operator')]);
   const width = Math.max(...lines.map(([key]) => key.length));
   return lines.map(([key, value]) => `${key.padEnd(width)}  ${value}`).join('\n');
+}
+
+/** Latency on the target, float before quantized, with the range that 90 % of such predictions lie in. */
+function predictedText({ target, float, quantized }: PredictedCost): string {
+  const before = float ? `${milliseconds(float.seconds)} ms in ${float.precision} -> ` : '';
+  const [low, high] = quantized.interval.map(milliseconds);
+  return `${before}${milliseconds(quantized.seconds)} ms in ${quantized.precision} (90 % lie in ${low} to ${high}) on ${target}`;
 }

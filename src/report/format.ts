@@ -84,6 +84,10 @@ export function shortened(name: string, most: number): string {
 /** The typographic minus, as wide as a plus. */
 const minus = (text: string): string => text.replace('-', '\u2212');
 
+/** What a predicted time rests on. */
+export const basisText = (measured: number): string =>
+  measured > 0 ? `measured with ${plural(measured, 'network')}` : 'by data sheet and assumptions';
+
 /** Seconds as milliseconds, three significant digits. */
 export function milliseconds(seconds: number): string {
   const value = seconds * 1000;

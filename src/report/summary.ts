@@ -1,13 +1,16 @@
 import { toNumber } from '../config/common.js';
+import type { PredictedCost } from '../config/cost.js';
 import type { RunResult } from '../config/result.js';
 import type { OutputComparison, Score, Verification } from '../config/verification.js';
 import { unitText } from '../verify/score.js';
 import {
   bareFigure,
+  basisText,
   bytes,
   count,
   decibels,
   figure,
+  milliseconds,
   percent,
   plural,
   plusMinus,
@@ -57,6 +60,17 @@ export function cards({ result }: { result: RunResult }): Html {
   }
   const agreement = agreementCard(verification);
   if (agreement) list.push(['Agreement', ...agreement]);
+  const { predicted } = result;
+  if (predicted) {
+    const { float, quantized, target } = predicted;
+    const after = `${milliseconds(quantized.seconds)} ms`;
+    const [low, high] = quantized.interval;
+    list.push([
+      'Predicted latency',
+      float ? change(milliseconds(float.seconds), after, '') : after,
+      `on ${target}; 90 % lie in ${milliseconds(low)} to ${milliseconds(high)} ms`,
+    ]);
+  }
   list.push([
     'Time',
     seconds(result.seconds),
@@ -131,7 +145,7 @@ export function agreementText(agreement: OutputComparison['agreement']): string 
 
 /** What was done to which model with which data. */
 export function facts({ result }: { result: RunResult }): Html {
-  const { model, settings, data, quantization, verification, sizes } = result;
+  const { model, settings, data, quantization, verification, sizes, predicted } = result;
   const samples = ({ samples: n, path, skipped }: typeof data.calibration): string =>
     `${plural(n, 'sample')} from ${path}${skipped.length > 0 ? `, ${count(skipped.length)} unreadable left out` : ''}`;
   const rows: [string, string | Html][] = [
@@ -159,6 +173,7 @@ export function facts({ result }: { result: RunResult }): Html {
       'Quantized',
       `${plural(quantization.activations, 'activation')}${quantization.int16 > 0 ? ` (${quantization.int16} int16)` : ''}, ${plural(quantization.weights, 'weight')}; ${plural(quantization.floatNodes.length, 'operator')} left in float`,
     ],
+    ...(predicted ? [['Predicted', predictedText(predicted)] satisfies [string, string]] : []),
     ['Calibrated with', samples(data.calibration)],
     [
       'Scored on',
@@ -188,6 +203,17 @@ export function facts({ result }: { result: RunResult }): Html {
   )}</dl>
 ${model.notes.length > 0 && html`<details><summary>What capture changed (${model.notes.length})</summary><ul>${model.notes.map((note) => html`<li>${note}</li>`)}</ul></details>`}
 </section>`;
+}
+
+/** Latency and energy, float beside quantized, with what they rest on. */
+function predictedText({ target, float, quantized }: PredictedCost): string {
+  const { seconds: time, interval, energy, measured, precision } = quantized;
+  const range = ([low, high]: readonly [number, number]): string =>
+    `90 % lie in ${milliseconds(low)} to ${milliseconds(high)} ms`;
+  const before = float
+    ? ` against ${milliseconds(float.seconds)} ms in ${float.precision} (${range(float.interval)}), ${percent(energy / float.energy, 0)} of its energy`
+    : '';
+  return `${milliseconds(time)} ms for a sample in ${precision} on ${target} (${range(interval)})${before}; ${basisText(measured)}`;
 }
 
 function parityText(difference: number): string {

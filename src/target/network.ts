@@ -1,4 +1,5 @@
 import { basename, extname } from 'node:path';
+import type { GraphFile } from '../config/graph.js';
 import type { CaptureGraphOptions } from '../doors/captured-graph.js';
 import { UserError } from '../errors.js';
 import { Graph, loadGraph } from '../graph/graph.js';
@@ -45,6 +46,23 @@ export function batchOfOne({ file }: Graph): Record<string, number[]> | null {
   const rest = open.map(({ shape }) => shape?.slice(1) ?? [null]);
   if (open.length === 0 || !rest.flat().every((size) => typeof size === 'number')) return null;
   return Object.fromEntries(open.map(({ name }, i) => [name, [1, ...(rest[i] as number[])]]));
+}
+
+/** The graph of one sample where the batch alone is open and shapes call it by a name; the graph as it is otherwise. */
+export function withBatchOfOne(graph: Graph): Graph {
+  if (!batchOfOne(graph)) return graph;
+  const { inputs, outputs, tensors, ...rest } = graph.file;
+  const names = new Set(inputs.map(({ shape }) => shape?.[0]).filter((size) => typeof size === 'string'));
+  const fixed = <T extends { shape: GraphFile['inputs'][number]['shape'] }>(value: T): T => ({
+    ...value,
+    shape: value.shape?.map((size) => (typeof size === 'string' && names.has(size) ? 1 : size)) ?? null,
+  });
+  return new Graph({
+    ...rest,
+    inputs: inputs.map(fixed),
+    outputs: outputs.map(fixed),
+    tensors: Object.fromEntries(Object.entries(tensors).map(([name, type]) => [name, fixed(type)])),
+  });
 }
 
 /** A name of the zoo, and the size of the picture where one is asked for: `yolov5s@416`, `fsrcnn@360x640`. */

@@ -1,5 +1,5 @@
 import type { CostOfNetwork, CostResult, LayerCost } from '../../config/cost.js';
-import { bytes, milliseconds, percent } from '../format.js';
+import { basisText, bytes, milliseconds, percent } from '../format.js';
 
 /** The cost whose layers are told of: INT8 on the first target, or what is fastest there. */
 export function told({ costs }: CostResult): CostOfNetwork {
@@ -53,7 +53,7 @@ function totals(cost: CostOfNetwork, first: CostOfNetwork): string[] {
     bytes(memory.weights),
     bytes(memory.arena),
     memory.peak.layer,
-    measured > 0 ? `measured with ${measured} networks` : 'by data sheet and assumptions',
+    basisText(measured),
   ];
 }
 
