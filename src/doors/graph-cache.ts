@@ -1,22 +1,18 @@
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { z } from 'zod';
-import { graphSchema } from '../config/graph.js';
+import type { GraphFile } from '../config/graph.js';
 import { Graph } from '../graph/graph.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { digestOf } from '../run/digest.js';
 import { VERSION } from '../version.js';
-import { type CapturedGraph, type CaptureGraphOptions, captureGraph } from './captured-graph.js';
+import type { CapturedGraph, CaptureGraphOptions } from './captured-graph.js';
 
 /** Most graphs that are kept; each takes about a hundred kilobytes. */
 const MOST = 200;
 
-const cachedSchema = z.strictObject({
-  graph: graphSchema,
-  opset: z.strictObject({ from: z.number(), to: z.number() }),
-  notes: z.array(z.string()),
-});
+/** A graph as it is kept. Written by this version alone and read as it is: checking a large one takes longer than all else. */
+type Kept = Pick<CapturedGraph, 'opset' | 'notes'> & { graph: GraphFile };
 
 /** Folder of the graphs of models seen before: $DOPT_HOME/graphs, by default ~/.cache/dopt/graphs. */
 const graphsFolder = (): string =>
@@ -30,13 +26,15 @@ const graphsFolder = (): string =>
  */
 export async function cachedGraph(options: CaptureGraphOptions): Promise<CapturedGraph> {
   const key = await keyOf(options);
-  if (key === null) return captureGraph(options);
-  const path = join(graphsFolder(), `${key}.json`);
-  const known = await read(path);
+  const path = key && join(graphsFolder(), `${key}.json`);
+  const known = path && (await read(path));
   if (known) return known;
+  const { captureGraph } = await import('./captured-graph.js');
   const captured = await captureGraph(options);
+  if (!path) return captured;
   const { graph, opset, notes } = captured;
-  await keep(path, JSON.stringify({ graph: graph.file, opset, notes }));
+  const kept: Kept = { graph: graph.file, opset, notes };
+  await keep(path, JSON.stringify(kept));
   return captured;
 }
 
@@ -52,10 +50,10 @@ async function read(path: string): Promise<CapturedGraph | null> {
   const text = await readFile(path, 'utf8').catch(() => null);
   if (text === null) return null;
   try {
-    const { graph, opset, notes } = cachedSchema.parse(JSON.parse(text));
+    const { graph, opset, notes } = JSON.parse(text) as Kept;
     return { graph: new Graph(graph), opset, notes };
   } catch {
-    // Written by another version, or damaged: captured anew.
+    // Damaged: captured anew.
     return null;
   }
 }

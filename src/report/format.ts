@@ -84,6 +84,12 @@ export function shortened(name: string, most: number): string {
 /** The typographic minus, as wide as a plus. */
 const minus = (text: string): string => text.replace('-', '\u2212');
 
+/** A count in millions: whole ones from a hundred on, three significant digits below. */
+export function millions(value: number): string {
+  const whole = value >= 1e8;
+  return whole ? count(Math.round(value / 1e6)) : significant(value / 1e6, 3);
+}
+
 /** What a predicted time rests on. */
 export const basisText = (measured: number): string =>
   measured > 0 ? `measured with ${plural(measured, 'network')}` : 'by data sheet and assumptions';

@@ -1,5 +1,5 @@
 import type { CostOfNetwork, CostResult, LayerCost } from '../../config/cost.js';
-import { basisText, bytes, milliseconds, percent } from '../format.js';
+import { basisText, bytes, millions, milliseconds, percent } from '../format.js';
 
 /** The cost whose layers are told of: INT8 on the first target, or what is fastest there. */
 export function told({ costs }: CostResult): CostOfNetwork {
@@ -26,7 +26,7 @@ export function costLines(result: CostResult, most: number): string[] {
   const { model, costs, warnings } = result;
   const cost = told(result);
   return [
-    `${model.name}: ${(model.macs / 1e6).toPrecision(4)} million multiplications, ${(model.parameters / 1e6).toPrecision(3)} million parameters`,
+    `${model.name}: ${millions(model.macs)} million multiplications, ${millions(model.parameters)} million parameters`,
     ...model.notes.map((note) => `note: ${note}`),
     ...warnings.map((warning) => `warning: ${warning}`),
     '',

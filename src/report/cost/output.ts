@@ -2,8 +2,6 @@ import { existsSync } from 'node:fs';
 import type { CostResult } from '../../config/cost.js';
 import { EXIT, UserError } from '../../errors.js';
 import { writeFileAtomic } from '../../run/atomic.js';
-import { costCsv } from './csv.js';
-import { renderCost } from './page.js';
 
 /** Files that a cost is written to; null where one is not wanted. */
 export interface CostFiles {
@@ -27,6 +25,12 @@ export function refuseExisting({ html, csv }: CostFiles): void {
 
 /** Writes the report and the table of kernels. */
 export async function writeCost(result: CostResult, { html, csv }: CostFiles): Promise<void> {
-  if (html !== null) await writeFileAtomic(html, renderCost(result));
-  if (csv !== null) await writeFileAtomic(csv, costCsv(result));
+  if (html !== null) {
+    const { renderCost } = await import('./page.js');
+    await writeFileAtomic(html, renderCost(result));
+  }
+  if (csv !== null) {
+    const { costCsv } = await import('./csv.js');
+    await writeFileAtomic(csv, costCsv(result));
+  }
 }

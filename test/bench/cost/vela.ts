@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { ensureEnvironment } from '../../../src/bridge/environments.js';
@@ -45,7 +45,7 @@ async function tfliteFiles(work: string): Promise<string> {
 
 /** What Vela estimates for each network on a device, seconds by name. */
 async function estimates(
-  vela: string,
+  python: string,
   models: string,
   out: string,
   { target, system, memory }: (typeof DEVICES)[number],
@@ -54,7 +54,8 @@ async function estimates(
   const seconds = new Map<string, number>();
   for (const name of NETWORKS) {
     const device = ['--accelerator-config', target, '--system-config', system, '--memory-mode', memory];
-    await execa(vela, [join(models, `${name}.tflite`), ...device, '--output-dir', out], { stdin: 'ignore' });
+    const file = join(models, `${name}.tflite`);
+    await execa(python, ['-m', 'ethosu.vela', file, ...device, '--output-dir', out], { stdin: 'ignore' });
     const summary = readdirSync(out).find((file) => file.startsWith(`${name}_summary`));
     for (const row of await readMeasurements(join(out, summary!), null)) seconds.set(name, row.seconds);
   }
@@ -66,7 +67,7 @@ async function measure({ work, environments }: Places): Promise<string> {
   const tables: string[] = [];
   for (const device of DEVICES) {
     const out = join(work, device.target);
-    const theirs = await estimates(join(dirname(python), 'vela'), models, out, device);
+    const theirs = await estimates(python, models, out, device);
     const model = new CostModel(loadTarget(device.target));
     const ours = NETWORKS.map(
       (name) => model.predict(model.lower(zooGraph(`zoo:${name}`)), { rest: 'int8' }).seconds,
