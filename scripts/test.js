@@ -88,11 +88,11 @@ async function native() {
 const PROFILES = {
   onnx: [
     'python/tests',
-    ...['tensorflow_door', 'torch_door', 'torch_weights'].map((name) => `--ignore=python/tests/${name}`),
+    ...['tensorflow_door', 'torch_door', 'torch_plugin', 'torch_weights'].map((name) => `--ignore=python/tests/${name}`),
   ],
   tensorflow: ['python/tests/tensorflow_door'],
-  torch: ['python/tests/torch_door', 'python/tests/torch_weights'],
-  current: ['python/tests/torch_door', 'python/tests/torch_weights'],
+  torch: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin'],
+  current: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin'],
 };
 
 /** Takes 5 GB: tested where somebody has made it. */

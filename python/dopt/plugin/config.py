@@ -151,7 +151,7 @@ def resolve(config: PluginConfig, layers: Sequence[LayerName]) -> Dict[str, str]
             if _is_pattern(name) != (pass_ == "patterns"):
                 continue
             fitting = [layer for layer in layers if _fits(name, layer)]
-            if not fitting:
+            if not fitting and name != "*":
                 unknown.append(name)
             for layer in fitting:
                 _check_type(config.path, name, op_type, layer)

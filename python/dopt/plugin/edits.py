@@ -21,6 +21,7 @@ class Edits:
 
     def __init__(self, graph: Dict[str, Any]) -> None:
         self.nodes = {node["name"]: node for node in graph["nodes"]}
+        self.constants = {each["name"] for each in graph["initializers"]}
         self.parameters: Dict[str, Any] = {}
         self.inputs: List[Dict[str, Any]] = []
         self.added: List[Dict[str, Any]] = []
@@ -49,11 +50,9 @@ class Edits:
         self.inputs.append({"node": layer.name, "index": 1, "tensor": name})
         if layer.bias is None:
             return
-        if len(node["inputs"]) < 3:
-            raise _bug(f"{layer.name} has no bias to replace")
-        scales = (np.float32(layer.input_scale) * layer.scales).astype(np.float32)
-        name = self._constant(f"{layer.name}{BIAS_SUFFIX}", layer.bias, scales, None if scalar else 0)
-        self.inputs.append({"node": layer.name, "index": 2, "tensor": name})
+        place, index = self._bias(node)
+        name = self._constant(f"{layer.name}{BIAS_SUFFIX}", layer.bias, layer.bias_scales(), None if scalar else 0)
+        self.inputs.append({"node": place, "index": index, "tensor": name})
 
     def activation(self, quantizer: Quantizer, readers: List[Tuple[str, int]]) -> None:
         """Lets the readers read rounded values: one pair a tensor, even where one quantizer serves several tensors."""
@@ -98,6 +97,17 @@ class Edits:
             "outputs": [output],
             "attributes": attributes or {},
         })
+
+    def _bias(self, node: Dict[str, Any]) -> Tuple[str, int]:
+        """Where a layer reads its bias: itself, or in the sum behind a product."""
+        if len(node["inputs"]) > 2:
+            return node["name"], 2
+        for other in self.nodes.values():
+            if other["op"] == "Add" and node["outputs"][0] in other["inputs"]:
+                index = 1 - other["inputs"].index(node["outputs"][0])
+                if other["inputs"][index] in self.constants:
+                    return other["name"], index
+        raise _bug(f"{node['name']} has no bias to replace")
 
     def _node(self, name: str) -> Dict[str, Any]:
         if name not in self.nodes:

@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from dopt import __version__
 from dopt.errors import DoptError
@@ -36,11 +36,16 @@ class Written(NamedTuple):
     quantized: str
     float_model: str
     parameters: str
+    #: Quantized tensors of the model by the name of their quantizer.
+    tensors: Dict[str, List[str]]
 
 
-def write_folder(out: str, exported: str, network: Network, origin: Origin) -> Written:
+def write_folder(
+    out: str, exported: str, network: Network, origin: Origin, check: Callable[[str, Dict[str, List[str]]], List[str]]
+) -> Written:
     """Captures ``exported`` (the float network as ONNX), writes its quantized form and everything beside it into ``out``.
 
+    check(model, tensors) looks at the written model before anything else is said about it, and returns notes.
     Needs onnx and onnxruntime. Raises DoptError OUTPUT_WRITE, PLUGIN_EXPORT, and those of capture and rewrite.
     """
     from dopt import safetensors
@@ -71,12 +76,16 @@ def write_folder(out: str, exported: str, network: Network, origin: Origin) -> W
             # onnxruntime before 1.17 has no 16-bit operators.
             "check": "structure" if wide else "load",
         }, Events())
+        tensors: Dict[str, List[str]] = {}
+        for tensor, quantizer in edits.activations:
+            tensors.setdefault(quantizer.name, []).append(tensor)
+        captured["notes"] = captured["notes"] + check(model, tensors)
         params = _describe(out, network, origin, captured, graph, edits, model)
     except OSError as error:
         raise DoptError(
             "OUTPUT_WRITE", f"Cannot write into {out}: {error.strerror or error}.", kind="environment", place=out
         ) from error
-    return Written(out, model, captured["model"], params)
+    return Written(out, model, captured["model"], params, tensors)
 
 
 def _describe(

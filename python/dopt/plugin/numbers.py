@@ -2,6 +2,8 @@
 
 from typing import Any, List, NamedTuple, Optional, Tuple
 
+import numpy as np
+
 from dopt.plugin.strategies import Grid
 
 
@@ -32,6 +34,11 @@ class LayerNumbers(NamedTuple):
     input_scale: float
     #: Smallest and largest weight before rounding.
     seen: Tuple[float, float]
+
+    def bias_scales(self) -> Any:
+        """Input scale times weight scale, float32: one, or one for each bias (a grouped ConvTranspose shares them)."""
+        products = np.float32(self.input_scale) * np.asarray(self.scales, np.float32)
+        return products if len(products) == 1 else np.tile(products, len(self.bias) // len(products))
 
 
 class Reading(NamedTuple):

@@ -70,7 +70,7 @@ def _layer(layer: LayerNumbers, tensor: str, axis: int) -> List[Dict[str, Any]]:
     }
     if layer.bias is None:
         return [weight]
-    products = np.float32(layer.input_scale) * np.asarray(layer.scales, np.float32)
+    products = layer.bias_scales()
     values = layer.bias * products.astype(np.float64)
     bias = {
         **weight,
@@ -79,6 +79,7 @@ def _layer(layer: LayerNumbers, tensor: str, axis: int) -> List[Dict[str, Any]]:
         "bits": 32,
         "axis": None if one else 0,
         "scale": [float(scale) for scale in products],
+        "zero_point": [0] * len(products),
         "range_seen": [float(values.min()), float(values.max())],
         "rule": "input scale times weight scale",
     }

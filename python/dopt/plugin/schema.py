@@ -21,6 +21,9 @@ _TYPES = {
     "array": (list, "a list"),
     "string": (str, "text"),
     "boolean": (bool, "true or false"),
+    "number": ((int, float), "a number"),
+    "integer": (int, "a whole number"),
+    "null": (type(None), "null"),
 }
 
 
@@ -32,9 +35,15 @@ def load(name: str) -> Dict[str, Any]:
 
 def faults(value: Any, schema: Dict[str, Any], path: Tuple[str, ...] = ()) -> Iterator[Fault]:
     """Everything wrong with ``value``: types, patterns, enumerations, unknown and missing keys. Depth first."""
+    if "anyOf" in schema:
+        found = [list(faults(value, each, path)) for each in schema["anyOf"]]
+        yield from [] if any(not each for each in found) else min(found, key=len)
+        return
     kind = schema.get("type")
-    if kind in _TYPES and not isinstance(value, _TYPES[kind][0]):
-        yield Fault(path, f"expected {_TYPES[kind][1]}, found {json.dumps(value)[:60]}", [])
+    kinds = [kind] if isinstance(kind, str) else kind or []
+    if kinds and not any(isinstance(value, _TYPES[each][0]) for each in kinds):
+        expected = " or ".join(_TYPES[each][1] for each in kinds)
+        yield Fault(path, f"expected {expected}, found {json.dumps(value)[:60]}", [])
         return
     if "enum" in schema and value not in schema["enum"]:
         allowed = [str(each) for each in schema["enum"]]
@@ -42,8 +51,11 @@ def faults(value: Any, schema: Dict[str, Any], path: Tuple[str, ...] = ()) -> It
     if "pattern" in schema and not re.search(schema["pattern"], value):
         expected = schema.get("description", schema["pattern"])
         yield Fault(path, f"expected {expected}, found {value!r}", [])
-    if kind == "object":
+    if isinstance(value, dict):
         yield from _members(value, schema, path)
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, member in enumerate(value):
+            yield from faults(member, schema["items"], (*path, str(index)))
 
 
 def _members(value: Dict[str, Any], schema: Dict[str, Any], path: Tuple[str, ...]) -> Iterator[Fault]:

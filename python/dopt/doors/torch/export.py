@@ -49,11 +49,11 @@ def export(
     finally:
         if flat:
             del network.forward
-    _separate_parameters(target)
+    separate_parameters(target)
     return Exported(target, open_batch)
 
 
-def _separate_parameters(path: str) -> None:
+def separate_parameters(path: str) -> None:
     """Gives parameters that torch 2 merges, because their numbers are equal, a tensor each again.
 
     It writes the second one as Identity of the first, and then nothing tells to which layer a number belongs: fresh

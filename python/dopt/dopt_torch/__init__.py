@@ -1,0 +1,1 @@
+"""The PyTorch plug-in under the names of the original tool."""
