@@ -88,7 +88,9 @@ async function native() {
 const PROFILES = {
   onnx: [
     'python/tests',
-    ...['tensorflow_door', 'torch_door', 'torch_plugin', 'torch_weights'].map((name) => `--ignore=python/tests/${name}`),
+    ...['tensorflow_door', 'torch_door', 'torch_plugin', 'torch_weights'].map(
+      (name) => `--ignore=python/tests/${name}`,
+    ),
   ],
   tensorflow: ['python/tests/tensorflow_door'],
   torch: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin'],
