@@ -97,14 +97,48 @@ def test_the_same_bytes_again(tmp_path):
     assert out.read_bytes() == data and first["files"][0]["sha256"] == second["files"][0]["sha256"]
 
 
-def test_channels_that_normalization_kills_keep_their_weights(tmp_path):
+def test_weights_lie_on_the_grid_and_their_normalization_is_the_identity(tmp_path):
     path, weights, network = user_file(tmp_path, sequential(BODIES["batch normalization"][0]))
     network.body[1].weight.data[2] = 0
     torch.save(network.state_dict(), weights)
     plan, out, _, _ = written(tmp_path, path, weights, (3, 8, 8))
+    state, entry = torch.load(str(out)), load_checkpoint(str(out)).quantization["weights"]["body.0.weight"]
+    integers = plan.numbers[plan.layers[0]["name"] + "/weight/integers"]
+    assert np.array_equal(state["body.0.weight"], integers * np.float32(entry["scale"]).reshape(-1, 1, 1, 1))
+    assert not entry["folded"]
+    assert torch.equal(state["body.1.weight"], torch.ones(8)) and torch.equal(state["body.1.running_mean"], torch.zeros(8))
+    assert torch.equal(state["body.1.running_var"] + torch.tensor(1e-5), torch.ones(8))
+    network.load_state_dict(state)
+    x = torch.randn(2, 8, 5, 5)
+    assert torch.equal(network.body[1](x), x + state["body.1.bias"].reshape(1, -1, 1, 1))
+
+
+SHARED = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.one, self.two = nn.Conv2d(3, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    def forward(self, x):
+        return self.two(self.conv(torch.relu(self.one(self.conv(x)))))
+"""
+
+
+def test_a_weight_that_two_normalizations_share_keeps_them(tmp_path):
+    path, weights, _ = user_file(tmp_path, SHARED)
+    before = torch.load(weights)
+    _, out, _, result = written(tmp_path, path, weights, (3, 8, 8))
     state = torch.load(str(out))
-    assert torch.equal(state["body.0.weight"][2], network.body[0].weight[2])
-    assert all(torch.isfinite(each).all() for each in state.values())
+    assert torch.equal(state["one.weight"], before["one.weight"]) and torch.equal(state["two.weight"], before["two.weight"])
+    assert any("used by several layers" in note for note in result["notes"])
+    assert load_checkpoint(str(out)).quantization["weights"]["conv.weight"]["folded"]
+
+
+def test_channels_that_a_shared_normalization_kills_keep_their_weights(tmp_path):
+    path, weights, network = user_file(tmp_path, SHARED)
+    network.one.weight.data[2] = 0
+    torch.save(network.state_dict(), weights)
+    _, out, _, _ = written(tmp_path, path, weights, (3, 8, 8))
+    assert torch.equal(torch.load(str(out))["conv.weight"][2], network.conv.weight[2])
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model"])

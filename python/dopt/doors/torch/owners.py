@@ -77,3 +77,15 @@ def _equal(array: Any, value: Any) -> bool:
     import numpy as np
 
     return array.shape == value.shape and np.array_equal(array, value)
+
+
+def put(state: Dict[str, Any], owner: Owner, value: Any) -> None:
+    """Writes the owner's rows, in its type. The tensor itself may be shared with others and stays as it is."""
+    import numpy as np
+    import torch
+
+    tensor = state[owner.name].clone()
+    start, end = owner.rows
+    new = torch.from_numpy(np.array(value, np.float32, order="C")).to(tensor.dtype)
+    tensor[start:end] = new.reshape(tensor[start:end].shape)
+    state[owner.name] = tensor

@@ -1,25 +1,22 @@
 """A quantization back into the user's weights file.
 
-The user's layout stays: batch normalization is not folded. A convolution with integers q and scales s that were made of the
-folded weight k·W, k = gamma / sqrt(variance + epsilon), is stored as q·s / k with its batch normalization as it was, so
-that normalizing gives q·s; the corrected bias goes into the normalization's beta. The user's class loads the file
-strictly, and its layers compute with weights on the grid.
+The user's layout stays, and its class loads the file strictly: every tensor keeps its name and shape. Integers q and
+scales s were made of the weight with its batch normalization folded in; the weight is stored as q·s and the normalization
+becomes the identity plus the corrected bias (normalization.py), so that the network computes with numbers on the grid.
 """
 
 import io
 import json
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from dopt.data.raw import write_error
 from dopt.doors.common.files import describe
-from dopt.doors.torch.owners import Owner, Owners
+from dopt.doors.torch.normalization import along, can_be_identity, gain_of, make_identity, shift_kept, unfolded
+from dopt.doors.torch.owners import Owner, Owners, put
 from dopt.doors.torch.quantized import VERSION
 from dopt.errors import DoptError
-
-#: Normalizations scale by at least this much; below, a channel is dead and keeps the user's weights.
-_SMALLEST = 1e-20
 
 
 class Written(NamedTuple):
@@ -39,6 +36,7 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     Writes a file of the form of the user's own, with the quantization beside it (entry.py); TorchScript: the program with
     other parameters. Raises DoptError WRITE_BACK_UNMAPPED when no weight is a tensor of the network, and OUTPUT_WRITE.
     """
+    import onnx
     import torch
 
     from dopt import safetensors
@@ -52,7 +50,7 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
         plan = json.load(file)
     numbers = safetensors.read(params["parameters"])
     state = OrderedDict((name, value.detach().clone()) for name, value in opened.network.state_dict().items())
-    written = rewrite_state(state, plan, numbers, _initializers(params["onnx"]))
+    written = rewrite_state(state, plan, numbers, onnx.load(params["onnx"]))
     if not written.weights:
         raise _nothing_mapped(params["model"], opened.script)
     buffer = io.BytesIO()
@@ -79,10 +77,12 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     return {"files": [describe(params["out"])], "notes": written.notes, "unmapped": unmapped}
 
 
-def rewrite_state(state: Dict[str, Any], plan: Dict[str, Any], numbers: Dict[str, Any], initializers: Dict[str, Any]) -> Written:
-    """The state dict with weights on the grid; ``plan``: write-back.json; ``initializers``: those of float.onnx."""
-    import torch
+def rewrite_state(state: Dict[str, Any], plan: Dict[str, Any], numbers: Dict[str, Any], model: Any) -> Written:
+    """The state dict with weights on the grid; ``plan``: write-back.json; ``model``: the ModelProto of float.onnx."""
+    from onnx import numpy_helper
 
+    initializers = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    uses = Counter(name for node in model.graph.node for name in node.input)
     owners = Owners(state)
     written = Written(OrderedDict(state), {}, [], {}, [])
     shared: Dict[Owner, Any] = {}
@@ -100,12 +100,18 @@ def rewrite_state(state: Dict[str, Any], plan: Dict[str, Any], numbers: Dict[str
                 written.notes.append(f"{owner.name} is used by several layers; the file holds weights and bias of the first.")
             continue
         shared[owner] = (integers, scale, bias)
-        folded = integers * _along(scale, layer["axis"], integers.ndim)
-        gain = _gain(layer, initializers)
-        value = folded if gain is None else _unfold(folded, gain, layer, initializers[layer["weight"]])
-        _put(written.state, owner, owner.in_its_layout(value))
-        _tell_scale(written, owner, scale, layer)
-        _write_bias(written, owner, layer, gain, bias, initializers)
+        value, divided = integers * along(scale, layer["axis"], integers.ndim), False
+        own_bias = None if bias is None else _bias_of(owner, bias, written.state)
+        if layer["batchNorm"] is None:
+            written.notes.extend(_write_bias(written.state, owner, bias, own_bias))
+        elif can_be_identity(layer, written.state, initializers, uses):
+            make_identity(written.state, layer, bias, own_bias)
+        else:
+            gain, divided = gain_of(layer, initializers), True
+            value = unfolded(value, gain, layer, initializers[layer["weight"]])
+            written.notes.extend(shift_kept(written.state, layer, gain, bias, own_bias, initializers))
+        put(written.state, owner, owner.in_its_layout(value))
+        _tell_scale(written, owner, scale, layer["axis"], divided)
     return written
 
 
@@ -115,20 +121,11 @@ def _alike(one: Any, other: Any) -> bool:
     return one is other if one is None or other is None else np.array_equal(one, other)
 
 
-def _put(state: Dict[str, Any], owner: Owner, value: Any) -> None:
-    """Writes the owner's rows, in its type. The tensor itself may be shared with others and stays as it is."""
-    import numpy as np
-    import torch
+def _tell_scale(written: Written, owner: Owner, scale: Any, axis: Optional[int], divided: bool) -> None:
+    """Notes the scale of a weight, one a row of a packed one; rows that no layer reads keep scale 0.
 
-    tensor = state[owner.name].clone()
-    start, end = owner.rows
-    new = torch.from_numpy(np.ascontiguousarray(value, np.float32)).to(tensor.dtype)
-    tensor[start:end] = new.reshape(tensor[start:end].shape)
-    state[owner.name] = tensor
-
-
-def _tell_scale(written: Written, owner: Owner, scale: Any, layer: Dict[str, Any]) -> None:
-    """Notes the scale of a weight, one a row of a packed one; rows that no layer reads keep scale 0."""
+    ``divided``: the weight is on the grid only with its normalization folded in.
+    """
     rows = len(written.state[owner.name])
     start, end = owner.rows
     if end - start == rows:
@@ -138,85 +135,20 @@ def _tell_scale(written: Written, owner: Owner, scale: Any, layer: Dict[str, Any
         scales[start:end] = [float(scale[min(row, scale.size - 1)]) for row in range(end - start)]
     written.weights[owner.name] = {
         "scale": scales,
-        "axis": owner.axis(layer["axis"]) if end - start == rows else 0,
-        "folded": layer["batchNorm"] is not None,
+        "axis": owner.axis(axis) if end - start == rows else 0,
+        "folded": divided,
     }
 
 
-def _initializers(path: str) -> Dict[str, Any]:
-    import onnx
-    from onnx import numpy_helper
-
-    return {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
-
-
-def _gain(layer: Dict[str, Any], initializers: Dict[str, Any]) -> Any:
-    """k of the batch normalization behind a layer, float64 [channels]; None without one."""
+def _write_bias(state: Dict[str, Any], weight: Owner, bias: Any, own_bias: Optional[Owner]) -> List[str]:
+    """Puts the corrected bias of a layer without normalization where the network has room for it; a note where it has none."""
     import numpy as np
 
-    normalization = layer["batchNorm"]
-    if normalization is None:
-        return None
-    gamma, variance = (initializers[normalization[each]].astype(np.float64) for each in ("gamma", "variance"))
-    return gamma / np.sqrt(variance + normalization["epsilon"])
-
-
-def _unfold(folded: Any, gain: Any, layer: Dict[str, Any], original: Any) -> Any:
-    """folded / gain by output channel; channels that the normalization kills keep their own weights."""
-    import numpy as np
-
-    shaped = _gain_of_weight(gain, layer, folded.shape)
-    dead = np.abs(shaped) < _SMALLEST
-    value = folded / np.where(dead, 1.0, shaped)
-    return np.where(np.broadcast_to(dead, value.shape), original, value).astype(np.float32)
-
-
-def _gain_of_weight(gain: Any, layer: Dict[str, Any], shape: Any) -> Any:
-    import numpy as np
-
-    if layer["op"] != "ConvTranspose":
-        return _along(gain, layer["axis"] or 0, len(shape))
-    # Stored as [C_in, C_out / groups, …]: the group, and with it the output channel, follows from the input channel.
-    per_group, groups = shape[1], layer["groups"]
-    by_input = gain.reshape(groups, per_group)[np.arange(shape[0]) // (shape[0] // groups)]
-    return by_input.reshape(by_input.shape + (1,) * (len(shape) - 2))
-
-
-def _along(values: Any, axis: Optional[int], rank: int) -> Any:
-    """A vector shaped to multiply an array of ``rank`` along ``axis``; a single value multiplies everything."""
-    shape = [1] * rank
-    if axis is not None and values.size > 1:
-        shape[axis] = -1
-    return values.reshape(shape)
-
-
-def _write_bias(written: Written, weight: Owner, layer: Dict[str, Any], gain: Any, bias: Any, initializers: Dict[str, Any]) -> None:
-    """Puts the folded, corrected bias where the network has room for it."""
-    import numpy as np
-
-    if bias is None:
-        return
-    state, normalization = written.state, layer["batchNorm"]
-    own = _bias_of(weight, bias, state)
-    if normalization is None:
-        if own is not None:
-            _put(state, own, bias)
-        elif np.any(bias):
-            written.notes.append(
-                f"{weight.name}: the network has no bias there, so its bias correction is in the ONNX model only."
-            )
-        return
-    before = state[own.name].double().cpu().numpy() if own else 0.0
-    mean = initializers[normalization["mean"]].astype(np.float64)
-    for name, room, value in (
-        (normalization["beta"], True, bias - (before - mean) * gain),
-        # A normalization without parameters of its own: its mean is what can move.
-        (normalization["mean"], bool(np.all(np.abs(gain) >= _SMALLEST)), before - bias / np.where(gain == 0, 1.0, gain)),
-    ):
-        if name in state and room:
-            _put(state, Owner(name, False, (0, bias.size)), value)
-            return
-    written.notes.append(f"{weight.name}: its normalization has no beta, so its bias correction is in the ONNX model only.")
+    if own_bias is not None:
+        put(state, own_bias, bias)
+    elif bias is not None and np.any(bias):
+        return [f"{weight.name}: the network has no bias there, so its bias correction is in the ONNX model only."]
+    return []
 
 
 def _bias_of(weight: Owner, bias: Any, state: Dict[str, Any]) -> Optional[Owner]:
