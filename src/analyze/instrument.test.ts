@@ -26,6 +26,7 @@ function applied() {
     batchNorm: null,
     output: `${name}:0`,
     outputAxis: 1,
+    exactSums: false,
   });
   const layers = [layer('a', 'x', true), layer('b', 'a:0', false)];
   const activations = new Map(

@@ -8,6 +8,7 @@ export const ALGORITHMS = {
   equalization: 'channels scaled against each other between layers and behind normalizations',
   channelScales: 'a scale a channel where only depthwise convolutions read',
   concatTies: 'one scale for a concatenation only where it costs least; without, always',
+  exactSums: 'scales of few bits where a layer sums few products, so that all runtimes compute the same',
   refineRanges: 'ranges compared at the output of the next layer',
   reconstruction: 'weights solved to keep the output of their layer',
   biasCorrection: 'means of the remaining errors moved into biases',

@@ -3,6 +3,7 @@ import type { Plan, WeightPlan } from '../config/plan.js';
 import { Bug } from '../errors.js';
 import type { SafetensorsFile } from '../graph/safetensors.js';
 import { foldBatchNorm } from './algorithms/batch-norm.js';
+import { sumsFewProducts } from './algorithms/exact-sums.js';
 
 /** A layer with weights as it will run on the device: batch normalization folded in, bias present where it can be. */
 export interface Layer {
@@ -24,6 +25,8 @@ export interface Layer {
   output: string;
   /** Axis of the output channels in that result. */
   outputAxis: number;
+  /** Whether its scales have few bits, so that its sums are exact; see algorithms/exact-sums.ts. */
+  exactSums: boolean;
 }
 
 export interface LayerBias {
@@ -54,7 +57,8 @@ export function collectLayers(graph: GraphFile, plan: Plan, weights: Constants):
     const { data: weight, shape } = weights.float32(weightPlan.tensor);
     const rank = shape.length;
     const weightIndex = node.inputs.indexOf(weightPlan.tensor);
-    const common = { name: node.name, input: data, weight, weightIndex, shape, plan: weightPlan };
+    const exactSums = sumsFewProducts(node.op, shape, weightPlan.groups);
+    const common = { name: node.name, input: data, weight, weightIndex, shape, plan: weightPlan, exactSums };
 
     if (node.op === 'MatMul') {
       const add = groups
@@ -83,7 +87,7 @@ export function collectLayers(graph: GraphFile, plan: Plan, weights: Constants):
 /** Conv, ConvTranspose and Gemm: bias made explicit, Gemm's alpha and beta and the batch normalization folded in. */
 function foldLayer(
   node: GraphNode,
-  common: Pick<Layer, 'name' | 'input' | 'weight' | 'weightIndex' | 'shape' | 'plan'>,
+  common: Pick<Layer, 'name' | 'input' | 'weight' | 'weightIndex' | 'shape' | 'plan' | 'exactSums'>,
   batchNorm: GraphNode | null,
   constants: ReadonlySet<string>,
   weights: Constants,

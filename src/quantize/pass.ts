@@ -51,9 +51,11 @@ export function solvePlan(
   core: NativeCore,
   { plan, options }: Prepared,
   { observed, channels }: Calibrated,
+  layers: readonly Layer[],
 ): ActivationSolution {
   const ties = options.engine.concatTies ? 'by loss' : 'always';
-  return solveActivations(core, plan, observed, channels, options.calibration, ties);
+  const exact = new Set(layers.flatMap(({ input, exactSums }) => (exactSums ? [input] : [])));
+  return solveActivations(core, plan, observed, channels, options.calibration, ties, exact);
 }
 
 /** Solves, refines and writes one plan. */
@@ -64,7 +66,7 @@ export async function quantizePlan(
   calibrated: Calibrated,
 ): Promise<Quantized> {
   const layers = layersOf(prepared);
-  const solution = solvePlan(core, prepared, calibrated);
+  const solution = solvePlan(core, prepared, calibrated, layers);
   const { value: refinement, digest: refined } = await refineStage(
     context,
     core,
@@ -88,5 +90,8 @@ export async function quantizePlan(
 }
 
 /** The layers of a plan with their float weights. */
-export const layersOf = ({ graph, plan, weights }: Prepared): Layer[] =>
-  collectLayers(graph.file, plan, SafetensorsFile.open(weights));
+export const layersOf = ({ graph, plan, weights, options }: Prepared): Layer[] =>
+  collectLayers(graph.file, plan, SafetensorsFile.open(weights)).map((layer) => ({
+    ...layer,
+    exactSums: layer.exactSums && options.engine.exactSums,
+  }));

@@ -244,6 +244,7 @@ describe('layers', () => {
     batchNorm: null,
     output: 'y',
     outputAxis: 1,
+    exactSums: false,
   };
   const solution = solveActivations(
     core,

@@ -5,13 +5,8 @@ import type { Histogram, NativeCore, ScaleZeroPoint } from '../native/index.js';
 import { type ChannelStatistics, channelScales } from './algorithms/channel-scales.js';
 import { channelView } from './algorithms/channel-view.js';
 import { type ConcatInput, tyingPays } from './algorithms/concat.js';
-import {
-  type Calibration,
-  candidateRanges,
-  methodRange,
-  type Range,
-  wideRange,
-} from './algorithms/ranges.js';
+import { hasRoom, weightScale } from './algorithms/exact-sums.js';
+import { type Calibration, ofFewBits, type Range, rangesFor } from './algorithms/ranges.js';
 import { quantizeBias, weightScales } from './algorithms/weights.js';
 import type { Layer } from './layers.js';
 import { parameterRoots } from './plan/precision.js';
@@ -68,6 +63,7 @@ export interface ActivationSolution {
  *
  * @param channels statistics a channel, for tensors that may take a scale a channel
  * @param ties whether concatenations share one range where that loses least, or in any case
+ * @param exact tensors that layers of exact sums read (algorithms/exact-sums.ts)
  */
 export function solveActivations(
   core: NativeCore,
@@ -76,17 +72,21 @@ export function solveActivations(
   channels: ReadonlyMap<string, ChannelStatistics>,
   calibration: Calibration,
   ties: 'by loss' | 'always' = 'by loss',
+  exact: ReadonlySet<string> = new Set(),
 ): ActivationSolution {
   const roots = parameterRoots(plan.activations);
+  const exactRoots = new Set([...exact].map((tensor) => roots.get(tensor)));
   const ranges = new Map<string, Range>();
   const candidates = new Map<string, Range[]>();
 
   for (const { tensor, format, range, producer } of plan.activations) {
     if (range.kind === 'fixed') {
-      ranges.set(tensor, { low: range.low, high: range.high, rule: 'fixed', error: 0 });
+      const fixed = { low: range.low, high: range.high, rule: 'fixed', error: 0 };
+      ranges.set(tensor, exactRoots.has(tensor) ? ofFewBits(core, fixed, format) : fixed);
     } else if (range.kind === 'observed') {
       const histogram = histogramOf(observed, tensor);
-      const worthwhile = rangesFor(core, histogram, format, producer === null, calibration);
+      const use = { graphInput: producer === null, exact: exactRoots.has(tensor) };
+      const worthwhile = rangesFor(core, histogram, format, use, calibration);
       ranges.set(tensor, worthwhile[0]!);
       if (worthwhile.length > 1) candidates.set(tensor, worthwhile);
     }
@@ -100,7 +100,9 @@ export function solveActivations(
         : decideTie(core, plan, ranges, observed, members, output);
     if (decision.tied) {
       const [root, ...others] = members;
-      ranges.set(root!, decision.union);
+      const { format } = plan.activations.find(({ tensor }) => tensor === root)!;
+      const few = members.some((member) => exactRoots.has(member));
+      ranges.set(root!, few ? ofFewBits(core, decision.union, format) : decision.union);
       for (const [tensor, at] of roots) if (others.includes(at)) roots.set(tensor, root!);
       for (const member of members) candidates.delete(member);
     }
@@ -127,7 +129,7 @@ export function solveActivations(
       };
       const perChannel = channels.get(tensor);
       if (perChannel && channelAxis !== null && root === tensor) {
-        const parameters = channelScales(core, perChannel, format, solved.scale);
+        const parameters = channelScales(core, perChannel, format, solved.scale, exactRoots.has(tensor));
         if (parameters) {
           solved.channels = { axis: channelAxis, parameters };
           solved.rule = 'minmax per channel';
@@ -138,20 +140,6 @@ export function solveActivations(
     }),
   );
   return { activations, candidates, concats };
-}
-
-/** Ranges to choose from for one observed tensor, the first of them to be used where nothing is compared. */
-function rangesFor(
-  core: NativeCore,
-  histogram: Histogram,
-  format: QuantizerFormat,
-  graphInput: boolean,
-  calibration: Calibration,
-): Range[] {
-  if (calibration !== 'auto') return [methodRange(core, histogram, format, calibration)];
-  // A graph input has the range that its preprocessing gives it; nothing in it is an outlier.
-  if (graphInput) return [methodRange(core, histogram, format, 'minmax')];
-  return format.bits === 16 ? [wideRange(core, histogram, format)] : candidateRanges(core, histogram, format);
 }
 
 interface TieDecision {
@@ -238,15 +226,18 @@ export function solveLayers(
     layers.map((layer) => {
       const shift = shifts.get(layer.name);
       const bias = layer.bias?.values.map((b, c) => b + (shift?.[c] ?? 0)) ?? null;
-      const inputScales = layerInputScales(activations.get(layer.input));
+      const input = activations.get(layer.input);
+      const inputScales = layerInputScales(input);
       const view = channelView(layer.shape, layer.plan.axis);
       const absmax = core.channelAbsmax(layer.weight, view);
-      const scales = weightScales(
+      const finest = weightScales(
         absmax,
         layer.plan.format.bits,
         inputScales ? bias : null,
         inputScales ?? [1],
       );
+      const exact = layer.exactSums && input !== undefined && hasRoom(input.format);
+      const scales = exact ? finest.map(weightScale) : finest;
       const solved: SolvedLayer = {
         name: layer.name,
         integers: core.quantizeI8Channels(weights.get(layer.name) ?? layer.weight, view, scales),

@@ -1,5 +1,6 @@
 import type { QuantizerFormat } from '../../config/plan.js';
 import type { NativeCore, ScaleZeroPoint } from '../../native/index.js';
+import { hasRoom, inputParams } from './exact-sums.js';
 import { headroom } from './ranges.js';
 
 /** What calibration saw of each channel of a tensor. */
@@ -28,17 +29,22 @@ const WORTH = 4;
  * noise to signal, where the noise of a rounding grid is step²/12 and a channel cannot lose more than all it has.
  * NNCF gives inputs of depthwise convolutions a scale a channel always; here only where it matters, since a device
  * without it needs the scales moved into the neighbouring layers.
+ *
+ * @param exact whether the scales have few bits (exact-sums.ts)
  */
 export function channelScales(
   core: NativeCore,
   { min, max, meanSquare }: ChannelStatistics,
   format: QuantizerFormat,
   commonStep: number,
+  exact = false,
 ): ScaleZeroPoint[] | null {
   const reach = headroom(format);
-  const own = Array.from(min, (low, c) =>
-    core.quantParams(reach * Math.min(0, low), reach * Math.max(0, max[c]!), format),
-  );
+  const few = exact && hasRoom(format);
+  const own = Array.from(min, (least, c) => {
+    const [low, high] = [reach * Math.min(0, least), reach * Math.max(0, max[c]!)];
+    return few ? inputParams(core, low, high, format) : core.quantParams(low, high, format);
+  });
   const common = meanNoise(meanSquare, () => commonStep);
   const separate = meanNoise(meanSquare, (c) => own[c]!.scale);
   return common > TOO_COARSE[format.bits] && common > WORTH * separate ? own : null;

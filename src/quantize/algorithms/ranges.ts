@@ -1,5 +1,6 @@
 import type { QuantizerFormat } from '../../config/plan.js';
 import type { Histogram, NativeCore } from '../../native/index.js';
+import { coveringRange, hasRoom, inputRange } from './exact-sums.js';
 
 /** How a range is chosen from what calibration saw. */
 export type CalibrationMethod = 'minmax' | 'percentile' | 'entropy' | 'mse';
@@ -60,7 +61,11 @@ export function candidateRanges(core: NativeCore, histogram: Histogram, format: 
   const low = (mse.low + minmax.low) / 2;
   const high = (mse.high + minmax.high) / 2;
   ranges.push({ low, high, rule: 'mse-minmax', error: core.rangeError(histogram, low, high, format) });
+  return distinctRanges(core, ranges, format);
+}
 
+/** Ranges without those that give the same scale and zero point as one before them. */
+export function distinctRanges(core: NativeCore, ranges: readonly Range[], format: QuantizerFormat): Range[] {
   const seen = new Set<string>();
   return ranges.filter((range) => {
     const { scale, zeroPoint } = core.quantParams(range.low, range.high, format);
@@ -85,4 +90,62 @@ function clip(
     case 'mse':
       return core.rangeMse(histogram, format);
   }
+}
+
+/** What the tensor is whose ranges are asked for. */
+export interface RangeUse {
+  graphInput: boolean;
+  /** Read by a layer of exact sums. */
+  exact: boolean;
+}
+
+/** Ranges to choose from for one observed tensor, the first of them to be used where nothing is compared. */
+export function rangesFor(
+  core: NativeCore,
+  histogram: Histogram,
+  format: QuantizerFormat,
+  { graphInput, exact }: RangeUse,
+  calibration: Calibration,
+): Range[] {
+  const ranges = proposedRanges(core, histogram, format, graphInput, calibration);
+  if (!exact) return ranges;
+  const few = ranges.map((range) => ofFewBits(core, range, format, histogram));
+  return distinctRanges(core, few, format);
+}
+
+function proposedRanges(
+  core: NativeCore,
+  histogram: Histogram,
+  format: QuantizerFormat,
+  graphInput: boolean,
+  calibration: Calibration,
+): Range[] {
+  if (calibration !== 'auto') return [methodRange(core, histogram, format, calibration)];
+  // A graph input has the range that its preprocessing gives it; nothing in it is an outlier.
+  if (graphInput) return [inputGrid(core, histogram, format)];
+  return format.bits === 16 ? [wideRange(core, histogram, format)] : candidateRanges(core, histogram, format);
+}
+
+/** The whole range of a graph input, on a grid that clips nothing of it. */
+function inputGrid(core: NativeCore, histogram: Histogram, format: QuantizerFormat): Range {
+  const seen = methodRange(core, histogram, format, 'minmax');
+  const [low, high] = coveringRange(seen.low, seen.high, format);
+  return { ...seen, low, high, error: core.rangeError(histogram, low, high, format) };
+}
+
+/** A range with a scale of few bits; its error is counted anew where the histogram is known. */
+export function ofFewBits(
+  core: NativeCore,
+  range: Range,
+  format: QuantizerFormat,
+  histogram: Histogram | null = null,
+): Range {
+  if (!hasRoom(format)) return range;
+  const [low, high] = inputRange(core, range.low, range.high, format);
+  return {
+    ...range,
+    low,
+    high,
+    error: histogram ? core.rangeError(histogram, low, high, format) : range.error,
+  };
 }
