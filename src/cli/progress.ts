@@ -23,6 +23,9 @@ export const silentProgress: Progress = {
 /** Seconds between two lines about the same stage where lines cannot be rewritten. */
 const PLAIN_INTERVAL = 10;
 
+/** Share of the work from which on the time left is told. */
+const TELLING = 0.05;
+
 /** Progress on a stream: one live line a stage on a terminal, plain lines elsewhere. */
 export function streamProgress(stream: NodeJS.WriteStream): Progress {
   const live = stream.isTTY === true;
@@ -39,8 +42,9 @@ export function streamProgress(stream: NodeJS.WriteStream): Progress {
         update(done, total, message = '') {
           const now = performance.now();
           const share = total ? `${Math.floor((100 * done) / total)} %` : `${done}`;
+          // The first samples take what starting a framework takes, and tell nothing of the rest.
           const left =
-            total && done > 0
+            total && done / total >= TELLING
               ? `, ${(((now - start) / 1000 / done) * (total - done)).toFixed(0)} s left`
               : '';
           const text = `${title}: ${share}${left}${message ? `  ${message}` : ''}`;
