@@ -16,6 +16,9 @@ export class PythonFailure extends Error {
   }
 }
 
+/** Code that python/dopt/envelope.py gives an exception that no code of ours raised. */
+const UNFORESEEN = 'PYTHON_EXCEPTION';
+
 /** The error for an error envelope: one of the four kinds, with Python's code, place and suggestions. */
 export function fromEnvelope(method: string, error: PythonError, output = ''): DoptError {
   if (error.code === 'CANCELLED') return interrupted(method);
@@ -30,7 +33,12 @@ export function fromEnvelope(method: string, error: PythonError, output = ''): D
     case 'environment':
       return new EnvironmentError(error.code, error.message, details);
     case 'external':
-      return new ExternalError(error.code, `Python failed in ${method}: ${error.message}`, details);
+      // An error of our own names its file and its reason; only what nobody foresaw needs to be told where it came from.
+      return new ExternalError(
+        error.code,
+        error.code === UNFORESEEN ? `Python failed in ${method}: ${error.message}` : error.message,
+        details,
+      );
     case 'bug':
       return new Bug(`${error.code} in ${method}: ${error.message}`, details);
   }

@@ -182,4 +182,4 @@ def test_samples_that_the_graph_refuses(tmp_path):
     np.save(tmp_path / "x.npy", np.full((2, 5), 77, np.int32))
     source = data_source(tmp_path / "x.npy", inputs={"x": ("int32", ["batch", 5])})
     error = refused("MODEL_RUN", lambda: door.check_parity(run_params(path, result, source, onnx=result["model"]), Events()))
-    assert error.kind == "external" and "77" in error.message and "File" not in error.message
+    assert error.kind == "user" and "77" in error.message and "File" not in error.message

@@ -52,14 +52,12 @@ def find_front_end(session: Any, graph_def: Any, path: str, unknown_ops: Set[str
         raise DoptError(
             "MODEL_OPERATORS",
             f"{path} takes text: {unknown[0].name!r} holds encoded files or strings, which ONNX has no operators for.",
-            kind="external",
             place=path,
             suggestions=["Freeze the model from the decoded numbers on; dopt reads and scales pictures itself."],
         )
     raise DoptError(
         "MODEL_OPERATORS",
         f"{path} uses operators that ONNX does not have, and not at its beginning alone: {ops} (first: {unknown[0].name!r}).",
-        kind="external",
         place=path,
         suggestions=[
             f"Cut the graph before them: --outputs {source(unknown[0].input[0]) if unknown[0].input else 'NAME'}",

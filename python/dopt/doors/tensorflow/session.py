@@ -36,7 +36,6 @@ class GraphSession:
             raise DoptError(
                 "MODEL_RUN",
                 f"TensorFlow {tf.__version__} cannot run {self.path} on these inputs: {reason_of(error)}",
-                kind="external",
                 place=self.path,
                 suggestions=["Check the shapes and values of the data against what the model takes."],
             ) from error

@@ -56,7 +56,6 @@ def _open_script(path: str) -> Opened:
         raise DoptError(
             "MODEL_TORCHSCRIPT",
             f"torch {torch.__version__} cannot read the TorchScript file {path}: {_first_line(error)}",
-            kind="external",
             place=path,
             suggestions=[
                 "A file saved by a newer torch needs a newer one: --profile current, or --env system with DOPT_PYTHON.",
