@@ -159,8 +159,9 @@ export const METHODS = {
       parity: paritySchema,
       /** Of the framework, and of the converter. */
       versions: z.record(z.string(), z.string()),
-      /** Of the whole call: reading, conversion and comparison. */
+      /** Of reading, conversion and comparison; the import of the framework is apart. */
       seconds: z.number(),
+      importSeconds: z.number(),
       peakBytes: z.number(),
       /** Digest over the model file or folder, and over the weights. */
       source: fileSchema,

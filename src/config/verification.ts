@@ -113,8 +113,8 @@ export const paritySchema = z.strictObject({
 export const doorResultSchema = z.strictObject({
   framework: z.enum(['tensorflow', 'pytorch']),
   versions: z.record(z.string(), z.string()),
-  /** What reading, converting and comparing took. */
-  conversion: z.strictObject({ seconds: z.number(), peakBytes: z.number() }),
+  /** What reading, converting and comparing took; the import of the framework is apart. */
+  conversion: z.strictObject({ seconds: z.number(), importSeconds: z.number(), peakBytes: z.number() }),
   /** The ONNX form against the framework, on random inputs and on calibration samples. */
   parity: z.strictObject({ random: paritySchema, samples: paritySchema.nullable() }),
   /** Outside ONNX, before the network: what it is, and the tensor that the network begins at. */

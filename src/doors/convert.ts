@@ -102,7 +102,8 @@ export async function openDoor(context: StageContext, options: DoorOptions): Pro
       `convert from ${framework}`,
       'convert',
       { ...model, out, seed },
-      ({ parity }) => `parity ${parity.maxRelativeDifference.toExponential(1)}`,
+      ({ parity, seconds, importSeconds }) =>
+        `parity ${parity.maxRelativeDifference.toExponential(1)}, ${seconds.toFixed(1)} s and ${importSeconds.toFixed(1)} s of import`,
     ),
   );
   const borders = { inputs: conversion.inputs, outputs: conversion.outputs };

@@ -75,11 +75,11 @@ function describeDoor(
   check: DoorResult['check'],
   unwritten: string | null,
 ): DoorResult {
-  const { frontEnd, versions } = conversion;
+  const { frontEnd, versions, seconds, importSeconds, peakBytes } = conversion;
   return {
     framework,
     versions,
-    conversion: { seconds: conversion.seconds, peakBytes: conversion.peakBytes },
+    conversion: { seconds, importSeconds, peakBytes },
     parity: { random: conversion.parity, samples: parity },
     frontEnd: frontEnd && { description: frontEnd.description, features: frontEnd.features },
     notes: [...conversion.notes, ...notes],

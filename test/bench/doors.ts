@@ -105,7 +105,7 @@ function row(name: string, { door, verification }: RunResult): string {
   const [against] = check!.againstOnnx;
   const cells = [
     name,
-    `${conversion.seconds.toFixed(1)} s, ${(conversion.peakBytes / 1e6).toFixed(0)} MB`,
+    `${conversion.seconds.toFixed(1)} + ${conversion.importSeconds.toFixed(1)} s, ${(conversion.peakBytes / 1e6).toFixed(0)} MB`,
     parity.random.maxAbsoluteDifference.toExponential(1),
     parity.samples ? parity.samples.maxAbsoluteDifference.toExponential(1) : '–',
     percent(inFramework?.float),
@@ -119,7 +119,7 @@ function row(name: string, { door, verification }: RunResult): string {
 
 const head = [
   'model',
-  'conversion',
+  'conversion + import',
   'parity, random',
   'parity, real',
   'float in framework',

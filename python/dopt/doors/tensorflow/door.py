@@ -19,6 +19,16 @@ class Opened(NamedTuple):
     front_end: Any
 
 
+def import_framework() -> None:
+    """Imports what every use of this door needs."""
+    from dopt.doors.tensorflow.load import quiet_tensorflow
+
+    quiet_tensorflow()
+    import onnxruntime  # noqa: F401
+    import tensorflow  # noqa: F401
+    import tf2onnx  # noqa: F401
+
+
 def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Method ``convert``: freezes, cuts a front end off, converts and compares on random inputs.
 

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, List, Sequence
 
 from dopt.doors.torch.border import InputSpec, flatten
 from dopt.doors.torch.patches import exportable
@@ -11,17 +11,10 @@ from dopt.errors import DoptError
 OPSET = 13
 
 
-class Exported(NamedTuple):
-    """Path of the file, whether its batch is open."""
-
-    path: str
-    open_batch: bool
-
-
 def export(
     network: Any, specs: List[InputSpec], outputs: Sequence[str], path: str, out: str, open_batch: bool
-) -> Exported:
-    """Writes ``out``/model.onnx. Raises DoptError MODEL_EXPORT with torch's message and, where known, the operator."""
+) -> str:
+    """Writes ``out``/model.onnx and returns its path. Raises DoptError MODEL_EXPORT with torch's message and, where known, the operator."""
     import torch
 
     from dopt.doors.torch.runner import random_feeds
@@ -50,7 +43,7 @@ def export(
         if flat:
             del network.forward
     separate_parameters(target)
-    return Exported(target, open_batch)
+    return target
 
 
 def separate_parameters(path: str) -> None:

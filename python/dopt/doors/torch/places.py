@@ -100,7 +100,7 @@ def _feeds(network: Any, params: Dict[str, Any]) -> Dict[str, Any]:
     from dopt.doors.torch.runner import random_feeds, with_dtypes
 
     specs = input_specs(network, params["model"], params["inputShapes"])
-    return random_feeds(with_dtypes(network, specs, params["model"]), 7, None, 1.0)
+    return random_feeds(with_dtypes(network, specs, params["model"])[0], 7, None, 1.0)
 
 
 def _graph_factors(path: str, nodes: Set[str], feeds: Dict[str, Any]) -> Dict[str, List[Any]]:

@@ -1,7 +1,7 @@
 """A network that takes and gives numpy arrays by name."""
 
 from itertools import combinations, islice
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from dopt.doors.torch.border import InputSpec, flatten
 from dopt.errors import DoptError
@@ -60,8 +60,8 @@ def random_feeds(specs: Sequence[InputSpec], seed: int, batch: Optional[int], sc
     return feeds
 
 
-def with_dtypes(network: Any, specs: List[InputSpec], path: str) -> List[InputSpec]:
-    """``specs`` with the types that the network takes, found by running it: as few whole numbers as it allows.
+def with_dtypes(network: Any, specs: List[InputSpec], path: str) -> Tuple[List[InputSpec], Dict[str, Any]]:
+    """``specs`` with the types that the network takes, as few whole numbers as it allows, and what it gave for them.
 
     Raises DoptError MODEL_RUN_FAILED with torch's message when it takes none.
     """
@@ -71,8 +71,7 @@ def with_dtypes(network: Any, specs: List[InputSpec], path: str) -> List[InputSp
     for dtypes in _likely_first(len(specs)):
         typed = [spec._replace(dtype=dtype) for spec, dtype in zip(specs, dtypes)]
         try:
-            Runner(network, [spec.name for spec in specs])(random_feeds(typed, 0, None, 1.0))
-            return typed
+            return typed, Runner(network, [spec.name for spec in specs])(random_feeds(typed, 0, None, 1.0))
         except Exception as error:  # noqa: BLE001 - the user's code raises anything.
             reasons.append(" ".join(str(error).split())[:300])
             advice += newer_torch(error)
