@@ -1,6 +1,5 @@
 // Sums over the positions of a layer: panels of patches in double, multiplied block by block.
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include "conv_shape.h"
@@ -80,9 +79,9 @@ class Patches {
     const float* const first = x + group * per_group * area;
     const int64_t taps = s_.kernel_height * s_.kernel_width;
     for (int64_t kh = 0; kh < s_.kernel_height; ++kh) {
-      const int64_t h = source(top, kh, s_.stride_height, s_.dilation_height, s_.pad_top, s_.in_height);
+      const int64_t h = input_of(transposed_, top, kh, s_.stride_height, s_.dilation_height, s_.pad_top, s_.in_height);
       for (int64_t kw = 0; kw < s_.kernel_width; ++kw) {
-        const int64_t v = source(left, kw, s_.stride_width, s_.dilation_width, s_.pad_left, s_.in_width);
+        const int64_t v = input_of(transposed_, left, kw, s_.stride_width, s_.dilation_width, s_.pad_left, s_.in_width);
         double* to = row + kh * s_.kernel_width + kw;
         const bool inside = h >= 0 && v >= 0;
         const float* from = first + (inside ? h * s_.in_width + v : 0);
@@ -94,29 +93,14 @@ class Patches {
   }
 
  private:
-  // Input coordinate that a tap of the kernel reads for an output coordinate, or -1.
-  int64_t source(int64_t out, int64_t tap, int64_t stride, int64_t dilation, int64_t pad, int64_t size) const {
-    int64_t in;
-    if (transposed_) {
-      const int64_t at = out + pad - tap * dilation;
-      if (at < 0 || at % stride != 0) return -1;
-      in = at / stride;
-    } else {
-      in = out * stride - pad + tap * dilation;
-    }
-    return in >= 0 && in < size ? in : -1;
-  }
-
   const dopt_conv2d_shape& s_;
   bool transposed_;
   int64_t out_width_;
 };
 
-// Evenly spread positions below `total`, at most `wanted`, from about `first` on. The step has no common divisor with the
-// width, so that the columns of a picture take turns.
+// The positions of a sample that are used, from about `first` on.
 std::vector<int64_t> spread(int64_t total, int64_t wanted, int64_t width, int64_t first) {
-  int64_t step = std::max<int64_t>(1, (total + wanted - 1) / wanted);
-  while (step > 1 && std::gcd(step, width) != 1) ++step;
+  const int64_t step = spread_step(total, wanted, width);
   std::vector<int64_t> positions;
   for (int64_t p = first % step; p < total; p += step) positions.push_back(p);
   return positions;

@@ -1,4 +1,4 @@
-// Geometry of the widening histogram: which bins a range needs, and moving counts to them.
+// States of the widening histogram: checks, moving counts to wider bins, merging.
 #include "histogram.h"
 
 #include <algorithm>
@@ -9,15 +9,6 @@
 namespace dopt {
 namespace {
 
-// Doublings from one width to the other; bin indices have fewer than 63 bits, so more shift the same.
-int doublings(double from, double to) { return std::min(std::ilogb(to) - std::ilogb(from), 63); }
-
-// Bin of grid `to` that bin k of the finer or shifted grid `from` falls into. Kept inside the array even where counts
-// contradict min and max, as those of a damaged file may.
-int64_t moved_bin(int64_t k, const BinGrid& from, const BinGrid& to, int shift, int64_t bins) {
-  return std::min(std::max(((from.base + k) >> shift) - to.base, int64_t{0}), bins - 1);
-}
-
 // Adds the counts of grid `from` to those of grid `to`.
 void add_counts(uint64_t* into, const BinGrid& to, const uint64_t* counts, const BinGrid& from, int64_t bins) {
   const int shift = doublings(from.width, to.width);
@@ -27,21 +18,6 @@ void add_counts(uint64_t* into, const BinGrid& to, const uint64_t* counts, const
 }
 
 }  // namespace
-
-BinGrid fit_grid(double min, double max, int64_t bins) noexcept {
-  const double magnitude = std::max(std::fabs(min), std::fabs(max));
-  if (magnitude == 0.0) return {0.0, 0};
-  // At most 2^23 bins between zero and the farthest value: bin indices stay exact in float and int32.
-  int exponent = std::max(std::ilogb(magnitude) - 22, -126);
-  // No smaller width can do: bins * width must exceed max - min.
-  const double needed = (max - min) / static_cast<double>(bins);
-  if (needed > 0.0) exponent = std::max(exponent, std::ilogb(needed));
-  for (;; ++exponent) {
-    const double first = std::floor(std::ldexp(min, -exponent));
-    const double last = std::floor(std::ldexp(max, -exponent));
-    if (last - first < static_cast<double>(bins)) return {std::ldexp(1.0, exponent), static_cast<int64_t>(first)};
-  }
-}
 
 dopt_status check_state(const dopt_histogram* state, const char* name) noexcept {
   DOPT_REQUIRE(state != nullptr, "%s is NULL", name);

@@ -1,22 +1,15 @@
-// Geometry of the widening histogram and checks shared by the observers and the sweeps.
+// The widening histogram and checks shared by the observers and the sweeps.
 #ifndef DOPT_SRC_HISTOGRAM_H_
 #define DOPT_SRC_HISTOGRAM_H_
 
 #include <vector>
 
+#include "bin_grid.h"
 #include "dopt.h"
 
 namespace dopt {
 
 constexpr int64_t kMinBins = 8, kMaxBins = int64_t{1} << 20;
-
-struct BinGrid {
-  double width;
-  int64_t base;
-};
-
-// The canonical grid of dopt.h for values within [min, max]; min = max = 0 gives width 0.
-BinGrid fit_grid(double min, double max, int64_t bins) noexcept;
 
 // Whether a state came out of dopt_histogram_init and has not been damaged since; fails with the reason.
 dopt_status check_state(const dopt_histogram* state, const char* name) noexcept;

@@ -8,12 +8,6 @@
 namespace dopt {
 namespace {
 
-// One output dimension of a convolution, or 0 where the kernel does not fit.
-int64_t output_size(int64_t in, int64_t before, int64_t after, int64_t kernel, int64_t stride, int64_t dilation) {
-  const int64_t room = in + before + after - dilation * (kernel - 1) - 1;
-  return room < 0 ? 0 : room / stride + 1;
-}
-
 // Sum of one window. (n, o) choose sample and output channel, (top, left) the window's corner in the input.
 uint32_t window_sum(const dopt_conv2d_shape& s, const uint8_t* x, int32_t x_zero_point, const int8_t* w, int64_t n,
                     int64_t o, int64_t top, int64_t left) {
@@ -37,29 +31,6 @@ uint32_t window_sum(const dopt_conv2d_shape& s, const uint8_t* x, int32_t x_zero
 }
 
 }  // namespace
-
-dopt_status check_conv(const dopt_conv2d_shape* s) noexcept {
-  DOPT_REQUIRE(s != nullptr, "shape is NULL");
-  DOPT_REQUIRE(s->struct_size == sizeof(dopt_conv2d_shape), "shape: struct_size is %zu, expected %zu", s->struct_size,
-               sizeof(dopt_conv2d_shape));
-  constexpr int64_t kMost = 1 << 24;  // of one dimension, so that offsets stay within 64 bits
-  const int64_t sizes[] = {s->batch,         s->in_channels,   s->in_height,       s->in_width,
-                           s->out_channels,  s->kernel_height, s->kernel_width,    s->groups,
-                           s->stride_height, s->stride_width,  s->dilation_height, s->dilation_width};
-  for (const int64_t size : sizes) {
-    DOPT_REQUIRE(size >= 1 && size <= kMost, "a size, stride, dilation or group count is %lld, expected 1 to %lld",
-                 static_cast<long long>(size), static_cast<long long>(kMost));
-  }
-  const int64_t pads[] = {s->pad_top, s->pad_left, s->pad_bottom, s->pad_right};
-  for (const int64_t pad : pads) {
-    DOPT_REQUIRE(pad >= 0 && pad <= kMost, "a padding is %lld, expected 0 to %lld", static_cast<long long>(pad),
-                 static_cast<long long>(kMost));
-  }
-  DOPT_REQUIRE(s->in_channels % s->groups == 0 && s->out_channels % s->groups == 0,
-               "%lld groups do not divide %lld input and %lld output channels", static_cast<long long>(s->groups),
-               static_cast<long long>(s->in_channels), static_cast<long long>(s->out_channels));
-  return DOPT_OK;
-}
 
 }  // namespace dopt
 

@@ -17,23 +17,6 @@ dopt_status check_format(const Format& f) noexcept {
   return DOPT_OK;
 }
 
-Quantizer quantizer_of(double low, double high, const Format& format) noexcept {
-  low = std::min(low, 0.0);
-  high = std::max(high, 0.0);
-  const int32_t levels = (int32_t{1} << format.bits) - 1;
-  const int32_t qmin = format.is_signed ? -(levels + 1) / 2 : 0;
-  const double steps = format.symmetric ? levels / 2 : levels;
-  const double span = format.symmetric ? std::max(-low, high) : high - low;
-  if (span == 0.0) {
-    return {1.0f, 0, format.symmetric ? -(levels / 2) : qmin, qmin + levels};
-  }
-  const float scale = std::max(static_cast<float>(span / steps), FLT_MIN);
-  if (format.symmetric) return {scale, 0, -(levels / 2), levels / 2};
-  const double zero = std::nearbyint(qmin - low / static_cast<double>(scale));
-  const int32_t zero_point = static_cast<int32_t>(std::min(std::max(zero, double(qmin)), double(qmin + levels)));
-  return {scale, zero_point, qmin - zero_point, qmin + levels - zero_point};
-}
-
 Distribution distribution_of(const dopt_histogram& state, const uint64_t* counts) {
   Distribution d;
   d.total = static_cast<double>(state.count);
@@ -62,15 +45,7 @@ dopt_status check_sweep(const dopt_histogram* state, const uint64_t* counts, con
 
 namespace {
 
-// Candidates are multiplied up, not computed by exp2, so that every build and the TypeScript twin try the same ones.
-constexpr double kStep = 0.95760328069857365;        // 2^(-1/16)
-constexpr int kCandidates = 128;                     // down to 2^-8 of the extreme, and zero
-constexpr double kCoarseStep = 0.84089641525371454;  // 2^(-1/4)
-constexpr int kCoarse = 20;                          // down to 2^-5 of each extreme, and zero
-constexpr int kRounds = 4;                           // of each end in turn; two are the rule
-constexpr int kFiner = 8;  // subdivisions of a step, on both sides, in each of two refinements
-
-class Search {
+class Search : SearchSteps {
  public:
   Search(double min, double max, bool symmetric, const RangeCost& cost) : symmetric_(symmetric), cost_(cost) {
     min_ = std::min(min, 0.0);

@@ -1,4 +1,4 @@
-// What the range sweeps share: the quantizer a range yields, the distribution a histogram stands for, and the search.
+// What the range sweeps share: the distribution a histogram stands for, and the search.
 #ifndef DOPT_SRC_RANGE_H_
 #define DOPT_SRC_RANGE_H_
 
@@ -6,24 +6,11 @@
 #include <vector>
 
 #include "dopt.h"
+#include "quantizer.h"
 
 namespace dopt {
 
-struct Format {
-  int32_t bits, is_signed, symmetric;
-};
-
 dopt_status check_format(const Format& format) noexcept;
-
-// An integer grid: real = scale * k for k in [lowest, highest], both relative to the zero point.
-struct Quantizer {
-  float scale;
-  int32_t zero_point;
-  int32_t lowest, highest;
-};
-
-// See dopt_quant_params. The range is extended to hold zero.
-Quantizer quantizer_of(double low, double high, const Format& format) noexcept;
 
 // The values of a histogram other than zero: counts[i] of them spread evenly over [edges[i], edges[i + 1]).
 struct Distribution {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dopt.h"
+#include "layer.h"
 #include "matrix.h"
 #include "status.h"
 #include "thread_pool.h"
@@ -166,20 +167,6 @@ void find_error(const Group& g, const double* power, const int8_t* integers, con
     for (size_t k = 0; k < k1; ++k) sum += v[k][o] * (product[k][o] - 2 * g.cross[o * k1 + k]);
     error[o] = std::max(0.0, sum);
   }
-}
-
-dopt_status check_layer(const dopt_layer* s) noexcept {
-  DOPT_REQUIRE(s != nullptr, "layer is NULL");
-  DOPT_REQUIRE(s->struct_size == sizeof(dopt_layer), "layer: struct_size is %zu, expected %zu", s->struct_size,
-               sizeof(dopt_layer));
-  constexpr int64_t kMost = 1 << 24;
-  for (const int64_t size : {s->groups, s->outputs, s->inputs, s->span}) {
-    DOPT_REQUIRE(size >= 1 && size <= kMost, "a size of the layer is %lld, expected 1 to %lld",
-                 static_cast<long long>(size), static_cast<long long>(kMost));
-  }
-  DOPT_REQUIRE(s->qmin >= -128 && s->qmax <= 127 && s->qmin < s->qmax, "integers from %d to %d do not fit int8",
-               s->qmin, s->qmax);
-  return DOPT_OK;
 }
 
 // Calls body(group, index) for each group, on several threads when there is more than one.

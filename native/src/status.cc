@@ -2,10 +2,6 @@
 
 #include <cstdarg>
 #include <cstdio>
-#include <string>
-
-#include "kernels.h"
-#include "thread_pool.h"
 
 namespace dopt {
 namespace {
@@ -20,31 +16,6 @@ dopt_status fail(dopt_status code, const char* format, ...) noexcept {
   return code;
 }
 
+const char* last_failure() noexcept { return t_error; }
+
 }  // namespace dopt
-
-extern "C" {
-
-int32_t dopt_abi_version(void) { return DOPT_ABI_VERSION; }
-
-const char* dopt_last_error(void) { return dopt::t_error; }
-
-const char* dopt_build_info(void) {
-  thread_local char text[256];
-  std::snprintf(text, sizeof text, "{\"abi\":%d,\"simd\":\"%s\",\"compiler\":\"%s\",\"threads\":%d}", DOPT_ABI_VERSION,
-                dopt::kernels().name,
-#if defined(__clang__)
-                "clang " __clang_version__,
-#else
-                "gcc " __VERSION__,
-#endif
-                dopt::threads());
-  return text;
-}
-
-dopt_status dopt_set_threads(int32_t threads) {
-  DOPT_REQUIRE(threads >= 0 && threads <= 256, "threads is %d, expected 0 (one a processor) to 256", threads);
-  dopt::set_threads(threads);
-  return DOPT_OK;
-}
-
-}  // extern "C"

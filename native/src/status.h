@@ -12,6 +12,9 @@ namespace dopt {
 // Records the text for dopt_last_error() and returns `code`.
 [[gnu::format(printf, 2, 3)]] dopt_status fail(dopt_status code, const char* format, ...) noexcept;
 
+// That text, "" when nothing failed on this thread.
+const char* last_failure() noexcept;
+
 // Default IEEE environment (nearest even, no flush-to-zero) while it lives: hosts such as inference runtimes may have
 // switched denormals off on the calling thread, which would change results.
 class FloatEnvironment {
