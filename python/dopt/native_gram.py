@@ -89,7 +89,7 @@ class GramCalls:
         out = np.empty(weights.shape, dtype=np.int8)
         gram, cross, _ = _sums(sums)
         given = (_address(weights, "float32"), _address(grid.scales, "float32"))
-        layer = _layer(weights.shape, grid)
+        layer = layer_of(weights.shape, grid)
         self._call("dopt_gram_reconstruct", layer, gram, cross, *given, ridge, damping, out.ctypes.data)
         return out
 
@@ -100,7 +100,7 @@ class GramCalls:
         out = np.empty(integers.shape[:2])
         gram, cross, _ = _sums(sums)
         given = (_address(integers, "int8"), _address(grid.scales, "float32"))
-        self._call("dopt_gram_bias", _layer(integers.shape, grid), gram, cross, *given, out.ctypes.data)
+        self._call("dopt_gram_bias", layer_of(integers.shape, grid), gram, cross, *given, out.ctypes.data)
         return out
 
     def gram_error(self, integers: Any, grid: WeightGrid, sums: LayerSums, bias: Any) -> Any:
@@ -110,12 +110,13 @@ class GramCalls:
         out = np.empty(integers.shape[:2])
         given = (_address(integers, "int8"), _address(grid.scales, "float32"))
         added = None if bias is None else _address(bias, "float64")
-        layer = _layer(integers.shape, grid)
+        layer = layer_of(integers.shape, grid)
         self._call("dopt_gram_error", layer, *_sums(sums), *given, added, out.ctypes.data)
         return out
 
 
-def _layer(shape: tuple[int, ...], grid: WeightGrid) -> Any:
+def layer_of(shape: tuple[int, ...], grid: WeightGrid) -> Any:
+    """``dopt_layer *`` of weights [groups, outputs, inputs] on a grid."""
     layer = LayerShape(ctypes.sizeof(LayerShape), *shape, grid.span, grid.qmin, grid.qmax, int(grid.free_bias))
     return ctypes.byref(layer)
 
