@@ -68,14 +68,18 @@ const files = (folder, pattern) =>
     .filter((name) => pattern.test(name))
     .map((name) => join(native, folder, name));
 
-function commonFlags() {
+/** Machine code for each architecture and PTX for what comes after the last. */
+function codeFlags() {
   const code = architectures.flatMap((arch) => ['-gencode', `arch=compute_${arch},code=sm_${arch}`]);
-  const newest = architectures.at(-1);
+  return [...code, '-gencode', `arch=compute_${architectures.at(-1)},code=compute_${architectures.at(-1)}`];
+}
+
+function commonFlags() {
   const include = ['include', 'src', 'cuda/include', 'cuda/src'].map((folder) => `-I${join(native, folder)}`);
   return [
     ...['-std=c++17', '-O3', '--expt-relaxed-constexpr', `-DDOPT_CUDA_ARCHITECTURES="${architectures.join(' ')}"`],
     ...['-Xcompiler', '-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall'],
-    ...[...code, '-gencode', `arch=compute_${newest},code=compute_${newest}`, ...include],
+    ...include,
   ];
 }
 
@@ -118,7 +122,8 @@ function compileJob(nvcc, line) {
   const headers = [...files('include', /\.h$/), ...files('src', /\.h$/), ...files('cuda/include', /\.h$/)];
   headers.push(...files('cuda/src', /\.h$/), ...files('tests', /\.h$/), fileURLToPath(import.meta.url));
   const needed = stale(object, [join(native, source), ...headers, stamp]);
-  const parameters = [...commonFlags(), ...own, '-c', join(native, source), '-o', object];
+  const code = own.includes('-gencode') ? [] : codeFlags();
+  const parameters = [...commonFlags(), ...code, ...own, '-c', join(native, source), '-o', object];
   return { object, job: needed ? () => run(nvcc, parameters) : null };
 }
 

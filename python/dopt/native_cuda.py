@@ -119,7 +119,8 @@ class CudaCore:
 
     def quantize(self, x: Any, scale: float, zero_point: int, out: Any) -> None:
         """x float32 to integers of out's type: uint8, int8, uint16 or int16."""
-        x, out = view_of(x, "float32"), _as_large(view_of(out), x)
+        x, out = view_of(x, "float32"), view_of(out)
+        _as_large(out, x)
         name = "dopt_cuda_quantize_" + _suffix(out)
         self._call(name, x.address, x.size, scale, zero_point, out.address)
 
@@ -252,9 +253,8 @@ def _require(condition: bool, why: str) -> None:
         raise ValueError(why)
 
 
-def _as_large(array: DeviceView, other: DeviceView) -> DeviceView:
+def _as_large(array: DeviceView, other: DeviceView) -> None:
     _require(array.size == other.size, "arrays of %d and %d elements" % (array.size, other.size))
-    return array
 
 
 def _type(view: DeviceView) -> int:

@@ -13,6 +13,7 @@
 #include <cuda_bf16.h>
 
 #include "../tests/device_array.h"
+#include "gram.h"
 
 namespace {
 
@@ -233,7 +234,8 @@ __global__ void gram_1(const __nv_bfloat16* x, int rows, int k, double* gram) {
 void grams() {
   std::printf("operations of a Gram matrix: 2 rows K^2, of which the triangle alone needs half\n");
   const size_t shapes[][2] = {{16384, 1024}, {16384, 2048}, {65536, 2048}, {16384, 4096}, {32768, 4096}, {8192, 8192}};
-  for (const auto& [rows, k] : shapes) {
+  for (const auto& shape : shapes) {
+    const size_t rows = shape[0], k = shape[1];
     const DeviceArray<__nv_bfloat16> x(rows * k);
     const DeviceArray<double> gram((k + 1) * (k + 1));
     filled(x, Shape::kNormal);
@@ -245,6 +247,9 @@ void grams() {
         gram_1<<<dim3(k / 16, k / 16), dim3(16, 16)>>>(x.get(), static_cast<int>(rows), static_cast<int>(k), gram.get());
       }, 1);
     }
+    const dopt::cuda::Samples samples{x.get(), nullptr, DOPT_BF16, rows, k, 1};
+    computed((name + ", mma.sync").c_str(), operations,
+             [&] { dopt::cuda::add_on_tensor_cores(samples, gram.get(), nullptr, nullptr); });
     computed(name.c_str(), operations, [&] {
       MUST(dopt_cuda_gram_matmul(x.get(), nullptr, DOPT_BF16, int64_t(rows), int64_t(k), 1, gram.get(), nullptr, nullptr, nullptr));
     });

@@ -7,7 +7,7 @@
  *   dopt_cuda_synchronize. A failure inside a kernel shows in a later call.
  * - Arguments are checked before the device is touched: DOPT_ERROR_ARGUMENT comes without one. What lies in device memory
  *   (scales of channels, states) is not checked.
- * - Working memory comes from the stream's pool (cudaMallocAsync) and goes back to it in order of the stream.
+ * - Working memory comes from a pool of this library and goes back to it in order of the stream.
  * - The same inputs on the same kind of device give the same bytes. Quantize, dequantize, requantize, fake quantize,
  *   packing, integer sums, histograms (but for their two sums) and range sweeps give those of the CPU core. Floating sums
  *   are formed in an order of their own; bounds stand at each function, with eps = 2^-53 and n the number of terms.
@@ -138,9 +138,9 @@ DOPT_API dopt_status dopt_cuda_matmul_u8s8_s32(const uint8_t* x, int32_t x_zero_
  *
  * x and y are of one type. f32: exact products, summed in double, within n * eps of the sum of magnitudes as on the CPU.
  * f16, bf16: the same where the tensor cores cannot be used (dopt_cuda_gram_matmul with inputs or outputs not a multiple
- * of 8, or addresses not of 16); else exact products summed by tensor cores in float over at most 4096 rows, those sums
- * in double: within 2^-11 of the sum of magnitudes (measured: below 2^-20 of the diagonal's scale). The column of the
- * constant and `power` are summed in double always.
+ * of 8, or addresses not of 16); else exact products summed by tensor cores in float over at most 16384 rows, those sums
+ * in double: within 2^-9 of the sum of magnitudes at the very worst, and within 1e-5 of the largest element in the tests.
+ * The column of the constant and `power` are summed in double always.
  */
 
 /* dopt_gram_conv2d over shape->batch samples; sample b starts at `first` + b. */

@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include <cstdio>
+#include <mutex>
 
 namespace dopt::cuda {
 
@@ -41,10 +42,32 @@ OnDeviceOf::~OnDeviceOf() {
   if (before_ >= 0) cudaSetDevice(before_);
 }
 
-Limits limits() {
+cudaMemPool_t memory_pool() {
+  constexpr int kMost = 64;
+  static std::mutex mutex;
+  static cudaMemPool_t pools[kMost] = {};
   int device = 0;
+  check(cudaGetDevice(&device), "asking for the current device");
+  if (device >= kMost) throw Failure{cudaErrorInvalidDevice, "working memory"};
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (pools[device] == nullptr) {
+    cudaMemPoolProps properties{};
+    properties.allocType = cudaMemAllocationTypePinned;
+    properties.location = {cudaMemLocationTypeDevice, device};
+    check(cudaMemPoolCreate(&pools[device], &properties), "making a pool of working memory");
+    uint64_t kept = uint64_t{256} << 20;
+    check(cudaMemPoolSetAttribute(pools[device], cudaMemPoolAttrReleaseThreshold, &kept), "making a pool of working memory");
+  }
+  return pools[device];
+}
+
+Limits limits() {
+  int device = 0, major = 0, minor = 0;
   Limits found{};
   check(cudaGetDevice(&device), "asking for the current device");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "asking a device");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "asking a device");
+  found.capability = 10 * major + minor;
   check(cudaDeviceGetAttribute(&found.multiprocessors, cudaDevAttrMultiProcessorCount, device), "asking a device");
   check(cudaDeviceGetAttribute(&found.shared_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "asking a device");
   return found;

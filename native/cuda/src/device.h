@@ -59,12 +59,17 @@ dopt_status enqueue(std::initializer_list<const void*> arrays, Body&& body) noex
 
 inline cudaStream_t stream_of(void* stream) { return static_cast<cudaStream_t>(stream); }
 
+// The pool that working memory of the current device comes from; it keeps up to 256 MiB from one call to the next. The device's
+// own pool would give all of it back whenever somebody waits, and mapping it anew costs more than most kernels.
+cudaMemPool_t memory_pool();
+
 // Working memory in the order of a stream.
 template <typename T>
 class Scratch {
  public:
   Scratch(size_t n, cudaStream_t stream) : stream_(stream) {
-    check(cudaMallocAsync(reinterpret_cast<void**>(&at_), std::max<size_t>(n, 1) * sizeof(T), stream), "working memory");
+    const size_t bytes = std::max<size_t>(n, 1) * sizeof(T);
+    check(cudaMallocFromPoolAsync(reinterpret_cast<void**>(&at_), bytes, memory_pool(), stream), "working memory");
   }
   ~Scratch() { cudaFreeAsync(at_, stream_); }
   Scratch(const Scratch&) = delete;
@@ -79,6 +84,7 @@ class Scratch {
 
 // Properties of the current device that launches depend on.
 struct Limits {
+  int capability;  // 90 for 9.0
   int multiprocessors;
   int shared_memory;  // bytes that a block may ask for
 };

@@ -4,7 +4,6 @@
 // a warp adjacent. Each thread has kSteps of them in flight. Compiled with -fmad=false, like all that must give the CPU's
 // bits; divisions are IEEE's.
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "device.h"
@@ -20,7 +19,7 @@ struct alignas(sizeof(T) * kCount) Pack {
   T v[kCount];
 };
 
-// out[i] = op(in[i], i). kCount values an access; in and out are aligned to that.
+// out[i] = op.at(first of an access)(in[i], i - first). kCount values an access; in and out are aligned to that.
 template <int kCount, typename In, typename Out, typename Op>
 __global__ void __launch_bounds__(kThreads) map(const In* in, size_t n, Out* out, const Op op) {
   using From = Pack<In, kCount>;
@@ -38,14 +37,15 @@ __global__ void __launch_bounds__(kThreads) map(const In* in, size_t n, Out* out
   for (int s = 0; s < kRounds; ++s) {
     const size_t p = first + static_cast<size_t>(s) * kThreads;
     if (p >= packs) continue;
+    const auto here = op.at(p * kCount);
     To to;
 #pragma unroll
-    for (int v = 0; v < kCount; ++v) to.v[v] = op(from[s].v[v], p * kCount + v);
+    for (int v = 0; v < kCount; ++v) to.v[v] = here(from[s].v[v], v);
     reinterpret_cast<To*>(out)[p] = to;
   }
   if (blockIdx.x == 0 && threadIdx.x < n % kCount) {
     const size_t i = packs * kCount + threadIdx.x;
-    out[i] = op(in[i], i);
+    out[i] = op.at(i)(in[i], 0);
   }
 }
 
@@ -73,18 +73,25 @@ __device__ float grid(float x, float scale, float low, float high) {
   return (v + kRound) - kRound;
 }
 
+// The same for every element.
+template <typename Op>
+struct Everywhere {
+  Op op;
+  __device__ const Op& at(size_t) const { return op; }
+};
+
 template <typename Out>
 struct Quantize {
   float scale, low, high;
   int32_t zero_point;
-  __device__ Out operator()(float x, size_t) const {
+  __device__ Out operator()(float x, int) const {
     return static_cast<Out>(static_cast<int32_t>(grid(x, scale, low, high)) + zero_point);
   }
 };
 
 struct FakeQuantize {
   float scale, low, high;
-  __device__ float operator()(float x, size_t) const { return grid(x, scale, low, high) * scale; }
+  __device__ float operator()(float x, int) const { return grid(x, scale, low, high) * scale; }
 };
 
 // Wide: the difference in 64 bits, for 32-bit integers.
@@ -92,7 +99,7 @@ template <typename In, typename Wide>
 struct Dequantize {
   float scale;
   int32_t zero_point;
-  __device__ float operator()(In q, size_t) const {
+  __device__ float operator()(In q, int) const {
     return static_cast<float>(static_cast<Wide>(q) - zero_point) * scale;
   }
 };
@@ -101,7 +108,7 @@ template <typename Out>
 struct Requantize {
   double multiplier, low, high;
   int32_t zero_point;
-  __device__ Out operator()(int32_t acc, size_t) const {
+  __device__ Out operator()(int32_t acc, int) const {
     double v = static_cast<double>(acc) * multiplier;
     v = v > low ? v : low;
     v = v < high ? v : high;
@@ -109,33 +116,49 @@ struct Requantize {
   }
 };
 
-// Channel of an element of [outer, channels, inner], with 32-bit division where the tensor allows.
+// The channels of [outer, channels, inner] that adjacent elements from one on belong to, found with 32-bit division where the
+// tensor allows, and once for those of a row.
 struct Channels {
   size_t channels, inner;
   bool narrow;
-  __device__ size_t of(size_t i) const {
+
+  struct Here {
+    const Channels* all;
+    size_t first, channel, left;  // left: elements of the channel from `first` on
+    __device__ size_t of(int v) const { return static_cast<size_t>(v) < left ? channel : all->find(first + v).channel; }
+  };
+  __device__ Here find(size_t i) const {
     if (narrow) {
       const uint32_t row = static_cast<uint32_t>(i) / static_cast<uint32_t>(inner);
-      return row % static_cast<uint32_t>(channels);
+      return {this, i, row % static_cast<uint32_t>(channels), (size_t{row} + 1) * inner - i};
     }
-    return i / inner % channels;
+    const size_t row = i / inner;
+    return {this, i, row % channels, (row + 1) * inner - i};
   }
 };
 
 struct QuantizeChannels {
   Channels channels;
   const float* scales;
-  __device__ int8_t operator()(float x, size_t i) const {
-    return static_cast<int8_t>(static_cast<int32_t>(grid(x, scales[channels.of(i)], -127.0f, 127.0f)));
-  }
+  struct Here {
+    Channels::Here here;
+    const float* scales;
+    __device__ int8_t operator()(float x, int v) const {
+      return static_cast<int8_t>(static_cast<int32_t>(grid(x, scales[here.of(v)], -127.0f, 127.0f)));
+    }
+  };
+  __device__ Here at(size_t i) const { return {channels.find(i), scales}; }
 };
 
 struct DequantizeChannels {
   Channels channels;
   const float* scales;
-  __device__ float operator()(int8_t q, size_t i) const {
-    return static_cast<float>(int32_t{q}) * scales[channels.of(i)];
-  }
+  struct Here {
+    Channels::Here here;
+    const float* scales;
+    __device__ float operator()(int8_t q, int v) const { return static_cast<float>(int32_t{q}) * scales[here.of(v)]; }
+  };
+  __device__ Here at(size_t i) const { return {channels.find(i), scales}; }
 };
 
 struct FakeQuantizeChannels {
@@ -143,12 +166,17 @@ struct FakeQuantizeChannels {
   const float* scales;
   const int32_t* zero_points;
   int32_t qmin, qmax;
-  __device__ float operator()(float x, size_t i) const {
-    const size_t c = channels.of(i);
-    const int32_t zero_point = zero_points == nullptr ? 0 : zero_points[c];
-    const float low = static_cast<float>(qmin - zero_point), high = static_cast<float>(qmax - zero_point);
-    return grid(x, scales[c], low, high) * scales[c];
-  }
+  struct Here {
+    Channels::Here here;
+    const FakeQuantizeChannels* op;
+    __device__ float operator()(float x, int v) const {
+      const size_t c = here.of(v);
+      const int32_t zero_point = op->zero_points == nullptr ? 0 : op->zero_points[c];
+      const float low = static_cast<float>(op->qmin - zero_point), high = static_cast<float>(op->qmax - zero_point);
+      return grid(x, op->scales[c], low, high) * op->scales[c];
+    }
+  };
+  __device__ Here at(size_t i) const { return {channels.find(i), this}; }
 };
 
 dopt_status check_arrays(const void* in, const void* out, size_t n) noexcept {
@@ -175,7 +203,7 @@ dopt_status run_scaled(const In* in, size_t n, float scale, int32_t zero_point, 
   DOPT_REQUIRE(std::isfinite(scale) && scale > 0.0f, "scale is %g, expected finite and above 0",
                static_cast<double>(scale));
   if (const dopt_status bad = check_zero_point(zero_point, qmin, qmax)) return bad;
-  return run(in, n, out, op, stream);
+  return run(in, n, out, Everywhere<Op>{op}, stream);
 }
 
 template <typename Out>
@@ -200,7 +228,7 @@ dopt_status requantize(const int32_t* acc, size_t n, double multiplier, int32_t 
   if (const dopt_status bad = check_zero_point(zero_point, kMin, kMax)) return bad;
   const Requantize<Out> op{multiplier, static_cast<double>(kMin - zero_point), static_cast<double>(kMax - zero_point),
                            zero_point};
-  return run(acc, n, out, op, stream);
+  return run(acc, n, out, Everywhere<Requantize<Out>>{op}, stream);
 }
 
 dopt_status check_range(int32_t qmin, int32_t qmax) noexcept {
@@ -220,34 +248,35 @@ dopt_status check_view(size_t outer, size_t channels, size_t inner, const void* 
 
 Channels channels_of(size_t channels, size_t inner, size_t n) { return {channels, inner, n <= UINT32_MAX}; }
 
-// ---- Packing: eight values a thread, 8 bytes in, 4 out.
+// ---- Packing: sixteen values a thread, 16 bytes on one side, 8 on the other.
 
-struct Nibbles {
-  int8_t v[8];
+constexpr int kNibbles = 16;
+
+struct alignas(16) Nibbles {
+  int8_t v[kNibbles];
 };
 
 template <bool kFast>
 __global__ void __launch_bounds__(kThreads) pack(const int8_t* x, size_t n, uint8_t* out, unsigned long long* outside) {
-  const size_t i = (size_t{blockIdx.x} * kThreads + threadIdx.x) * 8;
+  const size_t i = (size_t{blockIdx.x} * kThreads + threadIdx.x) * kNibbles;
   int bad = 0;
   if (i < n) {
     Nibbles from{};
-    if (kFast && i + 8 <= n) {
-      const uint2 raw = *reinterpret_cast<const uint2*>(x + i);
-      memcpy(&from, &raw, sizeof from);
+    if (kFast && i + kNibbles <= n) {
+      from = *reinterpret_cast<const Nibbles*>(x + i);
     } else {
-      for (int v = 0; v < 8 && i + v < n; ++v) from.v[v] = x[i + v];
+      for (int v = 0; v < kNibbles && i + v < n; ++v) from.v[v] = x[i + v];
     }
-    uint32_t to = 0;
+    uint64_t to = 0;
 #pragma unroll
-    for (int v = 0; v < 8; ++v) {
+    for (int v = 0; v < kNibbles; ++v) {
       bad += from.v[v] < -8 || from.v[v] > 7;
-      to |= (static_cast<uint32_t>(from.v[v]) & 15u) << (4 * v);
+      to |= (static_cast<uint64_t>(from.v[v]) & 15u) << (4 * v);
     }
-    if (kFast && i + 8 <= n) {
-      *reinterpret_cast<uint32_t*>(out + i / 2) = to;
+    if (kFast && i + kNibbles <= n) {
+      *reinterpret_cast<uint64_t*>(out + i / 2) = to;
     } else {
-      for (int b = 0; b < 4 && i + 2 * b < n; ++b) out[i / 2 + b] = static_cast<uint8_t>(to >> (8 * b));
+      for (int b = 0; b < kNibbles / 2 && i + 2 * b < n; ++b) out[i / 2 + b] = static_cast<uint8_t>(to >> (8 * b));
     }
   }
   if (outside == nullptr) return;
@@ -257,28 +286,26 @@ __global__ void __launch_bounds__(kThreads) pack(const int8_t* x, size_t n, uint
 
 template <bool kFast>
 __global__ void __launch_bounds__(kThreads) unpack(const uint8_t* packed, size_t n, int8_t* out) {
-  const size_t i = (size_t{blockIdx.x} * kThreads + threadIdx.x) * 8;
+  const size_t i = (size_t{blockIdx.x} * kThreads + threadIdx.x) * kNibbles;
   if (i >= n) return;
-  uint32_t from = 0;
-  if (kFast && i + 8 <= n) {
-    from = *reinterpret_cast<const uint32_t*>(packed + i / 2);
+  uint64_t from = 0;
+  if (kFast && i + kNibbles <= n) {
+    from = *reinterpret_cast<const uint64_t*>(packed + i / 2);
   } else {
-    for (int b = 0; b < 4 && i + 2 * b < n; ++b) from |= static_cast<uint32_t>(packed[i / 2 + b]) << (8 * b);
+    for (int b = 0; b < kNibbles / 2 && i + 2 * b < n; ++b) from |= static_cast<uint64_t>(packed[i / 2 + b]) << (8 * b);
   }
   Nibbles to;
 #pragma unroll
-  for (int v = 0; v < 8; ++v) to.v[v] = static_cast<int8_t>(static_cast<int32_t>(from << (28 - 4 * v)) >> 28);
-  if (kFast && i + 8 <= n) {
-    uint2 raw;
-    memcpy(&raw, &to, sizeof raw);
-    *reinterpret_cast<uint2*>(out + i) = raw;
+  for (int v = 0; v < kNibbles; ++v) to.v[v] = static_cast<int8_t>(static_cast<int64_t>(from << (60 - 4 * v)) >> 60);
+  if (kFast && i + kNibbles <= n) {
+    *reinterpret_cast<Nibbles*>(out + i) = to;
   } else {
-    for (int v = 0; v < 8 && i + v < n; ++v) out[i + v] = to.v[v];
+    for (int v = 0; v < kNibbles && i + v < n; ++v) out[i + v] = to.v[v];
   }
 }
 
-bool fast(const void* bytes8, const void* bytes4) {
-  return reinterpret_cast<uintptr_t>(bytes8) % 8 == 0 && reinterpret_cast<uintptr_t>(bytes4) % 4 == 0;
+bool fast(const void* values, const void* packed) {
+  return reinterpret_cast<uintptr_t>(values) % 16 == 0 && reinterpret_cast<uintptr_t>(packed) % 8 == 0;
 }
 
 }  // namespace
@@ -374,7 +401,7 @@ dopt_status dopt_cuda_pack_int4(const int8_t* x, size_t n, uint8_t* out, uint64_
     if (bad != nullptr) check(cudaMemsetAsync(bad, 0, sizeof *bad, stream_of(stream)), "clearing a count");
     if (n == 0) return;
     const auto kernel = fast(x, out) ? pack<true> : pack<false>;
-    kernel<<<blocks_for(n, size_t{kThreads} * 8), kThreads, 0, stream_of(stream)>>>(x, n, out, bad);
+    kernel<<<blocks_for(n, size_t{kThreads} * kNibbles), kThreads, 0, stream_of(stream)>>>(x, n, out, bad);
   });
 }
 
@@ -383,7 +410,7 @@ dopt_status dopt_cuda_unpack_int4(const uint8_t* packed, size_t n, int8_t* out, 
   if (n == 0) return DOPT_OK;
   return enqueue({packed, out}, [&] {
     const auto kernel = fast(out, packed) ? unpack<true> : unpack<false>;
-    kernel<<<blocks_for(n, size_t{kThreads} * 8), kThreads, 0, stream_of(stream)>>>(packed, n, out);
+    kernel<<<blocks_for(n, size_t{kThreads} * kNibbles), kThreads, 0, stream_of(stream)>>>(packed, n, out);
   });
 }
 

@@ -201,7 +201,11 @@ void add_matmul(const Samples& s, double* gram, double* cross, double* power, cu
   const Rows x{{s.x, s.type}, k}, y{{s.y, s.type}, n};
   const bool targets = s.y != nullptr;
   if (fits_tensor_cores(s)) {
-    add_on_tensor_cores(s, gram, cross, stream);
+    if (limits().capability == 90) {
+      add_on_hopper(s, gram, cross, stream);
+    } else {
+      add_on_tensor_cores(s, gram, cross, stream);
+    }
     add_column_sums<false>(x, rows, k, 1, gram + k, k1, gram + k * k1, stream);
     add_count<<<1, 1, 0, stream>>>(gram + k * k1 + k, static_cast<double>(rows));
     if (targets) add_column_sums<false>(y, rows, n, 1, cross + k, k1, nullptr, stream);

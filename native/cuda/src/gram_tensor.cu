@@ -6,8 +6,7 @@
 // kStages steps ahead; 16-byte chunks of a row are stored at chunk ^ (row % 8), so that the eight rows that an ldmatrix reads lie
 // in different banks.
 //
-// Error: products of 16-bit floats are exact in float; sums over kRun = 4096 rows of a tile by the tensor core, which keeps at
-// least 24 bits of each addition.
+// Error: products of 16-bit floats are exact in float; the tensor core sums kRun of them with at least 23 bits.
 #include "gram.h"
 #include "product.h"
 #include "values.h"
@@ -16,7 +15,7 @@ namespace dopt::cuda {
 namespace {
 
 constexpr int kThreads = 256, kTile = 128, kStep = 32, kStages = 4;
-constexpr int kRun = 4096;  // rows between two additions to double
+constexpr int kRun = 16384;  // rows between two additions to double
 constexpr int kChunks = kTile / 8;  // of 16 bytes in a row of a tile
 constexpr int kHalf = kStep * kTile * 2;  // bytes of one operand's tile
 constexpr int kShared = kStages * 2 * kHalf;

@@ -6,9 +6,9 @@
 //   recount reads x again for the values that lay beyond the old bins, and ends at once where there were none
 // After the first batches of a calibration the bins seldom widen, so that an update costs one read of x.
 //
-// Counting: a table a block in shared memory, kCopies of it side by side and a lane's copy chosen by its number, so that
-// at most four lanes of a warp meet in a bank however the values are spread (one table: equal values queue 32 deep).
-// Exact zeros, most of what a ReLU gives, are counted in registers. More bins than fit go to global memory.
+// Counting: a table a block in shared memory, whose increments the hardware joins for lanes of a warp that meet in a counter.
+// Exact zeros, most of what a ReLU gives, are counted in registers. More bins than fit go to global memory. What limits is the
+// number of instructions a value: see Slots.
 #include <cfloat>
 #include <cmath>
 
@@ -19,7 +19,6 @@ namespace dopt::cuda {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr int kCopies = 8;
 constexpr int kBatch = 16;  // values that a thread checks together for NaN and infinities
 constexpr int kTensors = 32;  // of one launch: their tasks are passed as an argument
 constexpr size_t kWorthBlock = size_t{kThreads} * kBatch * 4;
@@ -73,23 +72,20 @@ __device__ void add_values(const float (&v)[kCount], Stats<unsigned>& s) {
   }
 }
 
-// The bins as a thread needs them: slot(v) is the bin of a finite value other than zero, at least `bins` when beyond.
+// The bins as a thread needs them: of(v) is the bin of a value, at least `bins` for what lies beyond, NaN and infinities.
+//
+// floor(v / width) - base in two instructions: an exact product plus 2^23 - base, rounded down, has the bin in its lowest bits
+// where its unit is 1, from 2^23 to 2^24. What is smaller, negative, greater or no number has other bits, further away than
+// there are bins. A tiny negative value is rounded down to bin -1 as it must be.
 struct Slots {
-  float inverse;
-  int32_t base;
+  float inverse, shift;
   uint32_t bins;
+  static constexpr uint32_t kOrigin = 0x4b000000u;  // bits of 2^23
   __device__ Slots(const BinGrid& grid, int64_t count)
-      : inverse(grid.width == 0.0 ? 0.0f : static_cast<float>(1.0 / grid.width)),
-        base(static_cast<int32_t>(grid.base)),
-        bins(grid.width == 0.0 ? 0u : static_cast<uint32_t>(count)) {}
-  __device__ uint32_t of(float v) const {
-    // A power of two: exact unless it underflows. Far values saturate at 2^31, which modulo 2^32 still lies beyond the
-    // bins when the base, below 2^23, is taken off.
-    const int32_t k = __float2int_rd(v * inverse);
-    // A tiny negative value may underflow to -0; it belongs to bin -1, which the sign alone tells.
-    const int32_t limit = __float_as_int(v) | 0x7fffffff;
-    return static_cast<uint32_t>(min(k, limit)) - static_cast<uint32_t>(base);
-  }
+      : inverse(grid.width > 0.0 ? static_cast<float>(1.0 / grid.width) : 0.0f),
+        shift(static_cast<float>((int64_t{1} << 23) - grid.base)),
+        bins(grid.width > 0.0 ? static_cast<uint32_t>(count) : 0u) {}
+  __device__ uint32_t of(float v) const { return __float_as_uint(__fmaf_rd(v, inverse, shift)) - kOrigin; }
 };
 
 // A tensor that is added to a state.
@@ -112,14 +108,14 @@ struct Tasks {
 class Table {
  public:
   __device__ Table(uint32_t* memory, bool shared, int64_t bins, Count* to)
-      : mine_(memory + threadIdx.x % kCopies), all_(memory), shared_(shared), bins_(bins), to_(to) {
+      : table_(memory), shared_(shared), bins_(bins), to_(to) {
     if (!shared) return;
-    for (int64_t i = threadIdx.x; i < bins * kCopies; i += kThreads) memory[i] = 0;
+    for (int64_t k = threadIdx.x; k < bins; k += kThreads) memory[k] = 0;
     __syncthreads();
   }
   __device__ void add(uint32_t slot) {
     if (shared_) {
-      atomicAdd(mine_ + slot * kCopies, 1u);
+      atomicAdd(table_ + slot, 1u);
     } else {
       atomicAdd(to_ + slot, Count{1});
     }
@@ -128,15 +124,12 @@ class Table {
     if (!shared_) return;
     __syncthreads();
     for (int64_t k = threadIdx.x; k < bins_; k += kThreads) {
-      Count sum = 0;
-#pragma unroll
-      for (int c = 0; c < kCopies; ++c) sum += all_[k * kCopies + c];
-      if (sum != 0) atomicAdd(to_ + k, sum);
+      if (table_[k] != 0) atomicAdd(to_ + k, Count{table_[k]});
     }
   }
 
  private:
-  uint32_t *mine_, *all_;
+  uint32_t* table_;
   bool shared_;
   int64_t bins_;
   Count* to_;
@@ -177,28 +170,21 @@ __global__ void __launch_bounds__(kThreads, 2) tally(const __grid_constant__ Tas
   Table table(g_table, shared && slots.bins != 0, bins, task.fresh);
   Stats<unsigned> stats;
   const auto count = [&](float v) {
-    if (v == 0.0f) {
-      ++stats.zeros;
-    } else if (slots.bins != 0) {
-      const uint32_t slot = slots.of(v);
-      if (slot < slots.bins) table.add(slot);
-    }
+    const uint32_t slot = slots.of(v);
+    stats.zeros += v == 0.0f;
+    if (v != 0.0f && slot < slots.bins) table.add(slot);
   };
   each_batch(
       static_cast<const T*>(task.x), task.n, task.blocks,
       [&](const float(&v)[kBatch]) {
-        const unsigned before = stats.nans + stats.infinities;
         add_values(v, stats);
-        const bool clean = stats.nans + stats.infinities == before;
 #pragma unroll
-        for (int i = 0; i < kBatch; ++i) {
-          if (clean || finite(v[i])) count(v[i]);
-        }
+        for (int i = 0; i < kBatch; ++i) count(v[i]);
       },
       [&](float v) {
         const float one[1] = {v};
         add_values(one, stats);
-        if (finite(v)) count(v);
+        count(v);
       });
   if (slots.bins != 0) table.flush();
   const Stats<Count> mine{stats.sum, stats.sum_squares, stats.min, stats.max, stats.zeros, stats.nans, stats.infinities};
@@ -303,7 +289,7 @@ struct Workspace {
 
 template <typename T>
 void update(const Tasks& tasks, unsigned tensors, unsigned blocks, int64_t bins, Count* moved, cudaStream_t stream) {
-  const size_t table = static_cast<size_t>(bins) * kCopies * sizeof(uint32_t);
+  const size_t table = static_cast<size_t>(bins) * sizeof(uint32_t);
   const bool shared = table <= static_cast<size_t>(limits().shared_memory);
   const size_t bytes = shared ? table : 0;
   for (const auto kernel : {tally<T>, recount<T>}) {
@@ -352,15 +338,24 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads) extremes_of(const T* x, size_t n, int blocks, float2* parts) {
   float2 e = make_float2(INFINITY, -INFINITY);
   const auto take = [&](float v) {
-    // Infinities are left out; fminf and fmaxf leave NaN out.
     e.x = fminf(e.x, finite(v) ? v : INFINITY);
     e.y = fmaxf(e.y, finite(v) ? v : -INFINITY);
   };
   each_batch(
       x, n, blocks,
       [&](const float(&v)[kBatch]) {
+        // fminf and fmaxf leave NaN out; infinities show in the result.
+        float low = INFINITY, high = -INFINITY;
 #pragma unroll
-        for (int i = 0; i < kBatch; ++i) take(v[i]);
+        for (int i = 0; i < kBatch; ++i) {
+          low = fminf(low, v[i]);
+          high = fmaxf(high, v[i]);
+        }
+        if (finite(low) && finite(high)) {
+          e = make_float2(fminf(e.x, low), fmaxf(e.y, high));
+        } else {
+          for (int i = 0; i < kBatch; ++i) take(v[i]);
+        }
       },
       take);
   e = join_block<kThreads>(e, [](float2 a, float2 b) { return make_float2(fminf(a.x, b.x), fmaxf(a.y, b.y)); });
@@ -382,17 +377,23 @@ __global__ void start_state(dopt_histogram* state, int64_t bins) {
   *state = dopt_histogram{sizeof(dopt_histogram), bins, 0, 0.0, 0, 0, 0, 0, 0.0f, 0.0f, 0.0, 0.0};
 }
 
-// ---- Largest magnitude of each channel: a block a channel and slice, joined as integers, which order like magnitudes.
+// ---- Largest magnitude of each channel: blocks of a channel joined as integers, which order like magnitudes.
 
-__global__ void __launch_bounds__(kThreads) absmax_of(const float* w, size_t outer, size_t channels, size_t inner,
+// `across` threads go along inner, a power of two; the others take rows of outer side by side.
+__global__ void __launch_bounds__(kThreads) absmax_of(const float* w, size_t outer, size_t channels, size_t inner, unsigned across,
                                                       unsigned* largest) {
-  const size_t c = blockIdx.x;
+  const size_t c = blockIdx.x, down = kThreads / across;
   unsigned top = 0;
-  const size_t n = outer * inner;
-  for (size_t i = size_t{blockIdx.y} * kThreads + threadIdx.x; i < n; i += size_t{gridDim.y} * kThreads) {
-    const size_t o = i / inner;
-    const unsigned m = __float_as_uint(w[(o * channels + c) * inner + (i - o * inner)]) & 0x7fffffffu;
-    if (m < 0x7f800000u) top = max(top, m);
+  // Blocks of a channel share its rows where there are several, else the row itself.
+  const bool by_rows = outer > 1;
+  const size_t o_step = by_rows ? down * gridDim.y : down, i_step = by_rows ? across : size_t{across} * gridDim.y;
+  for (size_t o = (by_rows ? blockIdx.y * down : 0) + threadIdx.x / across; o < outer; o += o_step) {
+    const float* const row = w + (o * channels + c) * inner;
+#pragma unroll 8
+    for (size_t i = (by_rows ? 0 : size_t{blockIdx.y} * across) + threadIdx.x % across; i < inner; i += i_step) {
+      const unsigned m = __float_as_uint(row[i]) & 0x7fffffffu;
+      top = m < 0x7f800000u ? max(top, m) : top;
+    }
   }
   top = join_block<kThreads>(top, [](unsigned a, unsigned b) { return max(a, b); });
   if (threadIdx.x == 0 && top != 0) atomicMax(largest + c, top);
@@ -505,9 +506,12 @@ dopt_status dopt_cuda_channel_absmax(const float* w, size_t outer, size_t channe
   return enqueue({absmax, w}, [&] {
     check(cudaMemsetAsync(absmax, 0, channels * sizeof *absmax, stream_of(stream)), "clearing magnitudes");
     if (n == 0) return;
-    const unsigned slices = std::min(64u, blocks_for(outer * inner, size_t{kThreads} * 8));
+    const unsigned slices = std::min(64u, blocks_for(outer * inner, size_t{kThreads} * 32));
     const dim3 grid(static_cast<unsigned>(channels), slices);
-    absmax_of<<<grid, kThreads, 0, stream_of(stream)>>>(w, outer, channels, inner, reinterpret_cast<unsigned*>(absmax));
+    unsigned across = 1;
+    while (across < kThreads && across < inner) across *= 2;
+    absmax_of<<<grid, kThreads, 0, stream_of(stream)>>>(w, outer, channels, inner, across,
+                                                        reinterpret_cast<unsigned*>(absmax));
   });
 }
 

@@ -91,34 +91,33 @@ class Sweep {
   double *edges_, *counts_;
 };
 
-// step^i as the CPU forms it, by multiplying up.
-__device__ double power(double step, int i) {
-  double ratio = 1.0;
-  for (int j = 0; j < i; ++j) ratio *= step;
-  return ratio;
+// start * step^i as the CPU forms it, by multiplying up.
+__device__ double multiplied_up(double start, double step, int i) {
+  for (int j = 0; j < i; ++j) start *= step;
+  return start;
 }
 
 __device__ void search(Sweep& sweep, double min, double max, bool symmetric, const Best* best) {
   using S = SearchSteps;
   sweep.attempt(S::kCandidates - 1, [&](int i) {
-    const double ratio = power(S::kStep, i + 1);
+    const double ratio = multiplied_up(1.0, S::kStep, i + 1);
     return Candidate{min * ratio, max * ratio};
   });
   if (!symmetric && min < 0.0 && max > 0.0) {
     constexpr int kEnds = S::kCoarse + 1;
     sweep.attempt(kEnds * kEnds, [&](int i) {
       const int low = i / kEnds, high = i % kEnds;
-      return Candidate{low < S::kCoarse ? min * power(S::kCoarseStep, low) : 0.0,
-                       high < S::kCoarse ? max * power(S::kCoarseStep, high) : 0.0};
+      return Candidate{low < S::kCoarse ? multiplied_up(min, S::kCoarseStep, low) : 0.0,
+                       high < S::kCoarse ? multiplied_up(max, S::kCoarseStep, high) : 0.0};
     });
     for (int round = 0; round < S::kRounds; ++round) {
       const double before = best->cost, low = best->low;
       sweep.attempt(S::kCandidates + 1, [&](int i) {
-        return Candidate{low, i < S::kCandidates ? max * power(S::kStep, i) : 0.0};
+        return Candidate{low, i < S::kCandidates ? max * multiplied_up(1.0, S::kStep, i) : 0.0};
       });
       const double high = best->high;
       sweep.attempt(S::kCandidates + 1, [&](int i) {
-        return Candidate{i < S::kCandidates ? min * power(S::kStep, i) : 0.0, high};
+        return Candidate{i < S::kCandidates ? min * multiplied_up(1.0, S::kStep, i) : 0.0, high};
       });
       if (!(best->cost < before)) break;
     }

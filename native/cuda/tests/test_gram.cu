@@ -5,7 +5,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "conv_shape.h"
+#include "gram.h"
 #include "tests.h"
 
 namespace {
@@ -121,11 +121,29 @@ void adds_convolutions() {
   }
 }
 
+// The version for earlier devices runs on later ones too.
+void versions_agree(const dopt::cuda::Samples& in, const Sums& sums, double bound) {
+  if (!dopt::cuda::fits_tensor_cores(in)) return;
+  Doubles gram = sums.gram, cross = sums.cross;
+  const DeviceArray<double> its_gram(Doubles(gram.size(), 0.25)), its_cross(Doubles(cross.size(), -0.5));
+  dopt::cuda::add_on_tensor_cores(in, its_gram.get(), its_cross.get(), nullptr);
+  Doubles mine = its_gram.copy(), mine_cross = its_cross.copy();
+  const size_t k1 = in.inputs + 1;
+  for (size_t i = 0; i < in.inputs; ++i) {
+    mine[i * k1 + in.inputs] = gram[i * k1 + in.inputs];  // the constant's sums are formed elsewhere
+    mine[in.inputs * k1 + i] = gram[in.inputs * k1 + i];
+  }
+  mine.back() = gram.back();
+  for (size_t o = 0; o < in.outputs; ++o) mine_cross[o * k1 + in.inputs] = cross[o * k1 + in.inputs];
+  CHECK(tests::distance(mine, gram) < bound);
+  CHECK(tests::distance(mine_cross, cross) < bound);
+}
+
 template <typename T>
 void adds_rows(int32_t type, T (*convert)(float), double exact_bound, double tensor_bound) {
   std::mt19937 random(24);
-  const size_t shapes[][3] = {{1, 1, 1},     {3, 5, 2},       {70, 64, 64},    {500, 65, 7},   {300, 8, 16},
-                              {1000, 72, 8}, {5000, 136, 40}, {9001, 264, 24}, {129, 384, 129}};
+  const size_t shapes[][3] = {{1, 1, 1},      {3, 5, 2},       {70, 64, 64},   {500, 65, 7},     {300, 8, 16},  {1000, 72, 8},
+                              {5000, 136, 40}, {9001, 264, 24}, {129, 384, 129}, {1500, 776, 264}, {33001, 72, 40}};
   for (const auto& [rows, inputs, outputs] : shapes) {
     Floats x = normal(rows * inputs, random), y = normal(rows * outputs, random);
     std::vector<T> narrow_x, narrow_y;
@@ -143,6 +161,7 @@ void adds_rows(int32_t type, T (*convert)(float), double exact_bound, double ten
     const DeviceArray<T> its_x(narrow_x), its_y(narrow_y);
     CHECK(dopt_cuda_gram_matmul(its_x.get(), its_y.get(), type, int64_t(rows), int64_t(inputs), int64_t(outputs),
                                 sums.its_gram.get(), sums.its_cross.get(), sums.its_power.get(), nullptr) == DOPT_OK);
+    if (type != DOPT_F32) versions_agree({its_x.get(), its_y.get(), type, rows, inputs, outputs}, sums, tensor_bound);
     const bool tensor = type != DOPT_F32 && inputs % 8 == 0 && outputs % 8 == 0;
     const double distance = sums.distance();
     if (distance >= (tensor ? tensor_bound : exact_bound)) {

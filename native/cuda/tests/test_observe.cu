@@ -188,6 +188,12 @@ void tests::ranges() {
     const DeviceArray<double> its_low(tensors), its_high(tensors), its_error(tensors);
     CHECK(dopt_cuda_range_mse(its_states.get(), its_counts.get(), kBins, tensors, f[0], f[1], f[2], its_low.get(),
                               its_high.get(), its_error.get(), nullptr) == DOPT_OK);
+    const std::vector<double> found_low = its_low.copy(), found_high = its_high.copy();
+    for (size_t i = 0; i < tensors; ++i) {
+      if (check::same_bits(&found_low[i], &low[i], 1) && check::same_bits(&found_high[i], &high[i], 1)) continue;
+      std::fprintf(stderr, "%d bits, signed %d, symmetric %d, histogram %zu: [%a, %a], expected [%a, %a], error %a\n", f[0], f[1],
+                   f[2], i, found_low[i], found_high[i], low[i], high[i], error[i]);
+    }
     CHECK(tests::same(its_low, low));
     CHECK(tests::same(its_high, high));
     CHECK(tests::same(its_error, error));
