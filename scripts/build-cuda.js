@@ -77,7 +77,12 @@ function codeFlags() {
 function commonFlags() {
   const include = ['include', 'src', 'cuda/include', 'cuda/src'].map((folder) => `-I${join(native, folder)}`);
   return [
-    ...['-std=c++17', '-O3', '--expt-relaxed-constexpr', `-DDOPT_CUDA_ARCHITECTURES="${architectures.join(' ')}"`],
+    ...[
+      '-std=c++17',
+      '-O3',
+      '--expt-relaxed-constexpr',
+      `-DDOPT_CUDA_ARCHITECTURES="${architectures.join(' ')}"`,
+    ],
     ...['-Xcompiler', '-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall'],
     ...include,
   ];
@@ -143,7 +148,17 @@ async function buildPrograms(nvcc, objects, folder, program) {
   const linked = [...new Set([...objects, ...jobs.map(({ object }) => object)])];
   const target = join(build, program);
   if (!stale(target, linked)) return true;
-  return run(nvcc, ['-cudart', 'static', ...linked, '-o', target, '-lpthread', '-ldl', '-lrt']);
+  return run(nvcc, [
+    '-cudart',
+    'static',
+    ...codeFlags(),
+    ...linked,
+    '-o',
+    target,
+    '-lpthread',
+    '-ldl',
+    '-lrt',
+  ]);
 }
 
 /** The CPU core's objects, which the programs compare with. */
@@ -169,7 +184,17 @@ async function compile(nvcc) {
   const objects = jobs.map(({ object }) => object);
   const script = join(native, 'cuda', 'exports.map');
   if (stale(library, [...objects, script])) {
-    const link = ['-shared', '-cudart', 'static', ...objects, '-o', library, '-Xlinker', `--version-script=${script}`];
+    const link = [
+      '-shared',
+      '-cudart',
+      'static',
+      ...codeFlags(),
+      ...objects,
+      '-o',
+      library,
+      '-Xlinker',
+      `--version-script=${script}`,
+    ];
     if (!(await run(nvcc, [...link, '-Xcompiler', '-static-libstdc++,-static-libgcc']))) return false;
   }
   for (const [folder, program] of [
@@ -193,8 +218,12 @@ async function main() {
   const download = wants('download') || process.env.DOPT_CUDA_DOWNLOAD === '1';
   const nvcc = findNvcc() ?? (download ? downloadNvcc() : undefined);
   if (!nvcc) {
-    console.log('CUDA core: not built, no nvcc found ($DOPT_NVCC, PATH, /usr/local/cuda). dopt works without it;');
-    console.log("`node scripts/build-cuda.js --download` builds it with NVIDIA's compiler packages from PyPI");
+    console.log(
+      'CUDA core: not built, no nvcc found ($DOPT_NVCC, PATH, /usr/local/cuda). dopt works without it;',
+    );
+    console.log(
+      "`node scripts/build-cuda.js --download` builds it with NVIDIA's compiler packages from PyPI",
+    );
     return wants('require') ? 1 : 0;
   }
   const started = performance.now();

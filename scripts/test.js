@@ -84,6 +84,25 @@ async function native() {
   return endedBadly(tally, code);
 }
 
+/** Compiles the CUDA core where there is a compiler for it, and runs its tests, which say why where there is no GPU. */
+async function cuda() {
+  const { code, output } = await node(['scripts/build-cuda.js', '--test']);
+  const tally = nothing();
+  if (/^CUDA core: not built, (.*)$/m.test(output)) {
+    const [, reason] = /^CUDA core: not built, (.*)$/m.exec(output);
+    tally.skipped.push({ name: 'native/cuda', reason });
+    return tally;
+  }
+  for (const [, state, name, reason] of output.matchAll(
+    /^(ok|FAILED|skipped) +(test_cuda \(\w+\))(?:: (.*))?$/gm,
+  )) {
+    if (state === 'ok') tally.passed += 1;
+    else if (state === 'skipped') tally.skipped.push({ name, reason });
+    else tally.failed += 1;
+  }
+  return endedBadly(tally, code);
+}
+
 /** The Python tests of each profile, run with the environment that the product makes for it. */
 const PROFILES = {
   onnx: [
@@ -190,8 +209,9 @@ async function everything() {
   const tallies = [
     await tallied('types', typecheck),
     await tallied('lint', lint),
-    await tallied('vitest', vitest),
     await tallied('native', native),
+    await tallied('cuda', cuda),
+    await tallied('vitest', vitest),
   ];
   for (const profile of Object.keys(PROFILES)) {
     tallies.push(await tallied(`pytest, profile ${profile}`, () => pytest(profile)));

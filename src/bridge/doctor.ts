@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import type { CudaState } from '../native/cuda.js';
 import { nativeLibraryPath } from './child-environment.js';
 import { findReady, pythonNotFound } from './environments.js';
 import { findInterpreter, machinePlaces, type Places } from './interpreters.js';
@@ -36,6 +37,7 @@ export async function diagnose(places: Places = machinePlaces()): Promise<Diagno
     await diagnoseTool('C++ compiler', [process.env.CXX, 'c++', 'g++', 'clang++'], 'apt install g++'),
     await diagnoseTool('CMake', ['cmake'], 'apt install cmake'),
     await diagnoseNative(profiles.find(({ native }) => native !== undefined)?.native),
+    await diagnoseCuda(),
     ...profiles.map(({ finding }) => finding),
   ];
   return { findings, ok: findings.every(({ status }) => status !== 'missing') };
@@ -122,6 +124,44 @@ async function diagnoseNative(probed: { loaded: boolean; detail: string } | unde
     const found = `does not load: ${error instanceof Error ? error.message : String(error)}`;
     return { name, status: 'warning', found, where, remedies };
   }
+}
+
+/** Where NVIDIA's driver shows itself on Linux. */
+const NVIDIA_DRIVER = '/proc/driver/nvidia/version';
+
+/** The CUDA core and its devices. It is never needed: only a GPU that lies idle without it is worth a warning. */
+async function diagnoseCuda(): Promise<Finding> {
+  const { cudaLibraryPath, cudaState } = await import('../native/cuda.js');
+  return describeCuda(cudaState(cudaLibraryPath(process.env)), existsSync(NVIDIA_DRIVER));
+}
+
+/** What the doctor says of a CUDA core, on a machine with or without NVIDIA's driver. */
+export function describeCuda(state: CudaState, driver: boolean): Finding {
+  const { path: where, build, devices, reason } = state;
+  const made = build ? `built with CUDA ${build.runtime} for ${build.architectures}` : 'not built';
+  const finding = { name: 'CUDA core', where };
+  if (reason === null) {
+    const listed = devices.map(
+      (one, index) =>
+        `${index}: ${one.name}, capability ${one.capability}, ${Math.round(one.memory / 2 ** 30)} GiB, driver for CUDA ${one.driver}`,
+    );
+    return { ...finding, status: 'ok', found: `${listed.join('; ')}; ${made}`, remedies: [] };
+  }
+  const found = build ? `${made}; no device: ${reason}` : `${made}: ${reason}`;
+  if (!driver) {
+    return {
+      ...finding,
+      status: 'ok',
+      found: `no NVIDIA driver here, the CPU does it all (${found})`,
+      remedies: [],
+    };
+  }
+  const remedies = build
+    ? [
+        'Update the NVIDIA driver, or build the core for this GPU: DOPT_CUDA_ARCHITECTURES=... npm run build:cuda',
+      ]
+    : ['Build it: npm run build:cuda (without nvcc: npm run build:cuda -- --download)'];
+  return { ...finding, status: 'warning', found, remedies };
 }
 
 interface ProfileDiagnosis {

@@ -54,12 +54,15 @@ struct Patches {
   bool transposed;
   int64_t group = 0;
 
+  // An element is at row.top + column.down and row.left + column.right, divided by the stride where transposed: what costs
+  // multiplications is done once a row and once a column.
   struct Column {
-    int64_t channel, tap_h, tap_w;  // channel -1: the constant
+    int64_t channel;  // offset, -1: the constant
+    int32_t down, right;
   };
   struct Row {
     int64_t sample;  // offset, -1: no position
-    int64_t top, left;
+    int32_t top, left;
   };
   __host__ __device__ Patches of_group(size_t g) const {
     Patches p = *this;
@@ -70,21 +73,35 @@ struct Patches {
     const int64_t taps = s.kernel_height * s.kernel_width, per_group = s.in_channels / s.groups;
     const int64_t channel = static_cast<int64_t>(i) / taps, tap = static_cast<int64_t>(i) % taps;
     if (channel >= per_group) return {-1, 0, 0};
-    return {group * per_group + channel, tap / s.kernel_width, tap % s.kernel_width};
+    const int64_t down = tap / s.kernel_width * s.dilation_height, right = tap % s.kernel_width * s.dilation_width;
+    const int sign = transposed ? -1 : 1;
+    return {(group * per_group + channel) * s.in_height * s.in_width, static_cast<int32_t>(sign * down),
+            static_cast<int32_t>(sign * right)};
   }
   __device__ Row row(size_t d) const {
     const auto place = positions.of(d);
     if (place.position < 0) return {-1, 0, 0};
-    return {place.sample * s.in_channels * s.in_height * s.in_width, place.position / positions.width,
-            place.position % positions.width};
+    const int64_t h = place.position / positions.width, v = place.position % positions.width;
+    const int64_t top = transposed ? h + s.pad_top : h * s.stride_height - s.pad_top;
+    const int64_t left = transposed ? v + s.pad_left : v * s.stride_width - s.pad_left;
+    // Beyond 2^30 nothing of the input is reached: sizes, pads and kernels are far below.
+    constexpr int64_t kFar = int64_t{1} << 30;
+    return {place.sample * s.in_channels * s.in_height * s.in_width, static_cast<int32_t>(min(top, kFar)),
+            static_cast<int32_t>(min(left, kFar))};
   }
   __device__ double value(const Row& row, const Column& c) const {
     if (row.sample < 0) return 0.0;
     if (c.channel < 0) return 1.0;
-    const int64_t h = input_of(transposed, row.top, c.tap_h, s.stride_height, s.dilation_height, s.pad_top, s.in_height);
-    const int64_t v = input_of(transposed, row.left, c.tap_w, s.stride_width, s.dilation_width, s.pad_left, s.in_width);
-    if (h < 0 || v < 0) return 0.0;
-    return x[row.sample + (c.channel * s.in_height + h) * s.in_width + v];
+    int32_t h = row.top + c.down, v = row.left + c.right;
+    if (transposed) {
+      const int32_t stride_h = static_cast<int32_t>(s.stride_height), stride_v = static_cast<int32_t>(s.stride_width);
+      if (h < 0 || v < 0 || h % stride_h != 0 || v % stride_v != 0) return 0.0;
+      h /= stride_h;
+      v /= stride_v;
+    }
+    const uint32_t height = static_cast<uint32_t>(s.in_height), width = static_cast<uint32_t>(s.in_width);
+    if (static_cast<uint32_t>(h) >= height || static_cast<uint32_t>(v) >= width) return 0.0;
+    return x[row.sample + c.channel + static_cast<uint64_t>(static_cast<uint32_t>(h)) * width + static_cast<uint32_t>(v)];
   }
 };
 
@@ -193,6 +210,52 @@ void add_column_sums(const Operand& operand, size_t depth, size_t columns, size_
   }
 }
 
+// The same for 16-bit rows that the tensor cores take: eight columns a thread, so that the pass costs one read at full speed.
+template <typename T, bool kSquares>
+__global__ void __launch_bounds__(kSumThreads) sum_vectors(const T* x, size_t rows, size_t columns, double* parts) {
+  constexpr int kDown = kSumThreads / 32, kEach = Vector<T>::kCount;
+  __shared__ double sums[kDown][32 * kEach];
+  const size_t first = size_t{blockIdx.x} * 32 * kEach, i = first + threadIdx.x % 32 * kEach;
+  double sum[kEach] = {};
+  if (i < columns) {
+#pragma unroll 4
+    for (size_t d = size_t{blockIdx.y} * kDown + threadIdx.x / 32; d < rows; d += size_t{gridDim.y} * kDown) {
+      const Vector<T> loaded = *reinterpret_cast<const Vector<T>*>(x + d * columns + i);
+#pragma unroll
+      for (int v = 0; v < kEach; ++v) {
+        const double value = to_float(loaded.v[v]);
+        sum[v] = kSquares ? fma(value, value, sum[v]) : sum[v] + value;
+      }
+    }
+  }
+#pragma unroll
+  for (int v = 0; v < kEach; ++v) sums[threadIdx.x / 32][threadIdx.x % 32 * kEach + v] = sum[v];
+  __syncthreads();
+  const size_t column = first + threadIdx.x;
+  if (column >= columns) return;
+  double total = 0.0;
+  for (int r = 0; r < kDown; ++r) total += sums[r][threadIdx.x];
+  parts[blockIdx.y * columns + column] = total;
+}
+
+template <bool kSquares>
+void add_vector_sums(const Elements& x, size_t rows, size_t columns, double* to, size_t stride, double* also_to,
+                     cudaStream_t stream) {
+  const unsigned across = blocks_for(columns, 256);
+  const size_t wanted = std::max<size_t>(1, limits().multiprocessors * 8 / across);
+  const int slices = static_cast<int>(std::min({wanted, (rows + 63) / 64, size_t{1024}}));
+  const Scratch<double> parts(slices * columns, stream);
+  const dim3 grid(across, slices);
+  if (x.type == DOPT_F16) {
+    const auto* const values = static_cast<const __half*>(x.at);
+    sum_vectors<__half, kSquares><<<grid, kSumThreads, 0, stream>>>(values, rows, columns, parts.get());
+  } else {
+    const auto* const values = static_cast<const __nv_bfloat16*>(x.at);
+    sum_vectors<__nv_bfloat16, kSquares><<<grid, kSumThreads, 0, stream>>>(values, rows, columns, parts.get());
+  }
+  add_columns<<<blocks_for(columns, 256), 256, 0, stream>>>(parts.get(), columns, slices, to, stride, also_to);
+}
+
 // The constant's own sum.
 __global__ void add_count(double* corner, double rows) { *corner += rows; }
 
@@ -206,9 +269,9 @@ void add_matmul(const Samples& s, double* gram, double* cross, double* power, cu
     } else {
       add_on_tensor_cores(s, gram, cross, stream);
     }
-    add_column_sums<false>(x, rows, k, 1, gram + k, k1, gram + k * k1, stream);
+    add_vector_sums<false>(x.x, rows, k, gram + k, k1, gram + k * k1, stream);
     add_count<<<1, 1, 0, stream>>>(gram + k * k1 + k, static_cast<double>(rows));
-    if (targets) add_column_sums<false>(y, rows, n, 1, cross + k, k1, nullptr, stream);
+    if (targets) add_vector_sums<false>(y.x, rows, n, cross + k, k1, nullptr, stream);
   } else {
     add_sums(x, x, rows, k1, k1, 1, Part::kLower, gram, stream);
     if (targets) add_sums(y, x, rows, n, k1, 1, Part::kAll, cross, stream);

@@ -3,10 +3,13 @@
 //
 // Why another version: with mma.sync every operand goes through registers (ldmatrix), and a multiprocessor of an H100 spends most
 // of its issue slots and shared-memory bandwidth on that. Here a block of two warpgroups sums a tile of 128 x 256, 64 x 256 each,
-// in one instruction for 16 rows; the threads only copy, kAhead steps of kStep rows ahead. Two batches of products may be under way,
+// in one instruction for 16 rows, and one thread asks the copy engine (TMA) for the rows of a step, kAhead steps ahead: with
+// cp.async by all threads the same kernel was held up by its own copies at half the speed. Two batches of products may be under way,
 // so a buffer is written two steps after it was read: kStages = 2 * kAhead.
 //
 // Sums of at most kRun rows are formed in float, those in double.
+#include <cuda.h>
+
 #include "gram.h"
 #include "values.h"
 #include "wgmma.h"
@@ -22,10 +25,9 @@ constexpr int kStage = kPanels * kPanel;
 constexpr int kShared = kStages * kStage + 1024;  // and room to align
 constexpr int kRun = 16384;
 
-// a[depth, m] and b[depth, n], row-major without padding, added to c[m, stride].
-template <typename T>
+// Products of a[depth, m] and b[depth, n], whose layouts the copy engine knows, added to c[m, stride].
 struct Operands {
-  const T *a, *b;
+  CUtensorMap a, b;
   size_t depth, m, n;
   double* c;
   size_t stride, slice_stride;
@@ -36,50 +38,33 @@ struct Operands {
 // Tiles of a row of tiles that reach the diagonal.
 __host__ __device__ inline unsigned tiles_of(unsigned row) { return (row * kRows + kRows - 1) / kColumns + 1; }
 
-// Copies the rows of a step to its stage: a thread one chunk of 16 bytes of two rows in each panel.
-template <typename T>
-struct Copier {
-  const T* from[kPanels];
-  bool inside[kPanels];
-  size_t strides[2], depth;
-  uint32_t tiles;
-
-  __device__ void start(const Operands<T>& in, size_t i0, size_t j0, size_t first, size_t rows, uint32_t at) {
-    const int chunk = threadIdx.x % 8;
-#pragma unroll
-    for (int p = 0; p < kPanels; ++p) {
-      const bool left = p < kLeftPanels;
-      const size_t column = (left ? i0 + p * 64 : j0 + (p - kLeftPanels) * 64) + chunk * 8;
-      inside[p] = column < (left ? in.m : in.n);
-      from[p] = (left ? in.a : in.b) + first * (left ? in.m : in.n) + (inside[p] ? column : 0);
-    }
-    strides[0] = in.m;
-    strides[1] = in.n;
-    depth = rows;
-    tiles = at;
+// A barrier in shared memory that a stage's bytes are counted at.
+__device__ inline void start_barrier(uint32_t barrier) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
+}
+__device__ inline void expect_bytes(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+__device__ inline void wait_barrier(uint32_t barrier, uint32_t parity) {
+  uint32_t done = 0;
+  while (done == 0) {
+    asm volatile(
+        "{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+        : "=r"(done)
+        : "r"(barrier), "r"(parity)
+        : "memory");
   }
-  __device__ void copy(size_t step) const {
-    const int chunk = threadIdx.x % 8, row0 = threadIdx.x / 8;
-    const uint32_t stage = tiles + static_cast<uint32_t>(step % kStages) * kStage;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int r = row0 + kStep / 2 * half;
-      const size_t d = step * kStep + r;
-      const bool deep = d < depth;
-      const uint32_t at = stage + r * 128 + ((chunk ^ (r & 7)) * 16);
-#pragma unroll
-      for (int p = 0; p < kPanels; ++p) {
-        const T* const source = from[p] + (deep ? d * strides[p < kLeftPanels ? 0 : 1] : 0);
-        const int bytes = deep && inside[p] ? 16 : 0;
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at + p * kPanel), "l"(source), "r"(bytes));
-      }
-    }
-  }
-};
+}
+// Asks the copy engine for 64 columns of kStep rows; zeros beyond the matrix.
+__device__ inline void copy_panel(uint32_t to, const CUtensorMap& map, size_t column, size_t row, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to),
+      "l"(&map), "r"(static_cast<int>(column)), "r"(static_cast<int>(row)), "r"(barrier)
+      : "memory");
+}
 
 // Adds a warpgroup's sums to c, and the transposes above the diagonal when this is the last time.
-template <typename T>
-__device__ void flush(const Operands<T>& in, const float (&sums)[128], size_t i0, size_t j0, double* c, bool last) {
+__device__ void flush(const Operands& in, const float (&sums)[128], size_t i0, size_t j0, double* c, bool last) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
   for (int v = 0; v < 128; ++v) {
@@ -95,7 +80,7 @@ __device__ void flush(const Operands<T>& in, const float (&sums)[128], size_t i0
 extern __shared__ unsigned char g_stages[];
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads, 1) add_tiles(const __grid_constant__ Operands<T> in) {
+__global__ void __launch_bounds__(kThreads, 1) add_tiles(const __grid_constant__ Operands in) {
   unsigned tile_i = 0, tile_j = blockIdx.x;
   if (in.symmetric) {
     while (tile_j >= tiles_of(tile_i)) tile_j -= tiles_of(tile_i++);
@@ -110,26 +95,36 @@ __global__ void __launch_bounds__(kThreads, 1) add_tiles(const __grid_constant__
   double* const c = in.c + blockIdx.y * in.slice_stride;
   // The swizzle is that of addresses, so a stage begins where they repeat.
   const uint32_t tiles = (static_cast<uint32_t>(__cvta_generic_to_shared(g_stages)) + 1023) / 1024 * 1024;
-  Copier<T> copier;
-  copier.start(in, i0, j0, first, depth, tiles);
-
-  const size_t steps = (depth + kStep - 1) / kStep;
+  __shared__ uint64_t barriers[kStages];
+  const uint32_t arrived = static_cast<uint32_t>(__cvta_generic_to_shared(barriers));
+  const auto copy = [&](size_t step) {
+    const uint32_t place = static_cast<uint32_t>(step % kStages), stage = tiles + place * kStage, barrier = arrived + 8 * place;
+    expect_bytes(barrier, kStage);
+    const size_t row = first + step * kStep;
 #pragma unroll
-  for (int s = 0; s < kAhead; ++s) {
-    if (static_cast<size_t>(s) < steps) copier.copy(s);
-    asm volatile("cp.async.commit_group;" ::: "memory");
+    for (int p = 0; p < kPanels; ++p) {
+      const bool left = p < kLeftPanels;
+      copy_panel(stage + p * kPanel, left ? in.a : in.b, left ? i0 + p * 64 : j0 + (p - kLeftPanels) * 64, row, barrier);
+    }
+  };
+  const size_t steps = (depth + kStep - 1) / kStep;
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < kStages; ++s) start_barrier(arrived + 8 * s);
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    for (int s = 0; s < kAhead; ++s) {
+      if (static_cast<size_t>(s) < steps) copy(s);
+    }
   }
+  __syncthreads();
   float sums[128];
   const uint32_t mine = threadIdx.x / 128 * kPanel;
   bool add = false;
   for (size_t step = 0; step < steps; ++step) {
-    asm volatile("cp.async.wait_group %0;" ::"n"(kAhead - 1) : "memory");
-    wgmma::publish();
+    const uint32_t place = static_cast<uint32_t>(step % kStages), stage = tiles + place * kStage;
     wgmma::wait<1>();
-    __syncthreads();
-    if (step + kAhead < steps) copier.copy(step + kAhead);
-    asm volatile("cp.async.commit_group;" ::: "memory");
-    const uint32_t stage = tiles + static_cast<uint32_t>(step % kStages) * kStage;
+    __syncthreads();  // nobody reads the stage of two steps ago any more
+    if (threadIdx.x == 0 && step + kAhead < steps) copy(step + kAhead);
+    wait_barrier(arrived + 8 * place, static_cast<uint32_t>(step / kStages % 2));
     wgmma::hold(sums);
     wgmma::begin();
 #pragma unroll
@@ -154,19 +149,41 @@ __global__ void __launch_bounds__(kThreads, 1) add_tiles(const __grid_constant__
 }
 
 // How many slices of the depth take the least time: blocks come in waves, and each has its sums to write in the end, which takes
-// as long as about kFlush rows; slices beyond the first cost a twentieth for adding them up.
+// as long as about kFlush rows, and kJoin more where slices are to be cleared and added up.
 unsigned slices_for(size_t tiles, size_t depth, size_t places) {
-  constexpr double kFlush = 1000.0, kJoin = 0.05;
+  constexpr double kFlush = 1000.0, kJoin = 2000.0;
   unsigned best = 1;
   double least = 0.0;
   for (unsigned slices = 1; slices <= 8; ++slices) {
     const double waves = static_cast<double>((tiles * slices + places - 1) / places);
-    const double cost = waves * (static_cast<double>(depth) / slices + kFlush) * (1.0 + kJoin * (slices - 1));
+    const double cost = waves * (static_cast<double>(depth) / slices + kFlush + (slices > 1 ? kJoin : 0.0));
     if (slices > 1 && cost >= least) continue;
     best = slices;
     least = cost;
   }
   return best;
+}
+
+// The layout of x[rows, columns] for the copy engine: panels of 64 columns and kStep rows, chunks of 16 bytes swizzled.
+template <typename T>
+CUtensorMap layout_of(const T* x, size_t rows, size_t columns) {
+  static const auto encode = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult how{};
+    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &how),
+          "looking for cuTensorMapEncodeTiled");
+    return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found);
+  }();
+  if (encode == nullptr) throw Failure{cudaErrorInsufficientDriver, "looking for cuTensorMapEncodeTiled"};
+  constexpr auto kType = std::is_same_v<T, __half> ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  const cuuint64_t sizes[] = {columns, rows}, strides[] = {columns * sizeof(T)};
+  const cuuint32_t box[] = {64, kStep}, steps[] = {1, 1};
+  CUtensorMap map{};
+  const CUresult result =
+      encode(&map, kType, 2, const_cast<T*>(x), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+             CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (result != CUDA_SUCCESS) throw Failure{cudaErrorInvalidValue, "describing a matrix to the copy engine"};
+  return map;
 }
 
 // c[m, stride] += a^T b.
@@ -182,13 +199,15 @@ void start(const T* a, const T* b, size_t depth, size_t m, size_t n, double* c, 
   }
   const unsigned slices = slices_for(tiles, depth, static_cast<size_t>(limits().multiprocessors));
   const size_t each = ((depth + slices - 1) / slices + kStep - 1) / kStep * kStep;
+  const CUtensorMap left = layout_of(a, depth, m), right = symmetric ? left : layout_of(b, depth, n);
   if (slices == 1) {
-    add_tiles<T><<<tiles, kThreads, kShared, stream>>>({a, b, depth, m, n, c, stride, 0, each, symmetric});
+    add_tiles<T><<<tiles, kThreads, kShared, stream>>>({left, right, depth, m, n, c, stride, 0, each, symmetric});
     return;
   }
   const Scratch<double> parts(slices * m * n, stream);
   check(cudaMemsetAsync(parts.get(), 0, slices * m * n * sizeof(double), stream), "clearing sums");
-  add_tiles<T><<<dim3(tiles, slices), kThreads, kShared, stream>>>({a, b, depth, m, n, parts.get(), n, m * n, each, symmetric});
+  add_tiles<T><<<dim3(tiles, slices), kThreads, kShared, stream>>>({left, right, depth, m, n, parts.get(), n, m * n, each,
+                                                                   symmetric});
   add_slices(parts.get(), m, n, 1, static_cast<int>(slices), false, c, stride, stream);
 }
 
