@@ -4,7 +4,8 @@
  *   python test/bench/prepare_assets.py ASSETS DATA        (needs numpy and pillow)
  *   tsx test/bench/doors.ts ASSETS DATA WORK [MODEL …]
  *
- * Uses the built command (npm run build). What is in WORK is not made again.
+ * Uses the built command (npm run build). What is in WORK is not made again, and what was interrupted goes on. A model that
+ * fails leaves a row that says so, and the exit code 1 at the end.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
@@ -130,5 +131,15 @@ const head = [
 ];
 console.log(`| ${head.join(' | ')} |\n|${' --- |'.repeat(head.length)}`);
 for (const model of MODELS) {
-  if (wanted.length === 0 || wanted.includes(model.name)) console.log(row(model.name, run(model)));
+  if (wanted.length > 0 && !wanted.includes(model.name)) continue;
+  try {
+    console.log(row(model.name, run(model)));
+  } catch (error) {
+    process.exitCode = 1;
+    // What dopt itself said went to standard error.
+    const { status, message } = error as Error & { status?: number };
+    console.log(
+      `| ${model.name} | failed: ${status ? `exit code ${status} of dopt` : message.split('\n')[0]} |`,
+    );
+  }
 }
