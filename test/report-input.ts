@@ -235,6 +235,7 @@ function madeUpResult(
       without: [],
       recipe: 'yolox',
       exclude: [],
+      with: [],
       precision: { int16: [], float: [] },
       seed: 0,
     },
@@ -311,6 +312,7 @@ function madeUpResult(
         measured: 0,
       },
     },
+    tuning: null,
     stages: [
       { name: 'capture', seconds: 1.9, reused: true, peakBytes: 310e6 },
       { name: 'observe', seconds: 8.4, reused: false, peakBytes: 310e6 },

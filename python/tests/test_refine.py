@@ -7,7 +7,7 @@ import pytest
 from dopt import safetensors
 from dopt.errors import DoptError
 from dopt.events import Events
-from dopt.execute.refine import bias_shift, refine, widest_of_the_good
+from dopt.execute.refine import aim, bias_shift, choose_range, refine, widest_of_the_good
 from dopt.execute.slices import SlicedModel
 from onnx import TensorProto, helper, numpy_helper
 
@@ -93,6 +93,7 @@ def layer(name, choice=None, correct=True):
         "axis": 1,
         "correctBias": correct,
         "hasBias": True,
+        "sum": None,
         "choice": choice,
     }
 
@@ -113,6 +114,7 @@ def walk(tmp_path, source, layers):
         "quantized": residual_net(str(tmp_path / "quantized.onnx"), True),
         "source": source,
         "layers": layers,
+        "rangeRule": "widest",
         "weights": None,
         "reconstruction": RECONSTRUCTION,
         "out": str(tmp_path / "refined.safetensors"),
@@ -189,6 +191,67 @@ def test_the_candidate_with_the_least_output_error_is_taken(tmp_path, samples):
     assert "shift/conv3" not in safetensors.read(str(tmp_path / "refined.safetensors"))
 
 
+class Values:
+    """Stands for a model of which some tensors have been computed."""
+
+    def __init__(self, **tensors):
+        self.tensors = tensors
+
+    def has(self, tensor):
+        return tensor in self.tensors
+
+    def values(self, tensor):
+        return self.tensors[tensor]
+
+
+def test_a_layer_before_a_sum_aims_at_what_the_other_term_has_lost():
+    random = np.random.RandomState(5)
+    outputs, skip = ([random.randn(1, 2, 3).astype(np.float32) for _ in range(4)] for _ in range(2))
+    reference, rounded = Values(skip=skip), [np.round(value) for value in skip]
+    term = {"float": "skip", "quantized": ["skip/dequantized", "skip"]}
+    aimed = aim(outputs, term, reference, Values(skip=rounded))
+    for got, rest, output, other in zip(aimed, rounded, outputs, skip):
+        np.testing.assert_allclose(got + rest, output + other, rtol=1e-6)
+        assert got.dtype == np.float32
+    # What the sum reads comes before what is quantized for it.
+    behind = Values(**{"skip": rounded, "skip/dequantized": skip})
+    for got, output in zip(aim(outputs, term, reference, behind), outputs):
+        np.testing.assert_array_equal(got, output)
+
+
+def test_a_term_that_is_not_at_hand_or_is_repeated_is_left_out_of_account():
+    outputs = [np.zeros((1, 2, 3), np.float32)]
+    term = {"float": "skip", "quantized": ["skip"]}
+    column = [np.ones((1, 2, 1), np.float32)]
+    assert aim(outputs, None, Values(), Values()) is outputs
+    assert aim(outputs, term, Values(skip=column), Values()) is outputs
+    assert aim(outputs, term, Values(), Values(skip=column)) is outputs
+    assert aim(outputs, term, Values(skip=column), Values(skip=[np.zeros((1, 2, 1), np.float32)])) is outputs
+
+
+def test_the_range_of_least_error_where_that_is_the_rule():
+    class Attempts:
+        variables = {}
+
+        def produced_now(self, tensor):
+            return True
+
+        def attempt(self, variables):
+            step = float(variables["x/scale"])
+            return [np.full(4, step * (1 if i % 2 else -1.1), np.float32) for i in range(8)]
+
+    choice = {
+        "tensor": "x/dequantized",
+        "quantizer": "x",
+        "shared": [],
+        "dtype": "uint8",
+        "candidates": [{"scale": s, "zeroPoint": 0} for s in (1.0, 1.01)],
+    }
+    expected = [np.full(4, 0.02 if i % 2 else 0.0, np.float32) for i in range(8)]
+    errors, least = choose_range(choice, Attempts(), expected, "least")
+    assert least == int(np.argmin(errors))
+
+
 def test_a_clip_is_taken_only_where_samples_tell_that_it_gains():
     random = np.random.RandomState(0)
     noise = random.rand(16)
@@ -232,6 +295,7 @@ def reconstruction_params(tmp_path, source, **options):
         "quantized": quantized,
         "source": source,
         "layers": [layer("conv1"), layer("conv2"), layer("conv3")],
+        "rangeRule": "widest",
         "weights": str(tmp_path / "weights.safetensors"),
         "reconstruction": {**RECONSTRUCTION, **options},
         "out": str(tmp_path / "refined.safetensors"),

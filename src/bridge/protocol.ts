@@ -408,6 +408,11 @@ export const METHODS = {
           axis: z.number().int(),
           correctBias: z.boolean(),
           hasBias: z.boolean(),
+          /**
+           * The other term of the sum that the layer's output goes into: the output then aims at what the sum wants of it.
+           * `quantized`: names to look for in the quantized model. Ignored where it is not computed before the layer.
+           */
+          sum: z.strictObject({ float: z.string(), quantized: z.array(z.string()).min(1) }).nullable(),
           /** Candidate parameters for the quantizer at the layer's input; null when they are settled. */
           choice: z
             .strictObject({
@@ -424,6 +429,8 @@ export const METHODS = {
             .nullable(),
         }),
       ),
+      /** Which candidate is taken: the widest of those that samples cannot tell from the best, or the best. */
+      rangeRule: z.enum(['widest', 'least']),
       /** safetensors with the float weights, under their names, of the layers to reconstruct; null for none. */
       weights: z.string().nullable(),
       reconstruction: z.strictObject({

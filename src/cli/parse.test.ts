@@ -1,5 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { parseInputShapes, parseList, parseNumbers, parseSize } from './parse.js';
+import { parseDuration, parseInputShapes, parseList, parseNumbers, parseSize } from './parse.js';
+
+describe('parseDuration', () => {
+  it('reads seconds, minutes and hours; minutes where nothing is said', () => {
+    expect(['90s', '10m', '1.5h', '2'].map((text) => parseDuration('--budget', text))).toEqual([
+      90, 600, 5400, 120,
+    ]);
+  });
+
+  it.each(['', 'soon', '0m', '-5m', '10 minutes', '1h30'])('refuses %s', (text) => {
+    expect(() => parseDuration('--budget', text)).toThrow(
+      expect.objectContaining({ exitCode: 2, message: expect.stringContaining('--budget') }),
+    );
+  });
+});
 
 describe('parseInputShapes', () => {
   it('reads one or several inputs, also with a colon in the name', () => {

@@ -48,6 +48,16 @@ export function parseInputShapes(text: string | undefined): Record<string, numbe
   return Object.fromEntries(parseNamedShapes('--input-shape', text).map(({ name, dims }) => [name, dims]));
 }
 
+const SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600 };
+
+/** `90s`, `10m`, `1.5h`; a number alone is of minutes. @returns seconds */
+export function parseDuration(flag: string, text: string): number {
+  const found = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text.trim());
+  const seconds = found ? Number(found[1]) * SECONDS[found[2] || 'm']! : 0;
+  if (!(seconds > 0)) throw usage(flag, 'a time like 90s, 10m or 1h', text);
+  return seconds;
+}
+
 /** A list joined by `;`, given once or several times; empty entries are dropped. */
 export function parseList(values: readonly string[] | undefined): string[] {
   return (values ?? [])

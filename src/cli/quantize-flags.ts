@@ -2,8 +2,17 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import * as Flags from '@oclif/core/flags';
 import type { InferredFlags } from '@oclif/core/interfaces';
-import { ALGORITHM_NAMES, algorithmsNamed, engineFor } from '../quantize/engine.js';
+import type { Recipe } from '../config/recipe.js';
 import {
+  ALGORITHM_NAMES,
+  type Algorithm,
+  algorithmName,
+  algorithmsNamed,
+  DOUBTFUL,
+  engineFor,
+} from '../quantize/engine.js';
+import {
+  EFFORTS,
   type Effort,
   type QuantizeOptions,
   STRATEGIES,
@@ -69,21 +78,25 @@ export const quantizeFlags = {
   }),
   'weights-granularity': Flags.string({
     options: [...WEIGHTS_GRANULARITIES],
-    default: 'channel',
-    description: 'scales of a weight: one a channel where the target can do that, or one',
+    description: 'scales of a weight: one a channel where the target can do that (default), or one',
   }),
   calibration: Flags.string({
     options: ['auto', 'minmax', 'percentile', 'entropy', 'mse'],
     description: 'how ranges are chosen (default: auto, per tensor by the error at the next layer)',
   }),
   effort: Flags.string({
-    options: ['fast', 'balanced'],
-    default: 'balanced',
-    description: 'fast leaves refinement out',
+    options: [...EFFORTS],
+    description:
+      'fast leaves refinement out; best compares ways of refining on samples kept back, minutes (default: the recipe, ' +
+      'else balanced)',
   }),
   without: Flags.string({
     multiple: true,
     description: `leave an algorithm out, to see what it is worth: ${ALGORITHM_NAMES.join(', ')}`,
+  }),
+  with: Flags.string({
+    multiple: true,
+    description: `run an algorithm that the effort does not begin with: ${DOUBTFUL.map(algorithmName).join(', ')}`,
   }),
   exclude: Flags.string({
     multiple: true,
@@ -119,7 +132,7 @@ export async function quantizeOptions(model: string, flags: QuantizeFlags): Prom
   const { chooseMetric } = await import('../verify/choose-metric.js');
   const recipe = flags.recipe ? await (await import('../config/recipe.js')).loadRecipe(flags.recipe) : null;
   const path = (value: string | undefined): string | null => (value === undefined ? null : resolve(value));
-  const effort = flags.effort as Effort;
+  const engine = engineOf(flags, recipe?.engine);
   return {
     ...modelFrom(model, flags),
     out: resolve(flags.out),
@@ -131,10 +144,12 @@ export async function quantizeOptions(model: string, flags: QuantizeFlags): Prom
     metric: chooseMetric({ flag: flags.metric, recipe: recipe?.metric, labels: Boolean(flags.labels) }),
     strategy: flags.strategy as Strategy,
     target: flags.target,
-    weightsGranularity: flags['weights-granularity'] as WeightsGranularity,
+    weightsGranularity:
+      (flags['weights-granularity'] as WeightsGranularity | undefined) ??
+      recipe?.engine?.weightsGranularity ??
+      'channel',
     calibration: (flags.calibration ?? recipe?.calibration?.method ?? 'auto') as 'auto',
-    effort,
-    engine: engineFor(effort, algorithmsNamed(parseList(flags.without))),
+    ...engine,
     samples: flags.samples ?? recipe?.calibration?.samples ?? 200,
     verifySamples: flags['verify-samples'] ?? null,
     exclude: [...(recipe?.exclude ?? []), ...parseList(flags.exclude)],
@@ -155,8 +170,20 @@ export async function quantizeOptions(model: string, flags: QuantizeFlags): Prom
   };
 }
 
-/** Samples that a search for wider tensors decides by at most. */
-const TUNING_SAMPLES = 256;
+/** Samples that choices between settings are decided by at most. */
+export const TUNING_SAMPLES = 256;
+
+/** Effort and algorithms; `best` compares those that it does not begin with, unless they are switched on or off. */
+function engineOf(flags: Pick<QuantizeFlags, 'effort' | 'without' | 'with'>, recipe: Recipe['engine']) {
+  const named = (given: readonly string[] | undefined, usual: readonly string[] = []): Algorithm[] =>
+    algorithmsNamed([...usual, ...parseList(given)]);
+  const effort = (flags.effort as Effort | undefined) ?? recipe?.effort ?? 'balanced';
+  const [without, added] = [named(flags.without, recipe?.without), named(flags.with, recipe?.with)];
+  const engine = engineFor(effort, without, added);
+  const compared = DOUBTFUL.filter((name) => !without.includes(name) && !added.includes(name));
+  if (effort !== 'best' || compared.length === 0) return { effort, engine };
+  return { effort, engine, compared, tuningSamples: TUNING_SAMPLES };
+}
 
 /** What a run must reach, with samples to decide by; nothing where it is taken as it comes. */
 function goalOf(flags: Pick<QuantizeFlags, 'target-sqnr' | 'max-drop'>): Partial<QuantizeOptions> {

@@ -6,6 +6,7 @@ import { UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
 import { preprocessSchema } from './data.js';
 import { metricSchema } from './metric.js';
+import { engineSettingsSchema } from './tuning.js';
 import { readYaml } from './yaml.js';
 
 /** The settings of `preprocessSchema`, also checked against each other. */
@@ -79,6 +80,20 @@ export const recipeSchema = z.strictObject({
     .optional()
     .describe('activations that 8 bits are not enough for'),
   metric: metricSchema.optional().describe('how accuracy is scored against labels'),
+  engine: z
+    .strictObject({
+      effort: engineSettingsSchema.shape.effort.optional().describe('how much work goes into accuracy'),
+      without: z.array(z.string().min(1)).default([]).describe('algorithms to leave out'),
+      with: z
+        .array(z.string().min(1))
+        .default([])
+        .describe('algorithms to run though the effort does not begin with them'),
+      weightsGranularity: engineSettingsSchema.shape.weightsGranularity
+        .optional()
+        .describe('scales of a weight: one a channel where the target can do that, or one'),
+    })
+    .optional()
+    .describe('settings of the engine, as dopt tune finds them'),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
 

@@ -3,6 +3,7 @@ import { widthsSchema } from './common.js';
 import { predictedCostSchema } from './cost.js';
 import { floatNodeSchema } from './plan.js';
 import { precisionSearchSchema } from './precision.js';
+import { tuningSchema } from './tuning.js';
 import { doorResultSchema, verificationSchema } from './verification.js';
 
 /** A file with what identifies it. Paths inside the run folder are relative to it, others absolute. */
@@ -45,6 +46,10 @@ export const resultSchema = z.strictObject({
     calibration: z.string(),
     effort: z.string(),
     without: z.array(z.string()).describe('algorithms that were switched off'),
+    with: z
+      .array(z.string())
+      .default([])
+      .describe('algorithms that ran though the effort does not begin with them'),
     recipe: z.string().nullable(),
     exclude: z.array(z.string()),
     /** Activations that were asked to take another precision than the strategy's, as patterns. */
@@ -78,6 +83,8 @@ export const resultSchema = z.strictObject({
   precision: precisionSearchSchema.nullable().default(null),
   /** What the cost model predicts on the target; null where sizes of tensors are not fixed. */
   predicted: predictedCostSchema.nullable().default(null),
+  /** What a comparison of settings of the engine came to; null where there was none. */
+  tuning: tuningSchema.nullable().default(null),
   /** For models that did not come as ONNX. */
   door: doorResultSchema.nullable(),
   /** In order; `reused` stages were finished by an earlier run in the folder. */

@@ -10,10 +10,10 @@ import type { NativeCore } from '../native/index.js';
 import { metricJob, type StageContext, warn } from '../quantize/context.js';
 import { tensorsToObserve } from '../quantize/observe.js';
 import { type OpenedModel, preparedWith } from '../quantize/open.js';
-import { widthOf } from '../quantize/options.js';
 import { type Calibrated, type Quantized, quantizePlan } from '../quantize/pass.js';
 import { valueTensors } from '../quantize/plan/integer-groups.js';
 import { parameterRoots } from '../quantize/plan/precision.js';
+import { publishModel } from '../quantize/publish.js';
 import type { Prepared } from '../quantize/stages.js';
 import { digestOf } from '../run/digest.js';
 import { Journal } from '../run/journal.js';
@@ -142,7 +142,7 @@ class Tries {
           ? base
           : await quantizePlan({ ...this.context, run }, this.core, prepared, calibrated);
       found = await this.scored(judge, prepared, quantized, widths);
-      if (this.missed(found) < this.best) await this.publish(quantized);
+      if (this.missed(found) < this.best) await publishModel(this.context.run, quantized);
       this.journal.record(key, found);
     }
     this.list.push(found);
@@ -171,14 +171,6 @@ class Tries {
 
   private async scored(judge: Judge, prepared: Prepared, quantized: Quantized, widths: Widths) {
     return { ...namesOf(widths), ...(await judge.score(quantized.path)), cost: this.costOf(prepared) };
-  }
-
-  /** Gives the best model so far its final name. */
-  private async publish({ prepared, params, path }: Quantized): Promise<void> {
-    const { run } = this.context;
-    await run.publish(path, `${prepared.name}.${widthOf(prepared.plan.strategy)}.onnx`);
-    await run.write('quant_params.json', `${JSON.stringify(params, null, 1)}\n`);
-    await run.write('plan.json', `${JSON.stringify(prepared.plan, null, 1)}\n`);
   }
 }
 

@@ -17,6 +17,8 @@ export interface SampleSets {
   calibration: ChosenSamples;
   /** Kept back from calibration for decisions between settings; null when none were asked for. */
   tuning: ChosenSamples | null;
+  /** What calibrates once decisions are made, samples for tuning among them; `calibration` where there are none. */
+  whole: ChosenSamples;
   /** null when nothing can be kept back. */
   verification: ChosenSamples | null;
 }
@@ -51,21 +53,21 @@ export async function chooseSamples(
   const own = options.verifyData === null || options.verifyData === options.data;
   const wanted = { calibration: options.samples, tuning: options.tuningSamples ?? 0 };
   const split = splitSamples(total, wanted, options.seed, own);
-  const calibration = choose(listed, split.calibration);
+  const [calibration, whole] = [choose(listed, split.calibration), choose(listed, split.whole)];
   if (wanted.tuning > 0 && split.tuning.length === 0) throw tooFew(options.data, total);
   const tuning = wanted.tuning > 0 ? choose(listed, split.tuning) : null;
   if (options.verifyData === null || own) {
     const scored = split.verification.slice(0, options.verifySamples ?? undefined);
-    return { calibration, tuning, verification: scored.length > 0 ? choose(listed, scored) : null };
+    return { calibration, tuning, whole, verification: scored.length > 0 ? choose(listed, scored) : null };
   }
   const scored = await list(options.verifyData, null);
   // The same file under both folders must not score: names tell files of one data set apart, digests are of whole sources.
-  const seen = [...split.calibration, ...split.tuning];
+  const seen = [...split.calibration, ...split.tuning, ...split.whole];
   const used = new Set(seen.map((index) => listed.listing.names[index]!));
   const free = scored.listing.names.flatMap((name, index) => (used.has(name) ? [] : [index]));
   const count = options.verifySamples ?? free.length;
   const indices = pickSamples(free.length, count, options.seed).map((index) => free[index]!);
-  return { calibration, tuning, verification: indices.length > 0 ? choose(scored, indices) : null };
+  return { calibration, tuning, whole, verification: indices.length > 0 ? choose(scored, indices) : null };
 }
 
 function tooFew(place: string, total: number): UserError {

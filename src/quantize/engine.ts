@@ -12,6 +12,9 @@ export const ALGORITHMS = {
   refineRanges: 'ranges compared at the output of the next layer',
   reconstruction: 'weights solved to keep the output of their layer',
   biasCorrection: 'means of the remaining errors moved into biases',
+  sumTargets: 'layers before a sum make up for what its other term has lost',
+  leastError: 'the range of least error, though samples cannot tell it from a wider one',
+  longWalk: 'refinement on four times as many samples',
 } as const;
 
 export type Algorithm = keyof typeof ALGORITHMS;
@@ -21,15 +24,24 @@ export type Engine = Readonly<Record<Algorithm, boolean>>;
 
 const NAMES = Object.keys(ALGORITHMS) as Algorithm[];
 
-/** What an effort has no time for. */
+/** Algorithms that help some networks and harm others: they run where asked for, or where a comparison found them better. */
+export const DOUBTFUL: readonly Algorithm[] = ['sumTargets', 'leastError', 'longWalk'];
+
+/** What an effort does not begin with. */
 const LEFT_OUT: Readonly<Record<Effort, readonly Algorithm[]>> = {
-  fast: ['equalization', 'refineRanges', 'reconstruction', 'biasCorrection'],
-  balanced: [],
+  fast: ['equalization', 'refineRanges', 'reconstruction', 'biasCorrection', ...DOUBTFUL],
+  balanced: DOUBTFUL,
+  best: DOUBTFUL,
 };
 
-/** The engine of an effort, less the algorithms in `without`. */
-export function engineFor(effort: Effort, without: readonly Algorithm[] = []): Engine {
+/** The engine of an effort, less the algorithms in `without`, with those in `added`. */
+export function engineFor(
+  effort: Effort,
+  without: readonly Algorithm[] = [],
+  added: readonly Algorithm[] = [],
+): Engine {
   const off = new Set<Algorithm>([...LEFT_OUT[effort], ...without]);
+  for (const name of added) off.delete(name);
   return Object.fromEntries(NAMES.map((name) => [name, !off.has(name)])) as Engine;
 }
 
@@ -39,6 +51,10 @@ export const algorithmName = (algorithm: Algorithm): string =>
 
 /** Names of all algorithms, as the command line takes them. */
 export const ALGORITHM_NAMES: readonly string[] = NAMES.map(algorithmName);
+
+/** Names of the algorithms that run though the effort does not begin with them. */
+export const switchedOn = (engine: Engine, effort: Effort): string[] =>
+  NAMES.filter((name) => !engineFor(effort)[name] && engine[name]).map(algorithmName);
 
 /** Names of the algorithms that do not run though the effort has time for them. */
 export const switchedOff = (engine: Engine, effort: Effort): string[] =>

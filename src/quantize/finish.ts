@@ -2,6 +2,7 @@ import { extname } from 'node:path';
 import type { Metric } from '../config/metric.js';
 import type { PrecisionSearch } from '../config/precision.js';
 import type { RunResult } from '../config/result.js';
+import type { Tuning } from '../config/tuning.js';
 import type { DoorResult } from '../config/verification.js';
 import { goBack } from '../doors/go-back.js';
 import type { NativeCore } from '../native/index.js';
@@ -23,6 +24,8 @@ export interface RunToFinish {
   quantized: Quantized;
   /** null where no tensors were looked for that must be wider. */
   search: PrecisionSearch | null;
+  /** null where no settings were compared. */
+  tuning: Tuning | null;
   /** `performance.now()` at its beginning. */
   started: number;
   command: readonly string[];
@@ -35,7 +38,7 @@ export interface RunToFinish {
 export async function finishRun(
   context: StageContext,
   core: NativeCore,
-  { opened, calibrated, quantized, search, started, command }: RunToFinish,
+  { opened, calibrated, quantized, search, tuning, started, command }: RunToFinish,
 ): Promise<RunResult> {
   const { run } = context;
   const { capture, door, sets } = opened;
@@ -67,6 +70,7 @@ export async function finishRun(
     statistics,
     verified: verified?.value ?? null,
     search,
+    tuning,
     quantizedBytes: Object.values(files)[0]!.bytes,
     seconds: (performance.now() - started) / 1000,
     command,

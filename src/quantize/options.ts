@@ -4,11 +4,15 @@ import type { Metric } from '../config/metric.js';
 import type { Goal } from '../config/precision.js';
 import type { Framework } from '../doors/detect.js';
 import type { Calibration } from './algorithms/ranges.js';
-import type { Engine } from './engine.js';
+import type { Algorithm, Engine } from './engine.js';
 import type { Precision } from './plan/precision.js';
 
-/** How much work goes into accuracy: `fast` stops at the ranges, `balanced` refines layer by layer. */
-export type Effort = 'fast' | 'balanced';
+/**
+ * How much work goes into accuracy: `fast` stops at the ranges, `balanced` refines layer by layer, `best` compares ways of
+ * refining on samples that were kept back.
+ */
+export const EFFORTS = ['fast', 'balanced', 'best'] as const;
+export type Effort = (typeof EFFORTS)[number];
 
 /** Widths of activations and weights. */
 export const STRATEGIES = ['int8-8', 'int16-8'] as const;
@@ -51,8 +55,10 @@ export interface QuantizeOptions {
   weightsGranularity: WeightsGranularity;
   calibration: Calibration;
   effort: Effort;
-  /** Which algorithms run: those of the effort (`engineFor`), less what was switched off. */
+  /** Which algorithms run: those of the effort (`engineFor`), as switched off and on. */
   engine: Engine;
+  /** Algorithms that are kept where they help on samples kept back (`tuningSamples`); none when absent. */
+  compared?: readonly Algorithm[];
   /** Most calibration samples used, and most scored ones (null: all of `verifyData`, or what is kept back). */
   samples: number;
   verifySamples: number | null;

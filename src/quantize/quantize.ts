@@ -1,11 +1,13 @@
 import type { RunResult } from '../config/result.js';
 import { widenToGoal } from '../precision/widen.js';
+import { keepWhatHelps } from '../tune/best.js';
+import { completeRun } from './complete.js';
 import { equalize } from './equalize/equalize.js';
 import { finishRun } from './finish.js';
 import { inRun, type QuantizeContext } from './in-run.js';
 import { openModel } from './open.js';
 import type { QuantizeOptions } from './options.js';
-import { calibrate, quantizePlan } from './pass.js';
+import { calibrate } from './pass.js';
 
 export type { QuantizeContext } from './in-run.js';
 
@@ -18,12 +20,17 @@ export type { QuantizeContext } from './in-run.js';
 export function quantize(options: QuantizeOptions, context: QuantizeContext = {}): Promise<RunResult> {
   return inRun(options, context, async (stages, core) => {
     const started = performance.now();
-    const opened = await equalize(stages, core, await openModel(stages, options));
-    const calibrated = await calibrate(stages, opened.prepared, opened.sets.calibration);
-    const { quantized, search } = options.goal
-      ? await widenToGoal(stages, core, opened, calibrated, options.goal)
-      : { quantized: await quantizePlan(stages, core, opened.prepared, calibrated), search: null };
-    const command = context.command ?? [];
-    return finishRun(stages, core, { opened, calibrated, quantized, search, started, command });
+    const opened = await openModel(stages, options);
+    const header = { started, command: context.command ?? [] };
+    if (options.goal) {
+      const equalized = await equalize(stages, core, opened);
+      const calibrated = await calibrate(stages, equalized.prepared, equalized.sets.calibration);
+      const found = await widenToGoal(stages, core, equalized, calibrated, options.goal);
+      return finishRun(stages, core, { opened: equalized, calibrated, ...found, tuning: null, ...header });
+    }
+    const settled = options.compared?.length
+      ? await keepWhatHelps(stages, core, opened)
+      : { options, tuning: null };
+    return completeRun(stages, core, opened, settled, header);
   });
 }

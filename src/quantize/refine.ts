@@ -1,4 +1,5 @@
 import type { Params, Result } from '../bridge/protocol.js';
+import type { Graph } from '../graph/graph.js';
 import type { SafetensorsFile } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
 import type { Range } from './algorithms/ranges.js';
@@ -28,6 +29,7 @@ type RefineLayer = Params<'refine'>['layers'][number];
  */
 export function refinementLayers(
   core: NativeCore,
+  graph: Graph,
   layers: readonly Layer[],
   { activations, candidates }: ActivationSolution,
 ): RefineLayer[] {
@@ -44,8 +46,20 @@ export function refinementLayers(
       correctBias: layer.bias !== null,
       hasBias: layer.bias !== null,
       choice: ranges && root !== undefined ? rangeChoice(core, root, ranges, activations) : null,
+      sum: otherTerm(graph, layer.output),
     };
   });
+}
+
+/**
+ * The other term of the sum that a layer's output goes into and nothing else, as the models call it: in the quantized one
+ * what the sum reads, behind a quantizer or before it.
+ */
+function otherTerm(graph: Graph, output: string): RefineLayer['sum'] {
+  const sum = graph.soleReader(output);
+  const other = sum?.op === 'Add' ? sum.inputs.find((input) => input !== output) : undefined;
+  if (other === undefined || graph.isConstant(other)) return null;
+  return { float: other, quantized: [dequantized(other), other] };
 }
 
 function rangeChoice(

@@ -2,6 +2,7 @@ import type { Result } from '../bridge/protocol.js';
 import type { PrecisionSearch } from '../config/precision.js';
 import type { RunResult, SampleSet } from '../config/result.js';
 import type { Statistics } from '../config/statistics.js';
+import type { Tuning } from '../config/tuning.js';
 import type { DoorResult, Verification } from '../config/verification.js';
 import type { Door } from '../doors/convert.js';
 import type { NativeCore } from '../native/index.js';
@@ -9,7 +10,7 @@ import { predictedCost } from '../precision/cost.js';
 import { VERSION } from '../version.js';
 import type { StageContext } from './context.js';
 import type { ChosenSamples, SampleSets } from './data.js';
-import { switchedOff } from './engine.js';
+import { switchedOff, switchedOn } from './engine.js';
 import type { QuantizeOptions } from './options.js';
 import type { Prepared } from './stages.js';
 
@@ -26,6 +27,7 @@ export interface RunFacts {
   statistics: Statistics;
   verified: { verification: Verification; skipped: SampleSet['skipped'] } | null;
   search: PrecisionSearch | null;
+  tuning: Tuning | null;
   quantizedBytes: number;
   seconds: number;
   command: readonly string[];
@@ -62,6 +64,7 @@ export function assembleResult(facts: RunFacts): RunResult {
       calibration: options.calibration,
       effort: options.effort,
       without: switchedOff(options.engine, options.effort),
+      with: switchedOn(options.engine, options.effort),
       recipe: options.recipe,
       exclude: options.exclude,
       precision: {
@@ -93,6 +96,7 @@ export function assembleResult(facts: RunFacts): RunResult {
     verification: verified?.verification ?? null,
     precision: facts.search,
     predicted: predictedCost(graph, plan, options.target),
+    tuning: facts.tuning,
     door: facts.doorResult,
     stages: context.run.stages,
     seconds: facts.seconds,

@@ -10,11 +10,13 @@ describe('splitSamples', () => {
     const counts = [fc.nat(500), fc.integer({ min: 1, max: 400 }), fc.nat(), fc.nat(100)] as const;
     fc.assert(
       fc.property(...counts, (total, wanted, seed, tuned) => {
-        const { calibration, tuning, verification } = split(total, wanted, seed, tuned);
+        const { calibration, tuning, whole, verification } = split(total, wanted, seed, tuned);
         const all = [...calibration, ...tuning, ...verification];
         expect(new Set(all).size).toBe(all.length);
         expect(all.every((index) => index >= 0 && index < total)).toBe(true);
         expect(calibration.length).toBeLessThanOrEqual(wanted);
+        expect(whole.filter((index) => verification.includes(index))).toEqual([]);
+        if (tuned === 0) expect(whole).toEqual(calibration);
         expect(tuning.length).toBeLessThanOrEqual(tuned);
         if (total >= (tuned > 0 ? 3 : 2))
           expect(Math.min(calibration.length, verification.length)).toBeGreaterThan(0);
@@ -29,7 +31,7 @@ describe('splitSamples', () => {
   });
 
   it('keeps nothing back from a single sample', () => {
-    expect(split(1, 200)).toEqual({ calibration: [0], tuning: [], verification: [] });
+    expect(split(1, 200)).toEqual({ calibration: [0], tuning: [], whole: [0], verification: [] });
   });
 
   it('tunes with samples that nothing else asks for, and takes from calibration only where there are none', () => {
@@ -39,6 +41,7 @@ describe('splitSamples', () => {
       verification: without.verification,
     });
     const scarce = split(100, 200, 0, 64);
+    expect(scarce.whole).toEqual(split(100, 200).calibration);
     expect(scarce.verification).toEqual(split(100, 200).verification);
     expect([scarce.calibration.length, scarce.tuning.length]).toEqual([57, 18]);
   });

@@ -5,6 +5,8 @@ export interface SampleSplit {
   calibration: number[];
   /** For decisions between settings; empty unless asked for. */
   tuning: number[];
+  /** What calibrates once decisions are made: as many as are wanted, those for tuning among them. */
+  whole: number[];
   /** For the final score; empty when there are not enough samples to keep any back. */
   verification: number[];
 }
@@ -42,6 +44,7 @@ export function splitSamples(total: number, wanted: SamplesWanted, seed: number,
   return {
     calibration: left.slice(0, calibration).sort(ascending),
     tuning: left.slice(calibration, calibration + tuning).sort(ascending),
+    whole: left.slice(0, Math.min(wanted.calibration, left.length)).sort(ascending),
     verification: order.slice(0, total - left.length).sort(ascending),
   };
 }

@@ -104,18 +104,20 @@ export async function refineStage(
   statisticsDigest: string,
 ): Promise<Keyed<Refinement>> {
   const { options, float } = prepared;
-  const asked = switched(refinementLayers(core, layers, solution), options.engine);
+  const asked = switched(refinementLayers(core, prepared.graph, layers, solution), options.engine);
   const solved = options.engine.reconstruction ? layers : [];
   if (solved.length === 0 && !asked.some(({ choice, correctBias }) => choice !== null || correctBias)) {
     return { value: unrefined(solution), digest: 'none' };
   }
-  const indices = source.indices && walkIndices(prepared.graph, source.indices);
+  const { longWalk, leastError } = options.engine;
+  const indices = source.indices && walkIndices(prepared.graph, source.indices, longWalk);
   const key = {
     captured: prepared.captured,
     statisticsDigest,
     asked,
     solved: solved.length,
     reconstruction: RECONSTRUCTION,
+    leastError,
     indices,
     plan: prepared.plan,
   };
@@ -135,6 +137,7 @@ export async function refineStage(
       layers: asked,
       weights,
       reconstruction: RECONSTRUCTION,
+      rangeRule: leastError ? 'least' : 'widest',
       out: join(folder, 'refined.safetensors'),
       threads: context.threads,
     };
@@ -148,9 +151,13 @@ export async function refineStage(
 }
 
 /** What the walk does with some of its parts switched off. */
-function switched(asked: readonly RefineLayer[], { refineRanges, biasCorrection }: Engine): RefineLayer[] {
+function switched(
+  asked: readonly RefineLayer[],
+  { refineRanges, biasCorrection, sumTargets }: Engine,
+): RefineLayer[] {
   return asked.map((layer) => ({
     ...layer,
+    sum: sumTargets ? layer.sum : null,
     choice: refineRanges ? layer.choice : null,
     correctBias: biasCorrection && layer.correctBias,
   }));

@@ -3,6 +3,7 @@ import { toNumber } from '../config/common.js';
 import type { PredictedCost } from '../config/cost.js';
 import type { RunResult } from '../config/result.js';
 import { milliseconds, plural, timesSmaller } from '../report/format.js';
+import { settingsText } from '../report/tuning-section.js';
 import { mainScores, scoreText } from '../verify/score.js';
 import { distanceText } from '../verify/summary.js';
 
@@ -19,7 +20,7 @@ export function summarize(result: RunResult, out: string): string {
   for (const output of verification?.outputs ?? []) {
     lines.push([`output ${output.name}`, distanceText(output)]);
   }
-  const { door, precision } = result;
+  const { door, precision, tuning } = result;
   if (precision) {
     const { tries, chosen, reached } = precision;
     const { int16, float } = tries[chosen]!;
@@ -28,6 +29,12 @@ export function summarize(result: RunResult, out: string): string {
       'precision',
       `goal ${reached ? 'reached' : 'not reached'} after ${tries.length} tries: ${wide.join(', ') || 'nothing wider'}`,
     ]);
+  }
+  if (tuning) {
+    const { tries, chosen } = tuning;
+    const gain = toNumber(tries[chosen]!.sqnr) - toNumber(tries[0]!.sqnr);
+    const tried = `best of ${tries.length} tries, ${gain >= 0 ? '+' : ''}${gain.toFixed(1)} dB on the samples that decided`;
+    lines.push(['settings', `${settingsText(tries[chosen]!.settings)}: ${tried}`]);
   }
   for (const { name, agreement, similarity } of door?.check?.againstOnnx ?? []) {
     const decisions = agreement ? `, same decision ${(100 * agreement.share).toFixed(1)} %` : '';

@@ -27,6 +27,8 @@ describe('samples of a walk', () => {
     // 2³⁰ bytes, of which a sample takes 3 copies of 3 tensors of 4 bytes an element.
     expect(walkSamples(residual(1_000_000))).toBe(Math.floor(2 ** 30 / 36e6));
     expect(walkSamples(residual(100_000_000))).toBe(8);
+    expect(walkSamples(residual(1000), true)).toBe(256);
+    expect(walkSamples(residual(1_000_000), true)).toBe(Math.floor(2 ** 31 / 36e6));
   });
 
   it('are spread over all that calibrate', () => {

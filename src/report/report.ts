@@ -6,6 +6,7 @@ import { reproduceSection } from './run-sections.js';
 import { accuracy, cards, facts, header, warnings } from './summary.js';
 import { floatSection, tensorTable, weightTable } from './tables.js';
 import { distributionSection, noiseSection, suspectSection } from './tensor-sections.js';
+import { tuningSection } from './tuning-section.js';
 import type { ReportInput } from './types.js';
 
 export { type RunFiles, reportInput } from './input.js';
@@ -16,6 +17,7 @@ const LINKS = [
   ['summary', 'Summary'],
   ['framework', 'Framework'],
   ['precision', 'Precision'],
+  ['tuning', 'Settings compared'],
   ['analysis', 'Analysis'],
   ['suspects', 'Suspects'],
   ['noise', 'Noise'],
@@ -40,6 +42,7 @@ export function renderReport(input: ReportInput): string {
       facts(input),
       doorSection(input),
       precisionSection(input),
+      tuningSection(input),
       analysisSection(input),
       suspectSection(input),
       noiseSection(input),

@@ -164,6 +164,9 @@ export function facts({ result }: { result: RunResult }): Html {
     ...(settings.without.length > 0
       ? [['Switched off', settings.without.join(', ')] satisfies [string, string]]
       : []),
+    ...(settings.with.length > 0
+      ? [['Switched on', settings.with.join(', ')] satisfies [string, string]]
+      : []),
     ['Excluded', settings.exclude.length > 0 ? settings.exclude.join(', ') : 'nothing'],
     [
       'Size',

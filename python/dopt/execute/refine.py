@@ -3,6 +3,9 @@
 Both models are walked in lockstep (see ``slices``), each running once over the samples. At every layer, with all
 layers before it quantized and refined already:
 
+0. Aim. A layer whose output is a term of a sum aims at the float output plus what the other term has lost, so that the
+   sum comes out right: the error of a residual block, not of its last layer (the block objective of Li et al., BRECQ,
+   arXiv 2102.05426, section 3.2, for blocks that end in a sum).
 1. Range choice. The layer's input is quantized with each candidate range in turn; the candidate whose layer output
    lies closest to the float output stays. Ranking ranges by the error of the tensor itself overrates values that
    the next layer's weights ignore.
@@ -42,9 +45,9 @@ def refine(params, events):
         events.check_cancelled()
         reference.prepare()
         reference.compute()
-        expected = reference.values(layer["floatOutput"])
         quantized.prepare(keep=weights.inputs_of(layer))
-        errors, chosen = choose_range(layer["choice"], quantized, expected)
+        expected = aim(reference.values(layer["floatOutput"]), layer["sum"], reference, quantized)
+        errors, chosen = choose_range(layer["choice"], quantized, expected, params["rangeRule"])
         quantized.compute()
         before = squared_error(expected, quantized.values(layer["quantizedOutput"]))
         solution = weights.reconstruct(layer, expected)
@@ -78,10 +81,23 @@ def refine(params, events):
     }
 
 
-def choose_range(choice, quantized, expected):
+def aim(outputs, term, reference, quantized):
+    """What a layer's output ought to be, one float32 array a sample: ``outputs`` of the float layer, plus what the other
+    ``term`` of the sum that they go into has lost in the quantized model. Without a term at hand, ``outputs``."""
+    found = [name for name in term["quantized"] if quantized.has(name)] if term is not None else []
+    if not found or not reference.has(term["float"]):
+        return outputs
+    lost = [wanted - got for wanted, got in zip(reference.values(term["float"]), quantized.values(found[0]))]
+    # Where the sum repeats a term along an axis, the loss of one value is spread over several.
+    if any(one.shape != output.shape for one, output in zip(lost, outputs)):
+        return outputs
+    return [output + one for output, one in zip(outputs, lost)]
+
+
+def choose_range(choice, quantized, expected, rule="widest"):
     """Takes one of the candidate ranges: (mean squared output error of each, index taken), ([], None) without a choice.
 
-    The widest candidate that is no worse than the best by more than one standard error of their difference over samples
+    With ``rule`` "least" the best one. With "widest" the widest candidate that is no worse than the best by more than one standard error of their difference over samples
     (the one-standard-error rule: Breiman et al., Classification and Regression Trees, 1984, section 3.4.3). A clip is
     paid for by rare large values: where the samples cannot tell whether it gains, what they did not show may need it.
     """
@@ -93,7 +109,8 @@ def choose_range(choice, quantized, expected):
             for each in choice["candidates"]
         ]
     )
-    chosen = widest_of_the_good(errors, [candidate["scale"] for candidate in choice["candidates"]])
+    scales = [candidate["scale"] for candidate in choice["candidates"]]
+    chosen = widest_of_the_good(errors, scales) if rule == "widest" else int(np.argmin(errors.mean(axis=1)))
     quantized.variables.update(candidate_variables(choice, choice["candidates"][chosen]))
     return errors.mean(axis=1).tolist(), chosen
 

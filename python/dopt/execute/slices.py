@@ -70,6 +70,10 @@ class SlicedModel:
         """The tensor's value for every sample: the open slice's cut, what it keeps, or what it reads."""
         return [values[tensor] for values in self.cache]
 
+    def has(self, tensor):
+        """Whether ``values`` has the tensor at hand."""
+        return tensor in self.cache[0]
+
     def replace(self, tensor, arrays):
         """Continues with other values for a tensor."""
         for values, array in zip(self.cache, arrays):
