@@ -27,6 +27,19 @@ function work() {
   return { done, stage };
 }
 
+describe('a stage', () => {
+  it('is not repeated with the same key, and listed once', async () => {
+    const { done, stage } = work();
+    const first = await stage(run, 'observe', 1);
+    expect(await stage(run, 'observe', 1)).toEqual(first);
+    expect(done).toHaveLength(1);
+    await stage(run, 'observe', 2);
+    await stage(run, 'observe', 1);
+    expect(done).toHaveLength(3);
+    expect(run.stages.map(({ reused }) => reused)).toEqual([false, false, false]);
+  });
+});
+
 describe('a variant of a run', () => {
   it('takes over what the run has finished with the same key', async () => {
     const { done, stage } = work();

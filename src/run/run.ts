@@ -41,6 +41,8 @@ export class Run {
   readonly stages: StageRecord[] = [];
   /** Most memory that a job of the running stage has had. */
   private peak: number | null = null;
+  /** Keys of the stages that were finished since the run was opened, by their names. */
+  private readonly finished = new Map<string, string>();
   /** Stages of a variant that the whole run had finished already. */
   private readonly shared = new Set<string>();
 
@@ -107,7 +109,8 @@ export class Run {
   }
 
   /**
-   * Runs a stage, or with `resume` takes over what it left when its key and its files are the same.
+   * Runs a stage, or takes over what it left when its key and its files are the same: what it has left since the run was
+   * opened, with `resume` also what it left before.
    * @param key everything that decides the result: settings, and digests of what earlier stages left
    * @param work gets the stage's folder, empty, and returns a JSON value
    */
@@ -123,8 +126,11 @@ export class Run {
       return { value: common.result as T, digest: digestOf(common.outputs) };
     }
     const folder = this.stageFolder(name);
-    const found = this.resume ? await finishedStage(folder, digest) : null;
+    const again = this.finished.get(name) === digest;
+    const found = this.resume || again ? await finishedStage(folder, digest) : null;
+    if (found && again) return { value: found.result as T, digest: digestOf(found.outputs) };
     if (found) {
+      this.finished.set(name, digest);
       const { seconds, peakBytes } = found;
       this.stages.push({ name, seconds, reused: true, peakBytes });
       this.event('stage-reused', { stage: this.prefix + name });
@@ -142,6 +148,7 @@ export class Run {
       const outputs = await digests(folder);
       const file: StageFile = { key: digest, result: value, seconds, peakBytes, outputs };
       await writeFileAtomic(join(folder, 'stage.json'), `${JSON.stringify(file, null, 1)}\n`);
+      this.finished.set(name, digest);
       this.stages.push({ name, seconds, reused: false, peakBytes });
       this.event('stage-done', { stage: this.prefix + name, seconds, peakBytes });
       return { value, digest: digestOf(outputs) };
