@@ -39,7 +39,7 @@ export abstract class BaseCommand extends Command {
   protected override async catch(thrown: Error): Promise<void> {
     // oclif ends commands (--help, exit) by throwing.
     if ((thrown as { code?: string }).code === 'EEXIT') throw thrown;
-    const error = asDoptError(thrown, Object.keys(this.ctor.flags));
+    const error = asDoptError(thrown, Object.keys(this.ctor.flags ?? {}));
     if (this.jsonEnabled()) this.logJson({ error: error.toJSON() });
     else process.stderr.write(`${renderError(error, process.env.DOPT_DEBUG === '1')}\n`);
     process.exitCode =
