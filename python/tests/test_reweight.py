@@ -9,7 +9,7 @@ from dopt.apply.reweight import reweight
 from dopt.capture.onnx import capture
 from dopt.errors import DoptError
 from dopt.events import Events
-from dopt.execute.candidates import compare_rewrites
+from dopt.execute.candidates import compare_rewrites, error_of, without_means
 from dopt.execute.channels import ChannelStatistics
 
 
@@ -74,21 +74,32 @@ def test_compares_rewritten_forms(captured):
     (folder / "edits.json").write_text(json.dumps({"version": 1, "initializers": ["b"], **none}))
     safetensors.write(str(folder / "shift"), {"b": constants["b"] + 1})
     safetensors.write(str(folder / "same"), {"b": constants["b"]})
-    found = compare_rewrites(
-        {
-            "model": answer["model"],
-            "rewrites": [{"rewrite": str(folder / "edits.json"), "parameters": str(folder / n)} for n in ("same", "shift")],
-            "source": data_source(data, (1, 16)),
-            "out": str(folder),
-            "threads": 1,
-        },
-        Events(),
-    )
+    params = {
+        "model": answer["model"],
+        "rewrites": [{"rewrite": str(folder / "edits.json"), "parameters": str(folder / n)} for n in ("same", "shift")],
+        "source": data_source(data, (1, 16)),
+        "withoutMeans": False,
+        "out": str(folder),
+        "threads": 1,
+    }
+    found = compare_rewrites(params, Events())
     expected = [float(np.square(s @ constants["w"] + constants["b"]).sum()) for s in samples]
     assert [row[0] for row in found["signal"]] == pytest.approx(expected, rel=1e-5)
     assert [row[0] for row in found["noise"][0]] == pytest.approx([0, 0, 0], abs=1e-6)
     assert [row[0] for row in found["noise"][1]] == pytest.approx([8, 8, 8], rel=1e-4)
     assert not list(folder.glob("candidate*"))
+    corrected = compare_rewrites({**params, "withoutMeans": True}, Events())
+    assert [row[0] for row in corrected["noise"][1]] == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_leaves_means_of_channels_out():
+    random = np.random.RandomState(6)
+    expected = [random.normal(size=(1, 3, 4, 4)).astype(np.float32) for _ in range(5)]
+    found = [each + random.normal(0.5, 0.1, size=each.shape).astype(np.float32) for each in expected]
+    noise = without_means([[error_of(a, b)] for a, b in zip(expected, found)])
+    errors = np.stack([b.astype(np.float64) - a for a, b in zip(expected, found)])
+    centred = errors - errors.mean(axis=(0, 1, 3, 4), keepdims=True)
+    assert [row[0] for row in noise] == pytest.approx(np.square(centred).sum(axis=(1, 2, 3, 4)).tolist(), rel=1e-5)
 
 
 def test_channel_statistics_over_arrays():

@@ -566,6 +566,8 @@ export const METHODS = {
       /** Each a rewrite.json with its parameters, as `rewrite` takes them. */
       rewrites: z.array(z.strictObject({ rewrite: z.string(), parameters: z.string().nullable() })).min(1),
       source: dataSourceSchema,
+      /** Leave the mean error of each output channel over all samples out: bias correction will. */
+      withoutMeans: z.boolean(),
       /** Folder for the forms while they are compared. */
       out: z.string(),
       threads: z.number().int().positive(),

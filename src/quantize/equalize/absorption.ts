@@ -3,7 +3,7 @@ import type { Graph } from '../../graph/graph.js';
 import { absorbable } from '../algorithms/bias-absorption.js';
 import type { ChannelStatistics } from '../algorithms/channel-scales.js';
 import type { Layer } from '../layers.js';
-import { upperBound } from './commuting.js';
+import { type Channels, upperBound } from './commuting.js';
 import type { Seen } from './problem.js';
 import { layerOffset, sizesOf } from './scalable.js';
 import { eachWeight } from './weights.js';
@@ -16,6 +16,13 @@ export interface Absorption {
   seen: Seen;
 }
 
+/** Where offsets are moved: a network's layers, and which channels of its tensors are the same. */
+export interface Scene {
+  graph: Graph;
+  layers: readonly Layer[];
+  channels: ReadonlyMap<string, Channels>;
+}
+
 /** What lies between a layer and the layers that can take its offset. */
 interface Chain {
   tensors: string[];
@@ -26,8 +33,8 @@ interface Chain {
 }
 
 /** Moves what channels carry always, and what says nothing, from the biases of layers into those of the next ones. */
-export function absorbOffsets(graph: Graph, layers: readonly Layer[], seen: Seen): Absorption {
-  const byName = new Map(layers.map((layer) => [layer.name, layer]));
+export function absorbOffsets(scene: Scene, seen: Seen): Absorption {
+  const { graph, layers } = scene;
   const changes = new Map<string, Float64Array>();
   const statistics = new Map(seen);
   const add = (constant: string, values: Float64Array): void => {
@@ -39,7 +46,7 @@ export function absorbOffsets(graph: Graph, layers: readonly Layer[], seen: Seen
   for (const layer of layers) {
     const ranges = seen.get(layer.output);
     const own = ownOffset(graph, layer);
-    const chain = ranges && own ? chainBehind(graph, layer, byName) : null;
+    const chain = ranges && own ? chainBehind(scene, layer) : null;
     if (!ranges || !own || !chain) continue;
     const offsets = absorbable(ranges, chain.activation, chain.high);
     if (offsets.every((offset) => offset === 0)) continue;
@@ -64,11 +71,10 @@ export function absorbOffsets(graph: Graph, layers: readonly Layer[], seen: Seen
   return { changes, seen: statistics };
 }
 
-/** Layers whose offset could move on, before any number is known. */
-export function mayAbsorb(graph: Graph, layers: readonly Layer[]): string[] {
-  const byName = new Map(layers.map((layer) => [layer.name, layer]));
-  return layers
-    .filter((layer) => ownOffset(graph, layer) !== null && chainBehind(graph, layer, byName) !== null)
+/** Results of the layers whose offset could move on, before any number is known. */
+export function mayAbsorb(scene: Scene): string[] {
+  return scene.layers
+    .filter((layer) => ownOffset(scene.graph, layer) !== null && chainBehind(scene, layer) !== null)
     .map(({ output }) => output);
 }
 
@@ -81,28 +87,28 @@ function ownOffset(graph: Graph, layer: Layer): string | null {
 
 /** Operators that hand on an offset of every value as it is, where nothing is filled in. */
 const MOVERS: ReadonlySet<string> = new Set([
-  'Identity',
-  'Dropout',
-  'MaxPool',
-  'GlobalMaxPool',
-  'GlobalAveragePool',
+  ...['Identity', 'Dropout', 'MaxPool', 'GlobalMaxPool', 'GlobalAveragePool', 'ReduceMean', 'ReduceMax'],
+  ...['Flatten', 'Reshape', 'Squeeze', 'Unsqueeze', 'Transpose'],
 ]);
 
-function chainBehind(graph: Graph, layer: Layer, layers: ReadonlyMap<string, Layer>): Chain | null {
-  const { outputs } = sizesOf(graph.node(layer.name)!, layer.shape, layer.plan.groups);
+function chainBehind({ graph, layers, channels }: Scene, layer: Layer): Chain | null {
+  const made = channels.get(layer.output)?.numbers;
+  if (!made) return null;
   const chain: Chain = { tensors: [], activation: 'none', high: Infinity, takers: [] };
+  const byName = new Map(layers.map((each) => [each.name, each]));
   const follow = (tensor: string): boolean => {
-    if (graph.isOutput(tensor) || graph.capturers(tensor).length > 0) return false;
+    const numbers = channels.get(tensor)?.numbers;
+    const same = numbers?.length === made.length && numbers.every((number, c) => number === made[c]);
+    if (!same || graph.isOutput(tensor) || graph.capturers(tensor).length > 0) return false;
     chain.tensors.push(tensor);
-    return (
-      graph.readers(tensor).length > 0 && graph.readers(tensor).every(({ node }) => through(node, tensor))
-    );
+    const readers = graph.readers(tensor);
+    return readers.length > 0 && readers.every(({ node }) => through(node, tensor));
   };
   const through = (node: GraphNode, tensor: string): boolean => {
-    const taker = layers.get(node.name);
+    const taker = byName.get(node.name);
     if (taker) {
       chain.takers.push(taker);
-      return taker.input === tensor && takes(graph, node, taker, outputs);
+      return taker.input === tensor && takes(graph, node, taker);
     }
     if (node.op === 'Relu' || node.op === 'Clip') {
       // Of what a Relu computes from a shifted value, another reader would need the original.
@@ -114,11 +120,11 @@ function chainBehind(graph: Graph, layer: Layer, layers: ReadonlyMap<string, Lay
     }
     return MOVERS.has(node.op) && node.outputs.length === 1 && follow(node.outputs[0]!);
   };
-  return layer.weightIndex === 1 && layer.shape.length >= 2 && follow(layer.output) ? chain : null;
+  return follow(layer.output) ? chain : null;
 }
 
 /** Whether a layer can take an offset of its input: it adds a bias, and fills no zeros in at the border. */
-function takes(graph: Graph, node: GraphNode, layer: Layer, channels: number): boolean {
+function takes(graph: Graph, node: GraphNode, layer: Layer): boolean {
   const padded = ((node.attributes.pads as number[] | undefined) ?? []).some((pad) => pad !== 0);
   const automatic = !['NOTSET', 'VALID'].includes(String(node.attributes.auto_pad ?? 'NOTSET'));
   return (
@@ -127,8 +133,7 @@ function takes(graph: Graph, node: GraphNode, layer: Layer, channels: number): b
     node.op !== 'ConvTranspose' &&
     !padded &&
     !automatic &&
-    ownOffset(graph, layer) !== null &&
-    sizesOf(node, layer.shape, layer.plan.groups).inputs === channels
+    ownOffset(graph, layer) !== null
   );
 }
 

@@ -45,7 +45,7 @@ export function candidates(
   seen: Seen,
 ): Candidates {
   const constants = SafetensorsFile.open(weights);
-  const absorption = absorbOffsets(graph, layers, seen);
+  const absorption = absorbOffsets({ graph, layers, channels: scalable.channels }, seen);
   const found = new Map<boolean, Float64Array>();
   const scalesWith = (absorb: boolean, at: Seen): Float64Array => {
     const known = found.get(absorb);

@@ -24,13 +24,16 @@ const GAIN = 0.2;
 const SURE = 2;
 const LOSS = 0.5;
 
+/** Of fewer samples a mean takes too much of the error with it. */
+const ENOUGH_FOR_MEANS = 8;
+
 /** The strengths worth trying; none where nothing can be scaled. */
 export function strengths({ graph }: Prepared, layers: readonly Layer[], scalable: Scalable): Strength[] {
   const { sets, channels, norms } = scalable;
   const free = (tensor: string): boolean =>
     sets.setsOf(channels.get(tensor)?.numbers ?? new Int32Array()).some((set) => set !== FIXED);
   const exponents = (any: boolean): number[] => (any ? [0, 0.5, 1] : [0]);
-  const offsets = mayAbsorb(graph, layers).length > 0 ? [false, true] : [false];
+  const offsets = mayAbsorb({ graph, layers, channels }).length > 0 ? [false, true] : [false];
   const all = offsets.flatMap((absorb) =>
     exponents(layers.some(({ output }) => free(output))).flatMap((between) =>
       exponents(norms.some(({ output }) => free(output))).map((behind) => ({
@@ -62,7 +65,7 @@ export async function observeChannels(
   const names = [
     ...plan.activations.map(({ tensor }) => tensor),
     ...bounds.map(({ tensor }) => tensor),
-    ...mayAbsorb(graph, layers),
+    ...mayAbsorb({ graph, layers, channels }),
   ];
   const tensors = [...new Set(names)].map((tensor) => ({ tensor, axis: axisOf(tensor) }));
   const params = { model: float, tensors, source, out: folder, threads: context.threads };
@@ -88,7 +91,10 @@ export async function tryStrengths(
     writeSafetensors(tensors, parameters);
     return { rewrite: edits, parameters: tensors };
   });
-  const params = { model: prepared.float, rewrites, source, out: folder, threads: context.threads };
+  const withoutMeans =
+    prepared.options.engine.biasCorrection && (source.indices?.length ?? 0) >= ENOUGH_FOR_MEANS;
+  const shared = { source, withoutMeans, out: folder, threads: context.threads };
+  const params = { model: prepared.float, rewrites, ...shared };
   const { signal, noise } = await stageJob(context, 'equalize', 'compareRewrites', params);
   for (const { rewrite, parameters } of rewrites) for (const path of [rewrite, parameters]) rmSync(path);
   return list.map((strength, index) => ({ strength, ...pairedGain(signal, noise[0]!, noise[index + 1]!) }));
