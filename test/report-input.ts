@@ -253,6 +253,7 @@ function madeUpResult(
       activations,
       int16: 0,
       weights: 64,
+      equalization: { layers: 1, norms: 0, offsets: true, gain: 2.5, standardError: 0.2 },
       floatNodes: [
         { node: 'head/Exp', op: 'Exp', reason: 'detector decoding', cause: 'postprocessing' },
         { node: 'head/Concat_2', op: 'Concat', reason: 'leads only to outputs', cause: 'postprocessing' },

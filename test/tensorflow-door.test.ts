@@ -101,6 +101,17 @@ describe('a TensorFlow network', () => {
     expect(result.door!.check!.againstOnnx.map(({ name }) => name)).toEqual(['kind', 'score']);
   });
 
+  it('comes back with channels equalized, and decides alike', async () => {
+    const { quantization, door } = await quantized('uneven', [
+      model('uneven.pb'),
+      ...pictures,
+      '--fake-quant',
+    ]);
+    expect(quantization.equalization).toMatchObject({ layers: 1 });
+    expect(door).toMatchObject({ unmapped: [], unwritten: null });
+    expect(Number(door!.check!.againstOnnx[0]!.similarity.sqnr)).toBeGreaterThan(80);
+  });
+
   it('takes int16-8 through the door, and exclusions by the names of the graph', async () => {
     const options = ['--strategy', 'int16-8', '--exclude', 'body'];
     const result = await quantized('wide', [model('net.pb'), ...pictures, ...options]);

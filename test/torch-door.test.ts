@@ -46,6 +46,15 @@ describe('a PyTorch network', () => {
     expect(door!.parity.random.maxRelativeDifference).toBeLessThan(1e-4);
   });
 
+  it('comes back with channels equalized and offsets moved, and decides alike', async () => {
+    const uneven = [join(work, 'net.py'), '--weights', join(work, 'uneven.pth'), ...SHAPE];
+    const { quantization, door, verification } = await quantized('uneven', uneven);
+    expect(quantization.equalization).toMatchObject({ layers: 1, offsets: true });
+    expect(door!.check!.againstOnnx[0]!.agreement!.share).toBe(1);
+    expect(Number(door!.check!.againstOnnx[0]!.similarity.sqnr)).toBeGreaterThan(80);
+    expect(Number(verification!.outputs[0]!.similarity.sqnr)).toBeGreaterThan(30);
+  });
+
   it('takes int16-8 through the door', async () => {
     const { files, verification } = await quantized('wide', [...net(), ...SHAPE, '--strategy', 'int16-8']);
     expect(Object.keys(files)).toEqual(expect.arrayContaining(['net.int16.onnx', 'net.int16.pth']));

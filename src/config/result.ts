@@ -18,6 +18,16 @@ export const sampleSetSchema = z.strictObject({
   skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
 });
 
+export const equalizationSchema = z.strictObject({
+  layers: z.number().describe('exponent of the scales between layers; 0 leaves them as they are'),
+  norms: z.number().describe('the same behind layer normalizations'),
+  offsets: z.boolean().describe('whether offsets of channels moved into the next layers'),
+  gain: z
+    .number()
+    .describe('dB at the outputs on samples kept back, over the network as it was, quickly quantized'),
+  standardError: z.number().describe('of the gain'),
+});
+
 /** result.json, and what `dopt quantize --json` prints. */
 export const resultSchema = z.strictObject({
   $schema: z.string().optional(),
@@ -71,6 +81,8 @@ export const resultSchema = z.strictObject({
     /** How many of the activations carry 16 bits. */
     int16: z.number().default(0),
     weights: z.number(),
+    /** How channels of the float model were scaled against each other before; null where that was not found to gain. */
+    equalization: equalizationSchema.nullable().default(null),
     floatNodes: z.array(floatNodeSchema),
   }),
   sizes: z.strictObject({
@@ -119,6 +131,7 @@ export const comparisonSchema = z.strictObject({
   verification: verificationSchema,
 });
 
+export type Equalization = z.infer<typeof equalizationSchema>;
 export type FileDigest = z.infer<typeof fileDigestSchema>;
 export type SampleSet = z.infer<typeof sampleSetSchema>;
 export type RunResult = z.infer<typeof resultSchema>;

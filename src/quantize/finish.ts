@@ -41,7 +41,7 @@ export async function finishRun(
   { opened, calibrated, quantized, search, tuning, started, command }: RunToFinish,
 ): Promise<RunResult> {
   const { run } = context;
-  const { capture, door, sets } = opened;
+  const { capture, door, sets, equalization } = opened;
   const { prepared, params } = quantized;
   const { name, plan, options } = prepared;
   await run.write('plan.json', json(plan));
@@ -66,6 +66,7 @@ export async function finishRun(
     door,
     doorResult,
     prepared,
+    equalization,
     sets,
     statistics,
     verified: verified?.value ?? null,

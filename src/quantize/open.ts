@@ -1,5 +1,6 @@
 import { basename, extname } from 'node:path';
 import type { Result } from '../bridge/protocol.js';
+import type { Equalization } from '../config/result.js';
 import type { Parity } from '../config/verification.js';
 import { checkParity, type Door, inFramework, openDoor, withFeatures } from '../doors/convert.js';
 import { UserError } from '../errors.js';
@@ -21,6 +22,8 @@ export interface OpenedModel {
   capture: Result<'capture'>;
   prepared: Prepared;
   sets: SampleSets;
+  /** What was done to the float model since it was captured; null for nothing. */
+  equalization: Equalization | null;
   /** The ONNX form against the framework on calibration samples; null for a model that came as ONNX. */
   parity: Parity | null;
 }
@@ -40,7 +43,7 @@ export async function openModel(context: StageContext, options: QuantizeOptions)
   reportSets(context, sets);
   const { source, listing } = sets.calibration;
   const parity = door && (await checkParity(context, door, source, listing.sha256));
-  return { door, metricContext, capture, prepared, sets, parity };
+  return { door, metricContext, capture, prepared, sets, equalization: null, parity };
 }
 
 /** Name of the results: the file's or folder's own, without its ending. */

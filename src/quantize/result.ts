@@ -1,6 +1,6 @@
 import type { Result } from '../bridge/protocol.js';
 import type { PrecisionSearch } from '../config/precision.js';
-import type { RunResult, SampleSet } from '../config/result.js';
+import type { Equalization, RunResult, SampleSet } from '../config/result.js';
 import type { Statistics } from '../config/statistics.js';
 import type { Tuning } from '../config/tuning.js';
 import type { DoorResult, Verification } from '../config/verification.js';
@@ -23,6 +23,7 @@ export interface RunFacts {
   door: Door | null;
   doorResult: DoorResult | null;
   prepared: Prepared;
+  equalization: Equalization | null;
   sets: SampleSets;
   statistics: Statistics;
   verified: { verification: Verification; skipped: SampleSet['skipped'] } | null;
@@ -90,6 +91,7 @@ export function assembleResult(facts: RunFacts): RunResult {
       activations: plan.activations.length,
       int16: plan.activations.filter(({ format }) => format.bits === 16).length,
       weights: plan.weights.length,
+      equalization: facts.equalization,
       floatNodes: plan.floatNodes,
     },
     sizes: { float: source.bytes, quantized: facts.quantizedBytes },

@@ -2,6 +2,7 @@ import { toNumber } from '../config/common.js';
 import type { PredictedCost } from '../config/cost.js';
 import type { RunResult } from '../config/result.js';
 import type { OutputComparison, Score, Verification } from '../config/verification.js';
+import { equalizationWords } from '../quantize/equalize/words.js';
 import { unitText } from '../verify/score.js';
 import {
   bareFigure,
@@ -177,6 +178,9 @@ export function facts({ result }: { result: RunResult }): Html {
       `${plural(quantization.activations, 'activation')}${quantization.int16 > 0 ? ` (${quantization.int16} int16)` : ''}, ${plural(quantization.weights, 'weight')}; ${plural(quantization.floatNodes.length, 'operator')} left in float`,
     ],
     ...(predicted ? [['Predicted', predictedText(predicted)] satisfies [string, string]] : []),
+    ...(quantization.equalization
+      ? [['Equalized', equalizationWords(quantization.equalization)] satisfies [string, string]]
+      : []),
     ['Calibrated with', samples(data.calibration)],
     [
       'Scored on',

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Equalization } from '../../config/result.js';
 import { SafetensorsFile, writeSafetensors } from '../../graph/safetensors.js';
 import type { NativeCore } from '../../native/index.js';
 import { digestOf } from '../../run/digest.js';
@@ -10,6 +11,7 @@ import { walkIndices } from '../walk-samples.js';
 import { candidates } from './candidate.js';
 import { scalableChannels } from './scalable.js';
 import { bestTry, observeChannels, strengths, type Try, tryStrengths } from './trials.js';
+import { equalizationWords } from './words.js';
 
 /** Every so many-th sample judges candidates and makes none. */
 const HELD_BACK = 4;
@@ -52,11 +54,16 @@ export async function equalize(
     }
     return { tries, best };
   });
-  context.progress.note(`equalize: ${summary(value)}`);
-  if (!value.best) return opened;
+  const { best, tries } = value;
+  const equalization = best && asResult(best);
+  context.progress.note(
+    `equalize: ${equalization ? equalizationWords(equalization) : `none of ${tries.length} ways gains on samples kept back`}`,
+  );
+  if (!equalization) return opened;
   const stage = context.run.stageFolder('equalize');
   return {
     ...opened,
+    equalization,
     prepared: {
       ...prepared,
       float: join(stage, 'float.onnx'),
@@ -66,20 +73,17 @@ export async function equalize(
   };
 }
 
+const asResult = ({ strength, mean, standardError }: Try): Equalization => ({
+  layers: strength.layers,
+  norms: strength.norms,
+  offsets: strength.absorb,
+  gain: mean,
+  standardError,
+});
+
 /** Samples that make candidates, and those that judge them: the same ones where there are few. */
 function divided(indices: readonly number[]): [number[], number[]] {
   if (indices.length < 2 * HELD_BACK) return [[...indices], [...indices]];
   const judges = (at: number): boolean => at % HELD_BACK === HELD_BACK - 1;
   return [indices.filter((_, at) => !judges(at)), indices.filter((_, at) => judges(at))];
-}
-
-function summary({ tries, best }: { tries: readonly Try[]; best: Try | null }): string {
-  if (!best) return `none of ${tries.length} ways gains on samples held back`;
-  const { layers, norms, absorb } = best.strength;
-  const ways = [
-    layers > 0 && `between layers with strength ${layers}`,
-    norms > 0 && `behind normalizations with strength ${norms}`,
-    absorb && 'offsets moved on',
-  ].filter((way) => way !== false);
-  return `${ways.join(', ')}: +${best.mean.toFixed(1)} dB on samples held back`;
 }
