@@ -84,10 +84,10 @@ export function shortened(name: string, most: number): string {
 /** The typographic minus, as wide as a plus. */
 const minus = (text: string): string => text.replace('-', '\u2212');
 
-/** A count in millions: whole ones from a hundred on, three significant digits below. */
-export function millions(value: number): string {
-  const whole = value >= 1e8;
-  return whole ? count(Math.round(value / 1e6)) : significant(value / 1e6, 3);
+/** A large count: in millions from a million on, three significant digits where they are few. */
+export function amount(value: number): string {
+  if (value < 1e6) return count(value);
+  return `${value >= 1e8 ? count(Math.round(value / 1e6)) : significant(value / 1e6, 3)} million`;
 }
 
 /** What a predicted time rests on. */

@@ -1,5 +1,5 @@
 import type { CostOfNetwork, CostResult, LayerCost } from '../../config/cost.js';
-import { basisText, bytes, millions, milliseconds, percent } from '../format.js';
+import { amount, basisText, bytes, milliseconds, percent } from '../format.js';
 
 /** The cost whose layers are told of: INT8 on the first target, or what is fastest there. */
 export function told({ costs }: CostResult): CostOfNetwork {
@@ -26,7 +26,7 @@ export function costLines(result: CostResult, most: number): string[] {
   const { model, costs, warnings } = result;
   const cost = told(result);
   return [
-    `${model.name}: ${millions(model.macs)} million multiplications, ${millions(model.parameters)} million parameters`,
+    `${model.name}: ${amount(model.macs)} multiplications, ${amount(model.parameters)} parameters`,
     ...model.notes.map((note) => `note: ${note}`),
     ...warnings.map((warning) => `warning: ${warning}`),
     '',
@@ -85,11 +85,21 @@ const adviceLines = ({ advice, seconds }: CostOfNetwork): string[] =>
       `${index + 1}. ${layer}: ${message} Saves ${milliseconds(gain)} ms (${percent(gain / seconds)}).`,
   );
 
+/** Most assumed values that are named; the report has all. */
+const NAMED = 6;
+
 function restsOnLines({ restsOn }: CostOfNetwork): string[] {
   const assumed = restsOn.filter(({ status }) => status === 'assumed');
   if (assumed.length === 0) return [];
-  const listed = assumed.map(({ value, elasticity }) => `${value} (${elasticity.toFixed(2)} % a per cent)`);
-  return ['', `Rests on assumed values: ${listed.join(', ')}.`];
+  const named = assumed
+    .slice(0, NAMED)
+    .map(({ value, elasticity }) => `${value} ${elasticity > 0 ? '+' : ''}${elasticity.toFixed(2)} %`);
+  const more = assumed.length > NAMED ? ` and ${assumed.length - NAMED} more` : '';
+  return [
+    '',
+    'Rests on assumed values; one per cent more of each changes the time by:',
+    `${named.join(', ')}${more}`,
+  ];
 }
 
 /** Rows as lines with aligned columns. */

@@ -1,5 +1,5 @@
 import type { CostOfNetwork, CostResult, LayerCost } from '../../config/cost.js';
-import { bytes, millions, milliseconds, percent, plural, significant } from '../format.js';
+import { amount, bytes, milliseconds, percent, plural, significant } from '../format.js';
 import { type Html, html } from '../html.js';
 import { renderPage } from '../page.js';
 import { boundLegend, COST_STYLE, intervalBar, layerChart, rooflineChart } from './charts.js';
@@ -65,9 +65,9 @@ function cards({ model, costs }: CostResult, cost: CostOfNetwork): Html {
           ] as [string, string, string],
         ]
       : []),
-    ['Weights', bytes(cost.memory.weights), `${millions(model.parameters)} million parameters`],
+    ['Weights', bytes(cost.memory.weights), `${amount(model.parameters)} parameters`],
     ['Activations', bytes(cost.memory.arena), `arena; most alive at ${cost.memory.peak.layer}`],
-    ['Work', `${millions(model.macs)} M`, 'multiplications and additions'],
+    ['Work', amount(model.macs), 'multiplications and additions'],
   ];
   return html`<section class="cards" aria-label="Key figures">${list.map(
     ([title, value, detail]) =>

@@ -76,6 +76,15 @@ describe('fitting', () => {
     expect(errors.filter((_, index) => index !== 3).every((error) => error < 0.12)).toBe(true);
   });
 
+  it('follows measurements the more closely the better they agree', () => {
+    const distance = (noise: number): number => {
+      const { factors } = fit(device({ matrix: 0.3, layer: 3 }, noise), SPREADS);
+      return Math.abs(Math.log(factors.matrix / 0.3)) + Math.abs(Math.log(factors.layer / 3));
+    };
+    expect(distance(0.005)).toBeLessThan(0.1);
+    expect(distance(0.005)).toBeLessThan(distance(0.1));
+  });
+
   it('stays with the profile where spreads are small', () => {
     const { factors } = fit(
       device({ matrix: 0.5 }, 0),

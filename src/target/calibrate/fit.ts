@@ -15,8 +15,9 @@ export interface Sample {
   seconds: number;
 }
 
-/** Standard deviation of the logarithm of a measurement over a perfect prediction. */
+/** Standard deviation of the logarithm of a measurement over a perfect prediction, before it is known; and the least of it. */
 const NOISE = 0.12;
+const LEAST_NOISE = 0.02;
 /** Residuals beyond so many standard deviations lose weight. */
 const CAUCHY = 2;
 const ROUNDS = 25;
@@ -49,13 +50,33 @@ export function fitScale(samples: readonly Sample[]): ParameterFactors {
  */
 export function fitFactors(samples: readonly Sample[], spreads: readonly number[]): ParameterFactors {
   const prior: Prior = { centre: logarithms(fitScale(samples)), spreads };
-  let point = prior.centre;
-  let best = objective(samples, point, prior);
+  const first = descend(samples, prior, prior.centre, NOISE);
+  return fromLogarithms(descend(samples, prior, first, noiseOf(samples, fromLogarithms(first))));
+}
+
+/**
+ * Noise that measurements turn out to have: 1.4826 times the median distance, which a few that the model does not fit
+ * leave as it is (Huber, "Robust Statistics", 1981, section 5.1).
+ */
+function noiseOf(samples: readonly Sample[], factors: ParameterFactors): number {
+  const distance = median(samples.map((sample) => Math.abs(logRatio(sample, factors))));
+  return Math.min(NOISE, Math.max(LEAST_NOISE, 1.4826 * distance));
+}
+
+/** The point with the least of the objective below a start. */
+function descend(
+  samples: readonly Sample[],
+  prior: Prior,
+  start: readonly number[],
+  noise: number,
+): readonly number[] {
+  let point = start;
+  let best = objective(samples, point, prior, noise);
   let damping = 1e-2;
   for (let round = 0; round < ROUNDS; round++) {
-    const step = newtonStep(samples, point, prior, damping);
+    const step = newtonStep(samples, point, prior, damping, noise);
     const next = point.map((value, index) => value + step[index]!);
-    const value = objective(samples, next, prior);
+    const value = objective(samples, next, prior, noise);
     if (value < best) {
       const gain = best - value;
       [point, best] = [next, value];
@@ -66,7 +87,7 @@ export function fitFactors(samples: readonly Sample[], spreads: readonly number[
       if (damping > 1e8) break;
     }
   }
-  return fromLogarithms(point);
+  return point;
 }
 
 /** Where the logarithms of the factors are expected, and how far from there. */
@@ -79,10 +100,15 @@ interface Prior {
 const surprise = ({ centre, spreads }: Prior, value: number, index: number): number =>
   (value - centre[index]!) / spreads[index]!;
 
-function objective(samples: readonly Sample[], point: readonly number[], prior: Prior): number {
+function objective(
+  samples: readonly Sample[],
+  point: readonly number[],
+  prior: Prior,
+  noise: number,
+): number {
   const factors = fromLogarithms(point);
   const errors = samples.reduce((sum, sample) => {
-    const residual = logRatio(sample, factors) / NOISE;
+    const residual = logRatio(sample, factors) / noise;
     return sum + CAUCHY ** 2 * Math.log1p((residual / CAUCHY) ** 2);
   }, 0);
   return errors + point.reduce((sum, value, index) => sum + surprise(prior, value, index) ** 2, 0);
@@ -94,6 +120,7 @@ function newtonStep(
   point: readonly number[],
   prior: Prior,
   damping: number,
+  noise: number,
 ): number[] {
   const size = PARAMETERS.length;
   const matrix = Array.from({ length: size }, () => new Array<number>(size).fill(0));
@@ -105,7 +132,7 @@ function newtonStep(
   );
   for (const sample of samples) {
     const residual = logRatio(sample, here);
-    const weight = 1 / (NOISE ** 2 * (1 + (residual / NOISE / CAUCHY) ** 2));
+    const weight = 1 / (noise ** 2 * (1 + (residual / noise / CAUCHY) ** 2));
     // Derivative of the logarithm of the prediction.
     const slope = shifted.map((factors) => (residual - logRatio(sample, factors)) / 1e-5);
     for (let i = 0; i < size; i++) {
