@@ -7,7 +7,7 @@ import type { Assignment } from '../target/assignment.js';
 import { CostModel } from '../target/cost-model.js';
 import { calibrationOf, floatPrecision } from '../target/device.js';
 import type { LoweredNetwork } from '../target/lower.js';
-import { withBatchOfOne } from '../target/network.js';
+import { withFixedBatch } from '../target/network.js';
 import { PRECISIONS, type Precision } from '../target/precision.js';
 import { loadTarget } from '../target/target-files.js';
 import { intervalOf, supportOf } from '../target/uncertainty.js';
@@ -62,7 +62,7 @@ export function predictedCost(graph: Graph, plan: Plan, target: string): Predict
 /** Kernels of a graph, of one sample where the batch is open; null where sizes are not known. */
 function loweredOr(model: CostModel, graph: Graph): LoweredNetwork | null {
   try {
-    return model.lower(withBatchOfOne(graph));
+    return model.lower(withFixedBatch(graph));
   } catch (error) {
     if (error instanceof UserError) return null;
     throw error;

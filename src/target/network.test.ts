@@ -3,7 +3,7 @@ import { GraphBuilder } from '../../test/helpers/graph-builder.js';
 import { errorOf } from '../../test/helpers/plan.js';
 import type { GraphFile } from '../config/graph.js';
 import { Graph } from '../graph/graph.js';
-import { batchOfOne, zooGraph } from './network.js';
+import { batchOfOne, withFixedBatch, zooGraph } from './network.js';
 
 function withShape(shape: GraphFile['inputs'][number]['shape']): Graph {
   const b = new GraphBuilder();
@@ -22,6 +22,26 @@ describe('a batch of one', () => {
     expect(batchOfOne(withShape(['N', 3, 'H', 'W']))).toBeNull();
     expect(batchOfOne(withShape(null))).toBeNull();
     expect(batchOfOne(withShape([]))).toBeNull();
+  });
+});
+
+describe('a fixed batch', () => {
+  it('stands everywhere for the name of the open one', () => {
+    const b = new GraphBuilder();
+    const { file } = b.build([b.relu(b.relu(b.input('x', [2, 4])))]);
+    const shape = ['batch', 4];
+    const open = new Graph({
+      ...file,
+      inputs: [{ name: 'x', dtype: 'float32', shape }],
+      tensors: Object.fromEntries(
+        Object.keys(file.tensors).map((name) => [name, { dtype: 'float32', shape }]),
+      ),
+    });
+    const [tensor] = Object.keys(file.tensors);
+    expect(withFixedBatch(open).shape('x')).toEqual([1, 4]);
+    expect(withFixedBatch(open).shape(tensor!)).toEqual([1, 4]);
+    expect(withFixedBatch(open, { x: [8, 4] }).shape(tensor!)).toEqual([8, 4]);
+    expect(withFixedBatch(new Graph(file)).file).toEqual(file);
   });
 });
 

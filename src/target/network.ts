@@ -32,13 +32,17 @@ export async function networkOf(options: CaptureGraphOptions): Promise<Network> 
   const { graph, notes } = await cachedGraph(options);
   const single = batchOfOne(graph);
   if (!single) return { name, graph, notes };
-  const fixed = await cachedGraph({ ...options, inputShapes: { ...single, ...options.inputShapes } });
-  return {
-    name,
-    graph: fixed.graph,
-    notes: [...fixed.notes, 'The batch is open: costs are those of one sample.'],
-  };
+  const shapes = { ...single, ...options.inputShapes };
+  const given = Object.keys(single).every((input) => input in options.inputShapes);
+  const note = given ? [] : ['The batch is open: costs are those of one sample.'];
+  const fixed = withFixedBatch(graph, shapes);
+  if (hasSizes(fixed)) return { name, graph: fixed, notes: [...notes, ...note] };
+  const again = await cachedGraph({ ...options, inputShapes: shapes });
+  return { name, graph: withFixedBatch(again.graph, shapes), notes: [...again.notes, ...note] };
 }
+
+const hasSizes = ({ file }: Graph): boolean =>
+  Object.values(file.tensors).every(({ shape }) => shape?.every((size) => typeof size === 'number'));
 
 /** Shapes with a batch of one for inputs of which the batch alone is open; null where nothing is open, or more is. */
 export function batchOfOne({ file }: Graph): Record<string, number[]> | null {
@@ -48,14 +52,20 @@ export function batchOfOne({ file }: Graph): Record<string, number[]> | null {
   return Object.fromEntries(open.map(({ name }, i) => [name, [1, ...(rest[i] as number[])]]));
 }
 
-/** The graph of one sample where the batch alone is open and shapes call it by a name; the graph as it is otherwise. */
-export function withBatchOfOne(graph: Graph): Graph {
+/**
+ * The graph with a batch where the batch alone is open and shapes call it by a name; the graph as it is otherwise.
+ * @param shapes that inputs are given, by name; one sample where there is none
+ */
+export function withFixedBatch(
+  graph: Graph,
+  shapes: Readonly<Record<string, readonly number[]>> = {},
+): Graph {
   if (!batchOfOne(graph)) return graph;
   const { inputs, outputs, tensors, ...rest } = graph.file;
-  const names = new Set(inputs.map(({ shape }) => shape?.[0]).filter((size) => typeof size === 'string'));
+  const sizes = new Map(inputs.map(({ name, shape }) => [shape?.[0], shapes[name]?.[0] ?? 1]));
   const fixed = <T extends { shape: GraphFile['inputs'][number]['shape'] }>(value: T): T => ({
     ...value,
-    shape: value.shape?.map((size) => (typeof size === 'string' && names.has(size) ? 1 : size)) ?? null,
+    shape: value.shape?.map((size) => (typeof size === 'string' ? (sizes.get(size) ?? size) : size)) ?? null,
   });
   return new Graph({
     ...rest,
