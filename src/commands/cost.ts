@@ -11,7 +11,7 @@ export default class Cost extends BaseCommand {
   static override description =
     'Before or without quantization: what float, INT8, INT16 and 4-bit versions take, which kernels cost it, what limits ' +
     'them, and what to change. Times come with the range that 90 % of such predictions lie in. zoo:NAME stands for a ' +
-    'well-known network (dopt target zoo). The graph of a model is kept, so that a second look takes no Python.';
+    'well-known network (dopt target zoo), zoo:NAME@SIZE for one that takes any picture. The graph of a model is kept, so that a second look takes no Python.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> net.onnx --target kirin9020',
     '<%= config.bin %> <%= command.id %> net.onnx --target kirin9020 --precision fp16,int8 --compare kirin9000,ethos-u65-256',
