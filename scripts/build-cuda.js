@@ -88,6 +88,9 @@ function commonFlags() {
   ];
 }
 
+/** Linking with the runtime's archive, which the packages of PyPI keep where their nvcc does not look. */
+const linkFlags = (nvcc) => ['-cudart', 'static', `-L${join(dirname(nvcc), '..', 'lib')}`, ...codeFlags()];
+
 /** Runs one command to its end; resolves with whether it succeeded. Its output is shown in one piece. */
 function run(command, parameters) {
   return new Promise((resolve) => {
@@ -148,17 +151,7 @@ async function buildPrograms(nvcc, objects, folder, program) {
   const linked = [...new Set([...objects, ...jobs.map(({ object }) => object)])];
   const target = join(build, program);
   if (!stale(target, linked)) return true;
-  return run(nvcc, [
-    '-cudart',
-    'static',
-    ...codeFlags(),
-    ...linked,
-    '-o',
-    target,
-    '-lpthread',
-    '-ldl',
-    '-lrt',
-  ]);
+  return run(nvcc, [...linkFlags(nvcc), ...linked, '-o', target, '-lpthread', '-ldl', '-lrt']);
 }
 
 /** The CPU core's objects, which the programs compare with. */
@@ -186,9 +179,7 @@ async function compile(nvcc) {
   if (stale(library, [...objects, script])) {
     const link = [
       '-shared',
-      '-cudart',
-      'static',
-      ...codeFlags(),
+      ...linkFlags(nvcc),
       ...objects,
       '-o',
       library,
