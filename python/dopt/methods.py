@@ -33,6 +33,7 @@ METHODS = {
     "compareRewrites": "dopt.execute.candidates:compare_rewrites",
     "refine": "dopt.execute.refine:refine",
     "checkMetric": "dopt.metric.run:check_metric",
+    "pluginCheck": "dopt.torch.probe:plugin_check",
     "userMetric": "dopt.metric.run:user_metric",
 }
 

@@ -580,6 +580,29 @@ export const METHODS = {
     }),
   ),
 
+  /** Runs a training project for a few steps: what of its networks the plug-in captured, what stays float and why. */
+  pluginCheck: method(
+    z.strictObject({
+      script: z.string(),
+      arguments: z.array(z.string()),
+      steps: z.number().int().positive(),
+    }),
+    z.strictObject({
+      /** In the order in which the program quantized them. */
+      networks: z.array(
+        z.strictObject({
+          network: z.string(),
+          captured: z.record(z.string(), z.string()),
+          float: z.array(z.strictObject({ name: z.string(), op_type: z.string(), reason: z.string() })),
+        }),
+      ),
+      steps: z.number(),
+      /** 'stopped' after the steps asked for, 'finished' or 'exit N' when the program ended by itself before. */
+      ended: z.string(),
+      warnings: z.array(z.string()),
+    }),
+  ),
+
   /** Loads a Python file with a metric, to be told of mistakes in it early; rejects with METRIC_… and the line. */
   checkMetric: method(z.strictObject(metricFileShape), z.strictObject({})),
 

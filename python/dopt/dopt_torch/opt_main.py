@@ -9,11 +9,11 @@ from dopt.plugin.config import read_config
 from dopt.plugin.folder import Written
 from dopt.plugin.strategies import DEFAULT_STRATEGY
 from dopt.torch import api
-from dopt.torch.calibrate import begin_calibration, end_calibration
+from dopt.torch.calibration import begin_calibration, end_calibration
 from dopt.torch.checkpoint import load_state
 from dopt.torch.distill import distillation_loss
 from dopt.torch.export import write
-from dopt.torch.prepare import build
+from dopt.torch.build import build
 
 
 def generate_config_file(

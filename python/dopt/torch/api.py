@@ -10,10 +10,10 @@ from dopt.plugin.config import LayerName, PluginConfig, parse_shapes, read_confi
 from dopt.plugin.folder import Written
 from dopt.plugin.numbers import FloatLayer
 from dopt.plugin.strategies import DEFAULT_STRATEGY
-from dopt.torch.calibrate import begin_calibration, end_calibration, evaluation, feed, reestimate_statistics, run_batches
+from dopt.torch.calibration import begin_calibration, end_calibration, evaluation, feed, reestimate_statistics, run_batches
 from dopt.torch.export import write
 from dopt.torch.network import layers_in, quantized_network
-from dopt.torch.prepare import build, capture_copy
+from dopt.torch.build import build, capture_copy
 
 Forward = Callable[[nn.Module, Any], Any]
 

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from dopt.torch.calibrate import evaluation
+from dopt.torch.calibration import evaluation
 from dopt.torch.quantizer import ActivationQuantizer
 
 #: How near to the middle between two integers a value must be for two ways of adding floats to round it differently,

@@ -15,7 +15,7 @@ from dopt.doors.torch.patches import exportable
 from dopt.errors import DoptError
 from dopt.plugin.folder import Origin, Written, write_folder
 from dopt.plugin.numbers import Network
-from dopt.torch.calibrate import evaluation
+from dopt.torch.calibration import evaluation
 from dopt.torch.capture import argument_names
 from dopt.torch.check import compare
 from dopt.torch.network import layers_in, quantized_network, quantizers_of, set_modes

@@ -14,7 +14,8 @@ class RoundActivation(Function):
     for the zero point LSQ+ (Bhalgat et al., arXiv:2004.09576, section 3.1), each scaled by 1/√(N·Q), section 2.2 of
     the former. ``clip_only`` leaves the rounding error out of the scale's gradient, as PACT does (Choi et al.,
     arXiv:1805.06085, equation 3). The scale is s0·exp(θ) and the zero point z0 + Q·ζ: the gradients given for θ and ζ
-    are those for which a step of the optimizer changes s and z, relative to s, as much as a step on s itself would.
+    are those for which a step of the optimizer changes s and z, relative to s, as much as a step on s itself would. They are
+    bounded by 1: where everything is clipped, a step would otherwise throw the scale away.
     """
 
     @staticmethod
@@ -48,7 +49,7 @@ class RoundActivation(Function):
         for_scale = (all_of_it - inside) / scale**2 * norm
         clipped = gradient.sum() - passed.sum()
         for_shift = -clipped / (scale * ctx.levels) * norm
-        return passed, for_scale.reshape(1), for_shift.reshape(1), None, None, None, None
+        return passed, for_scale.clamp(-1, 1).reshape(1), for_shift.clamp(-1, 1).reshape(1), None, None, None, None
 
 
 def _inside(gradient: Tensor, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ class RoundWeight(Function):
         for_weight = stretched * inside
         error = torch.where(inside, integers - position, integers)
         norm = 1.0 / (weight.numel() / scale.numel() * limit) ** 0.5
-        for_scale = _per_channel(stretched * error, shape) / scale * norm
+        for_scale = (_per_channel(stretched * error, shape) / scale * norm).clamp_(-1, 1)
         for_factor = _per_channel(gradient * integers, shape) * scale if ctx.needs_input_grad[2] else None
         return for_weight, for_scale, for_factor, None, None, None
 

@@ -103,7 +103,7 @@ def reestimate_statistics(model: nn.Module, batches: Iterable[Any], forward: Cal
         for layer in layers:
             layer.training = True
             layer.norm_steps.zero_()
-            layer.warm_up, layer.kept_warm_up = float("inf"), layer.warm_up
+            layer.warm_up, layer.kept_warm_up = 1 << 40, layer.warm_up
         try:
             return run_batches(network, batches, forward)
         finally:
