@@ -23,7 +23,7 @@ class Head(nn.Module):
         self.register_buffer("tril", torch.tril(torch.ones(WINDOW, WINDOW)))
 
     def forward(self, x):
-        scores = self.query(x) @ self.key(x).transpose(-2, -1) * WIDTH**-0.5
+        scores = self.query(x) @ self.key(x).transpose(-2, -1) * 16**-0.5
         scores = scores.masked_fill(self.tril == 0, float("-inf"))
         return F.softmax(scores, dim=-1) @ self.value(x)
 
