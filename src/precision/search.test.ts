@@ -92,6 +92,16 @@ describe('the order of steps', () => {
     ]);
   });
 
+  it('tells apart by what it brings what costs nothing', () => {
+    const free = [step('a', 'int16', 1e-9, 0), step('b', 'int16', 10, 0), step('c', 'int16', 1, 0)];
+    const names = (steps: Step[]): string =>
+      greedyOrder(steps)
+        .map(({ tensor }) => tensor)
+        .join('');
+    expect(names(free)).toBe('bca');
+    expect(names([...free, step('d', 'float', 20, 1)])).toBe('bcda');
+  });
+
   it('puts first what costs nothing', () => {
     expect(greedyOrder([step('a', 'int16', 10, 1), step('b', 'int16', 1, 0)])[0]!.tensor).toBe('b');
   });

@@ -75,8 +75,16 @@ export async function searchWidths(
   return { widths: widthsOf(await pruned(order.slice(0, high), evaluate)), reached: true };
 }
 
+/**
+ * Part of the dearest step's cost that any step is taken to cost at least: a conversion on either side is never for
+ * nothing, and steps that hide behind other work on the device must still be told apart by what they bring.
+ */
+const LEAST_COST = 0.01;
+
 /** Steps by relief over cost, those of one tensor in the order of their cost. */
 export function greedyOrder(steps: readonly Step[]): Step[] {
+  const least = LEAST_COST * Math.max(0, ...steps.map(({ cost }) => cost)) || 1;
+  const worth = ({ relief, cost }: Step): number => relief / Math.max(cost, least);
   const tensors = new Map<string, Step[]>();
   for (const step of steps) tensors.set(step.tensor, [...(tensors.get(step.tensor) ?? []), step]);
   const rated = [...tensors.values()].flatMap((list) => {
@@ -90,9 +98,6 @@ export function greedyOrder(steps: readonly Step[]): Step[] {
   });
   return rated.sort((a, b) => b.worth - a.worth).map(({ step }) => step);
 }
-
-/** What a step brings for what it costs; a conversion on either side is never for nothing. */
-const worth = ({ relief, cost }: Step): number => relief / Math.max(cost, Number.MIN_VALUE);
 
 const widthsOf = (steps: readonly Step[]): Widths => new Map(steps.map(({ tensor, to }) => [tensor, to]));
 
