@@ -3,13 +3,13 @@ import { outputScales } from './ascend-deploy-onnx.js';
 import { EditList } from './edit-list.js';
 import { type Exported, type ExportSource, some } from './formats.js';
 import { type Activation, type ExportLayer, isPerTensor, transpose } from './layers.js';
-import { saturates } from './saturation.js';
+import { integersLeft, isWholeGrid } from './saturation.js';
 
 /**
  * The run's model with integer operators of ONNX in place of its layers. For each layer the first form that fits:
  *
- * - QLinearConv or (without a bias) QLinearMatMul where the group's result is quantized and its activation function is no
- *   more than the saturation of that grid: integers in, integers out;
+ * - QLinearConv or (without a bias) QLinearMatMul where the group's result is quantized and its activation function
+ *   confines values: integers in, integers out, a Clip of integers behind it where that is less than the whole grid;
  * - ConvInteger or MatMulInteger, int32 bias, Cast and Mul by s_x·s_w where the result is wanted in float: exact sums;
  * - what the run wrote (QuantizeLinear/DequantizeLinear around a float operator) where ONNX has no integer operator:
  *   ConvTranspose, a scale a channel of the input, int16 inputs.
@@ -29,8 +29,9 @@ export function qoperatorOnnx({ run, network }: ExportSource): Exported {
       kept.push(`${layer.name} (${input ? keepsFloat(exported, input) : 'its input is not quantized'})`);
       continue;
     }
-    const output = integerResult({ run, network }, exported, groups.get(layer.name)!);
-    if (output) writeQLinear(edits, exported, input, output, groups.get(layer.name)!);
+    const group = groups.get(layer.name)!;
+    const result = integerResult({ run, network }, exported, group);
+    if (result) writeQLinear(edits, exported, input, result, group);
     else writeInteger(edits, exported, input);
   }
   const warnings =
@@ -53,19 +54,26 @@ function keepsFloat({ layer, node }: ExportLayer, input: Activation): string | n
   return node.inputs[2] && !layer.bias ? 'its bias is computed' : null;
 }
 
-/** The quantized result that a QLinear operator can write directly; null when the float result is wanted. */
+/** A quantized result, and the integers that its activation function leaves. */
+interface IntegerResult {
+  output: Activation;
+  left: [number, number];
+}
+
+/** The quantized result that a QLinear operator can write; null when the float result is wanted. */
 function integerResult(
   { run, network }: ExportSource,
   exported: ExportLayer,
   group: Group,
-): Activation | null {
+): IntegerResult | null {
   const { graph, plan } = run;
   const output = network.activations.get(group.output);
   // Where values lie in float16 between layers, others read the tensor before it is rounded.
   if (plan.storage !== 'integer' || !output || !isPerTensor(output) || output.bits !== 8) return null;
   if (graph.isOutput(group.output) || graph.capturers(group.output).length > 0) return null;
   if (exported.node.op !== 'Conv' && (exported.bias || exported.layer.shape.length !== 2)) return null;
-  return saturates(graph, group, exported.layer, output) ? output : null;
+  const left = integersLeft(graph, group, exported.layer, output);
+  return left && { output, left };
 }
 
 /** QLinearConv or QLinearMatMul: writes the integers that the group's QuantizeLinear made. */
@@ -73,10 +81,12 @@ function writeQLinear(
   edits: EditList,
   exported: ExportLayer,
   input: Activation,
-  output: Activation,
+  { output, left }: IntegerResult,
   group: Group,
 ): void {
   const { layer, node, bias } = exported;
+  const quantized = `${output.tensor}/quantized`;
+  const whole = isWholeGrid(left, output);
   const conv = node.op === 'Conv';
   const weight = [
     ...weightOf(edits, exported),
@@ -87,13 +97,19 @@ function writeQLinear(
   if (conv && bias) inputs.push(`${layer.name}/bias/quantized`);
   const folded = new Set([layer.batchNorm?.name]);
   edits.remove(...group.nodes.filter((name) => !folded.has(name)), `${output.tensor}/QuantizeLinear`);
-  edits.node(
+  const integers = edits.node(
     `${layer.name}/integer`,
     conv ? 'QLinearConv' : 'QLinearMatMul',
     inputs,
     conv ? node.attributes : {},
-    `${output.tensor}/quantized`,
+    ...(whole ? [quantized] : []),
   );
+  if (whole) return;
+  const Integers = output.signed ? Int8Array : Uint8Array;
+  const [low, high] = left.map((value, end) =>
+    edits.constant(`${layer.name}/${end === 0 ? 'lowest' : 'highest'}`, Integers.of(value), []),
+  );
+  edits.node(`${layer.name}/clip`, 'Clip', [integers, low!, high!], {}, quantized);
 }
 
 /** ConvInteger or MatMulInteger, then bias, Cast and Mul; writes the layer's float result. */

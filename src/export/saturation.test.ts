@@ -3,10 +3,13 @@ import { GraphBuilder } from '../../test/helpers/graph-builder.js';
 import type { Group } from '../config/plan.js';
 import type { Layer } from '../quantize/layers.js';
 import type { Activation } from './layers.js';
-import { saturates } from './saturation.js';
+import { integersLeft, isWholeGrid } from './saturation.js';
 
-/** A convolution with a function behind it, and whether its quantizer makes the function superfluous. */
-function after(op: string, bounds: number[], scale: number, zeroPoint: number, readTwice = false): boolean {
+/**
+ * A convolution with a function behind it: the integers that the function leaves of those that its quantizer writes,
+ * 'all' of them, or null where it does more than confine.
+ */
+function after(op: string, bounds: number[], scale: number, zeroPoint: number, readTwice = false) {
   const builder = new GraphBuilder();
   const conv = builder.node(
     'Conv',
@@ -27,24 +30,25 @@ function after(op: string, bounds: number[], scale: number, zeroPoint: number, r
     scales: Float32Array.of(scale),
     zeroPoints: [zeroPoint],
   };
-  return saturates(builder.build(outputs), group, layer, output);
+  const left = integersLeft(builder.build(outputs), group, layer, output);
+  return left && isWholeGrid(left, output) ? 'all' : left;
 }
 
-describe('what saturation makes superfluous', () => {
-  it('a Relu whose zero is the lowest integer', () => {
-    expect(after('Relu', [], 0.1, 0)).toBe(true);
-    expect(after('Relu', [], 0.1, 1)).toBe(false);
+describe('of the integers that a quantizer writes', () => {
+  it('a Relu leaves those from zero on', () => {
+    expect(after('Relu', [], 0.1, 0)).toBe('all');
+    expect(after('Relu', [], 0.1, 1)).toEqual([1, 255]);
   });
 
-  it('a Clip whose bounds lie at or beyond the ends of the grid', () => {
-    expect(after('Clip', [0, 6], 6 / 255, 0)).toBe(true);
-    expect(after('Clip', [0, 6], 5 / 255, 0)).toBe(true);
-    expect(after('Clip', [0, 6], 6.1 / 255, 0)).toBe(false);
-    expect(after('Clip', [0, 6], 6 / 255, 3)).toBe(false);
+  it('a Clip leaves those between its bounds, all where these lie at or beyond the ends of the grid', () => {
+    expect(after('Clip', [0, 6], 6 / 255, 0)).toBe('all');
+    expect(after('Clip', [0, 6], 5 / 255, 0)).toBe('all');
+    expect(after('Clip', [0, 6], 6.1 / 255, 0)).toEqual([0, 251]);
+    expect(after('Clip', [0, 6], 6 / 255, 3)).toEqual([3, 255]);
   });
 
-  it('no other function, and none whose input is needed elsewhere', () => {
-    expect(after('Sigmoid', [], 1 / 255, 0)).toBe(false);
-    expect(after('Relu', [], 0.1, 0, true)).toBe(false);
+  it('another function, or one whose input is needed elsewhere, leaves none to be told', () => {
+    expect(after('Sigmoid', [], 1 / 255, 0)).toBeNull();
+    expect(after('Relu', [], 0.1, 0, true)).toBeNull();
   });
 });

@@ -6,19 +6,31 @@ import type { Layer } from '../quantize/layers.js';
 import type { Activation } from './layers.js';
 
 /**
- * Whether what follows a layer in its group (a Relu or a Clip, or nothing) changes no integer that the quantizer behind it
- * writes: its bounds must round to the ends of the grid, where quantization saturates anyway. The group ends at that
- * quantizer.
+ * The integers that what follows a layer in its group (a Relu or a Clip, or nothing) leaves of those that the quantizer
+ * behind it writes, [lowest, highest]; null where the group is more than that. Rounding is monotone, so confining values
+ * and then rounding them gives the same integers as rounding and then confining integers. The group ends at that quantizer.
  */
-export function saturates(graph: Graph, group: Group, layer: Layer, output: Activation): boolean {
+export function integersLeft(
+  graph: Graph,
+  group: Group,
+  layer: Layer,
+  output: Activation,
+): [number, number] | null {
   const own = new Set([layer.name, layer.batchNorm?.name, layer.bias?.node]);
   const rest = group.nodes.filter((name) => !own.has(name)).map((name) => graph.node(name)!);
-  if (rest.length === 0) return group.output === layer.output;
+  if (rest.length === 0) return group.output === layer.output ? gridOf(output) : null;
   const [only] = rest;
-  if (rest.length > 1 || only!.inputs[0] !== layer.output || only!.outputs[0] !== group.output) return false;
+  if (rest.length > 1 || only!.inputs[0] !== layer.output || only!.outputs[0] !== group.output) return null;
+  if (graph.soleReader(layer.output) !== only) return null;
   const bounds = boundsOf(graph, only!);
-  return bounds !== null && graph.soleReader(layer.output) === only && coversGrid(bounds, output);
+  return bounds && within(bounds, output);
 }
+
+/** Whether that is the whole grid, where quantization saturates anyway. */
+export const isWholeGrid = ([low, high]: readonly [number, number], output: Activation): boolean => {
+  const [smallest, largest] = gridOf(output);
+  return low === smallest && high === largest;
+};
 
 /** The interval that a Relu or Clip confines to; null for other functions and for bounds that are not known. */
 function boundsOf(graph: Graph, node: GraphNode): [number, number] | null {
@@ -31,12 +43,18 @@ function boundsOf(graph: Graph, node: GraphNode): [number, number] | null {
   return low === undefined || high === undefined ? null : [low, high];
 }
 
-/** Whether both bounds quantize to the ends of the integer type or beyond. */
-function coversGrid(
-  [low, high]: [number, number],
-  { bits, signed, scales, zeroPoints }: Activation,
-): boolean {
+/** Smallest and largest integer of a quantizer. */
+function gridOf({ bits, signed }: Activation): [number, number] {
   const smallest = signed ? -(2 ** (bits - 1)) : 0;
-  const integer = (value: number): number => roundHalfEven(value / scales[0]!) + zeroPoints[0]!;
-  return integer(low) <= smallest && integer(high) >= smallest + 2 ** bits - 1;
+  return [smallest, smallest + 2 ** bits - 1];
+}
+
+/** The integers that bounds quantize to. */
+function within(bounds: [number, number], output: Activation): [number, number] {
+  const [smallest, largest] = gridOf(output);
+  const [low, high] = bounds.map((value) => {
+    const integer = roundHalfEven(value / output.scales[0]!) + output.zeroPoints[0]!;
+    return Math.min(Math.max(integer, smallest), largest);
+  });
+  return [low!, high!];
 }
