@@ -43,6 +43,7 @@ describe('dopt env', () => {
         'C++ compiler',
         'CMake',
         'native core',
+        'CUDA core',
         'profile onnx',
         'profile tensorflow',
         'profile torch',

@@ -49,7 +49,8 @@ describe('a PyTorch network', () => {
   it('comes back with channels equalized and offsets moved, and decides alike', async () => {
     const uneven = [join(work, 'net.py'), '--weights', join(work, 'uneven.pth'), ...SHAPE];
     const { quantization, door, verification } = await quantized('uneven', uneven);
-    expect(quantization.equalization).toMatchObject({ layers: 1, offsets: true });
+    expect(quantization.equalization).toMatchObject({ layers: expect.any(Number), offsets: true });
+    expect(quantization.equalization!.layers).toBeGreaterThan(0);
     expect(door!.check!.againstOnnx[0]!.agreement!.share).toBe(1);
     expect(Number(door!.check!.againstOnnx[0]!.similarity.sqnr)).toBeGreaterThan(80);
     expect(Number(verification!.outputs[0]!.similarity.sqnr)).toBeGreaterThan(30);

@@ -22,10 +22,8 @@ import dopt.torch
 class Block(nn.Module):
     def __init__(self, inputs, outputs, stride):
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
         self.pad = (outputs - inputs) // 2
 
     def forward(self, x):
@@ -73,13 +71,14 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(0)
     network = ResNet20()
-    state = torch.load(args.weights, map_location="cpu")["state_dict"]
-    network.load_state_dict({name.replace("module.", "", 1): value for name, value in state.items()})
+    state = torch.load(args.weights, map_location="cpu")["state_dict"].items()
+    network.load_state_dict({name.replace("module.", "", 1): value for name, value in state})
     labels = json.loads((Path(args.data) / "labels.json").read_text())
-    x, y = pictures(args.data, sorted(path.name for path in Path(args.data).glob("train_*.png")), labels["train"])
-    test = pictures(args.data, ["test.png"], labels["test"])
+    names = sorted(path.name for path in Path(args.data).glob("train_*.png"))
+    (x, y), test = pictures(args.data, names, labels["train"]), pictures(args.data, ["test.png"], labels["test"])
     print(f"float {accuracy(network, *test):.1f} %")
-    quantized = dopt.torch.prepare(network, "x:1,3,32,32", args.strategy)
+    # A trained network keeps its statistics (docs/plugin.md).
+    quantized = dopt.torch.prepare(network, "x:1,3,32,32", args.strategy, batch_norm_warm_up=0)
     dopt.torch.calibrate(quantized, x.split(128), batches=4)
     print(f"calibrated {accuracy(quantized, *test):.1f} %")
     optimizer = torch.optim.SGD(quantized.parameters(), 0.01 if args.strategy == "Quant_INT8-4" else 0.001, momentum=0.9)

@@ -8,6 +8,7 @@ import torch.nn.functional as functional
 from torch import fx, nn
 
 from dopt.torch.attention import captured_attention
+from dopt.torch.builtins import captured_builtins
 
 #: Modules of torch that are programs of others: looked into, where all others are taken as one operator.
 _COMPOSITE = (nn.Sequential, nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder) + (
@@ -40,7 +41,7 @@ def capture(network: nn.Module, input_names: Sequence[str]) -> Captured:
     try:
         while True:
             try:
-                with captured_attention():
+                with captured_attention(), captured_builtins():
                     graphs = [_trace(network, input_names, opaque, mode) for mode in (True, False)]
             except _Refused as refused:
                 path, reason = refused.args

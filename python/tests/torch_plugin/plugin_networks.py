@@ -34,7 +34,7 @@ class Residual(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         y = self.conv2(x) + x
         y = F.hardswish(self.conv2(y))
-        y = torch.cat([F.max_pool2d(x, 2), F.avg_pool2d(y, 2)], 1)
+        y = torch.cat([F.max_pool2d(x, 2), F.avg_pool2d(y, y.size(3) // 8)], 1)
         y = F.dropout(self.bn2(self.up(y)), 0.1, self.training)
         return self.fc(F.adaptive_avg_pool2d(y, 1).view(y.size(0), -1))
 
