@@ -30,7 +30,7 @@ from typing import Any, Iterable
 from .errors import DoptError
 from .native_abi import ABI_VERSION, SIGNATURES, HistogramState
 from .native_gram import GramCalls
-from .native_numpy import NumpyCore, check_saved
+from .native_numpy import NumpyCore, check_saved, even_rows
 
 DEFAULT_BINS = 2048
 
@@ -98,6 +98,24 @@ class NativeCore(GramCalls):
         addresses = [each.ctypes.data for each in grids]
         self._call("dopt_fake_quantize_channels", *view, *addresses, *limits, rounded.ctypes.data)
         return rounded
+
+    def pack_int4(self, integers: Any) -> Any:
+        """int8 [N, K] of -8..7 as uint8 [N, ceil(K / 2)], the first of two in the low nibble; rows begin at whole bytes."""
+        import numpy as np
+
+        even = even_rows(integers)
+        packed = np.empty((even.shape[0], even.shape[1] // 2), np.uint8)
+        self._call("dopt_pack_int4", even.ctypes.data, even.size, packed.ctypes.data)
+        return packed
+
+    def unpack_int4(self, packed: Any, columns: int) -> Any:
+        """What ``pack_int4`` packed: int8 [N, columns]."""
+        import numpy as np
+
+        packed = np.ascontiguousarray(packed)
+        integers = np.empty((packed.shape[0], packed.shape[1] * 2), np.int8)
+        self._call("dopt_unpack_int4", packed.ctypes.data, integers.size, integers.ctypes.data)
+        return integers if columns == integers.shape[1] else np.ascontiguousarray(integers[:, :columns])
 
     def _call(self, name: str, *arguments: Any) -> None:
         if getattr(self._lib, name)(*arguments) != 0:

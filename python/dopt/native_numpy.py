@@ -40,6 +40,13 @@ def _view(address: int, count: int) -> Any:
     return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
 
 
+def even_rows(integers: Any) -> Any:
+    """int8 [N, K] with a column of zeros added where K is odd, contiguous."""
+    import numpy as np
+
+    return np.ascontiguousarray(np.pad(integers, ((0, 0), (0, integers.shape[1] % 2))), np.int8)
+
+
 class NumpyCore(NumpyGram):
     """Stands in for ``NativeCore``; ``detail`` says why that one is missing."""
 
@@ -56,6 +63,20 @@ class NumpyCore(NumpyGram):
 
     def set_threads(self, threads: int) -> None:
         """Accepted and ignored: the numpy observers run on one thread."""
+
+    def pack_int4(self, integers: Any) -> Any:
+        """int8 [N, K] of -8..7 as uint8 [N, ceil(K / 2)], the first of two in the low nibble; rows begin at whole bytes."""
+        import numpy as np
+
+        nibbles = even_rows(integers).view(np.uint8) & 15
+        return nibbles[:, 0::2] | (nibbles[:, 1::2] << 4)
+
+    def unpack_int4(self, packed: Any, columns: int) -> Any:
+        """What ``pack_int4`` packed: int8 [N, columns]."""
+        import numpy as np
+
+        nibbles = np.stack([packed & 15, packed >> 4], axis=-1).reshape(packed.shape[0], -1)[:, :columns]
+        return (nibbles ^ 8).astype(np.int8) - 8
 
     def histograms(self, n: int, bins: int = 2048) -> "NumpyHistogramSet":
         """``n`` empty histograms of ``bins`` bins."""

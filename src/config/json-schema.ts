@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { analysisSchema } from './analysis.js';
 import { costSchema } from './cost.js';
 import { graphSchema } from './graph.js';
+import { llmArtifactSchema } from './llm-artifact.js';
 import { manifestSchema } from './manifest.js';
 import { planSchema } from './plan.js';
 import { pluginConfigSchema } from './plugin-config.js';
@@ -18,6 +19,7 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
   analysis: { title: 'analysis.json: what each quantizer of a run does', schema: analysisSchema },
   cost: { title: 'what dopt cost --json prints', schema: costSchema },
   graph: { title: 'graph.json: the captured network', schema: graphSchema },
+  llm_artifact: { title: 'index.json of a quantized language model', schema: llmArtifactSchema },
   manifest: { title: 'manifest.json: what a run was made with', schema: manifestSchema },
   plan: { title: 'plan.json: what becomes of every node and tensor', schema: planSchema },
   plugin_config: { title: 'settings of the training plug-in', schema: pluginConfigSchema },

@@ -1,0 +1,1 @@
+"""Language models: 4-bit weights, 16-bit activations."""
