@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { dataSourceSchema, preprocessSchema } from '../config/data.js';
 import { paritySchema } from '../config/verification.js';
+import { LLM_METHODS } from './protocol-llm.js';
+import { method } from './protocol-method.js';
 
 /**
  * The whole contract between TypeScript and Python, in one file.
@@ -103,17 +105,9 @@ const metricFileShape = {
   patience: z.number().positive(),
 };
 
-/** One method: what goes in, what comes back. */
-interface Method<P extends z.ZodType, R extends z.ZodType> {
-  params: P;
-  result: R;
-}
-const method = <P extends z.ZodType, R extends z.ZodType>(params: P, result: R): Method<P, R> => ({
-  params,
-  result,
-});
-
 export const METHODS = {
+  ...LLM_METHODS,
+
   /** Versions of the interpreter and of every package in the environment. */
   probe: method(
     /** Modules to import, to be sure that they work. */
