@@ -5,6 +5,7 @@ import { BaseCommand } from '../cli/base-command.js';
 import { modelFlags, modelFrom, runtimeFlags, targetFlag } from '../cli/flags.js';
 import { parsePrecisions, parseTargets } from '../cli/parse.js';
 import type { CostResult } from '../config/cost.js';
+import { isZooName } from '../target/names.js';
 
 export default class Cost extends BaseCommand {
   static override summary = 'predict latency, memory and energy of a model on a device';
@@ -47,7 +48,7 @@ export default class Cost extends BaseCommand {
     refuseExisting(files);
     const result = await costOfModel({
       ...modelFrom(args.model, flags),
-      model: args.model.startsWith('zoo:') ? args.model : resolve(args.model),
+      model: isZooName(args.model) ? args.model : resolve(args.model),
       targets: [flags.target, ...parseTargets(flags.compare)],
       precisions: parsePrecisions(flags.precision),
       float16ToFloat32: true,

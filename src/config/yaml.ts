@@ -1,22 +1,16 @@
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isNode,
-  isScalar,
-  isSeq,
-  Lexer,
-  LineCounter,
-  Parser,
-  parseDocument,
-  visit,
-} from 'yaml';
+import { createRequire } from 'node:module';
+import type { Document, LineCounter } from 'yaml';
 import type { z } from 'zod';
 import type { UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
 import { describeIssue, knownKeys, type Path } from './issues.js';
 import { type Problem as PlacedProblem, problemsError, shorten } from './problems.js';
 import { readTextFile, type TextFileKind } from './text-file.js';
+
+const require = createRequire(import.meta.url);
+
+/** The reader of YAML, loaded with the first file: most commands read none, and its 70 modules take their time. */
+const yaml = (): typeof import('yaml') => require('yaml');
 
 /** What a YAML file is, for its errors. */
 export interface YamlKind extends TextFileKind {
@@ -65,6 +59,7 @@ export function parseYaml<S extends z.ZodType>(
   schema: S,
   kind: YamlKind = RECIPE,
 ): z.output<S> {
+  const { LineCounter, parseDocument } = yaml();
   const lines = new LineCounter();
   const fail = (problems: Problem[]): never => {
     throw toError(problems, path, lines, kind);
@@ -101,7 +96,7 @@ function toValue(document: Document.Parsed, fail: (problems: Problem[]) => never
 function aliasOffset(document: Document.Parsed): number {
   const offsets: number[] = [];
   let dangling: number | undefined;
-  visit(document, {
+  yaml().visit(document, {
     Alias(_key, node) {
       const offset = startOf(node) ?? 0;
       offsets.push(offset);
@@ -128,6 +123,7 @@ function toProblems(
       suggestions: nearMatches(shorten(key), known, 1).map((match) => `Did you mean ${match}?`),
     }));
   }
+  const { isAlias, isNode, isScalar } = yaml();
   const { key, node } = locate(document, issue.path);
   const { expected, options } = describeIssue(issue);
   const name = issue.path.join('.') || 'the whole file';
@@ -154,6 +150,7 @@ function toProblems(
 
 /** The node at `path`, and where its key begins; without a node, where the innermost one around it begins. */
 function locate(document: Document.Parsed, path: Path): { key: number; node: unknown } {
+  const { isAlias, isMap, isNode, isScalar, isSeq } = yaml();
   let node: unknown = document.contents;
   let key = startOf(node) ?? 0;
   for (const step of path) {
@@ -169,7 +166,7 @@ function locate(document: Document.Parsed, path: Path): { key: number; node: unk
 }
 
 const startOf = (node: unknown): number | undefined =>
-  isNode(node) && node.range ? node.range[0] : undefined;
+  yaml().isNode(node) && node.range ? node.range[0] : undefined;
 
 /** The problems of a file as one error. */
 function toError(
@@ -192,6 +189,7 @@ function toError(
  * expression ends the process instead of throwing, so the limits are kept here, where nothing recurses.
  */
 function findExcess(text: string, lines: LineCounter): Problem | null {
+  const { Lexer, Parser } = yaml();
   lines.addNewLine(0);
   const parser = new Parser(lines.addNewLine);
   let tokens = 0;

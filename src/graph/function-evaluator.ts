@@ -56,6 +56,8 @@ function mapElements(
 ): number[] | null {
   const f = elementFunction(graph, node);
   if (!f) return null;
+  const [only, ...others] = operands;
+  if (only && others.length === 0) return only.map((value) => f(value));
   const length = Math.max(...operands.map((operand) => operand.length));
   const at = (operand: readonly number[], i: number): number => operand[operand.length === 1 ? 0 : i]!;
   return Array.from({ length }, (_, i) => f(...operands.map((operand) => at(operand, i))));

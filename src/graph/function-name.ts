@@ -30,6 +30,11 @@ const KNOWN: readonly (readonly [string, (x: number) => number])[] = [
   ['Abs', Math.abs],
 ];
 
+/** Operators without parameters that are called as their functions are; nothing has to be evaluated for them. */
+export const NAMED_OPERATORS: ReadonlySet<string> = new Set([
+  ...['Abs', 'HardSwish', 'Mish', 'Relu', 'Sigmoid', 'Softplus', 'Softsign', 'Tanh'],
+]);
+
 /**
  * The usual name of the function that `nodes` compute of `root`, found by its values and not by its spelling.
  *
@@ -38,6 +43,8 @@ const KNOWN: readonly (readonly [string, (x: number) => number])[] = [
  * @returns null for gains and offsets alone
  */
 export function functionName(graph: Graph, nodes: readonly GraphNode[], root: string): string | null {
+  const [only, ...more] = nodes;
+  if (only && more.length === 0 && NAMED_OPERATORS.has(only.op)) return only.op;
   let start = root;
   for (let skipped = 0; skipped < nodes.length; skipped++) {
     const rest = nodes.slice(skipped);

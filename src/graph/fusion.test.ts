@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { GraphBuilder } from '../../test/helpers/graph-builder.js';
+import { NAMED_OPERATORS } from './function-name.js';
 import { functionFrom, fuseBehind } from './fusion.js';
 import type { Graph } from './graph.js';
 
@@ -86,6 +87,12 @@ describe('fuseBehind', () => {
       return b.node('Relu', [b.node('Add', [scaled, b.constant('shift', [1, 4, 1, 1])])]);
     });
     expect(fuseBehind(graph, x)).toMatchObject({ output: y, name: 'Relu' });
+  });
+
+  it.each([...NAMED_OPERATORS])('%s computes the function that it is called after', (op) => {
+    // Behind a gain it is found by its values.
+    const { graph, x } = behindConv((b, t) => b.node(op, [mul(b, t, 2)]));
+    expect(fuseBehind(graph, x)!.name).toBe(op);
   });
 
   it('gains and offsets alone have no name', () => {

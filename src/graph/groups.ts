@@ -105,13 +105,18 @@ function kindOf(graph: Graph, node: GraphNode): string {
 const joinsTensors = (graph: Graph, node: GraphNode): boolean => new Set(graph.dataInputs(node)).size > 1;
 
 function asGroup(graph: Graph, { kind, nodes, activation }: Draft): Group {
-  const inside = new Set(nodes.flatMap((node) => node.outputs));
-  const inputs = nodes.flatMap((node) => graph.dataInputs(node)).filter((input) => !inside.has(input));
+  const inside = new Set<string>();
+  const inputs = new Set<string>();
+  // In graph order, so that whatever comes from inside is known before it is read.
+  for (const node of nodes) {
+    for (const input of graph.dataInputs(node)) if (!inside.has(input)) inputs.add(input);
+    for (const output of node.outputs) inside.add(output);
+  }
   return {
     name: nodes[0]!.name,
     kind,
     nodes: nodes.map((node) => node.name),
-    inputs: [...new Set(inputs)],
+    inputs: [...inputs],
     output: nodes.at(-1)!.outputs.find((name) => name !== '') ?? '',
     quantized: false,
     activation,

@@ -68,7 +68,8 @@ export function seconds(value: number): string {
   return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
 }
 
-export const count = (value: number): string => value.toLocaleString('en-US').replaceAll(',', '\u202f');
+/** A whole number with narrow spaces between thousands; Intl would do it as well, and takes 15 ms to start. */
+export const count = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 
 /** "1 sample", "3 samples". */
 export const plural = (value: number, word: string): string =>

@@ -88,10 +88,20 @@ export class CostModel {
     return this.formatRules.takesIntegers(kernel);
   }
 
-  predict(network: LoweredNetwork, assignment: Assignment): Prediction {
+  /** What kernels compute in, and how wide tensors lie in memory; rates do not change it. */
+  formats(network: LoweredNetwork, assignment: Assignment): Formats {
+    return this.formatRules.formats(network, assignment);
+  }
+
+  /** @param formats of the same network and assignment, where they are known already */
+  predict(
+    network: LoweredNetwork,
+    assignment: Assignment,
+    formats = this.formats(network, assignment),
+  ): Prediction {
     let seconds = this.rates(assignment.rest).run;
     let energy = 0;
-    this.each(network, this.formatRules.formats(network, assignment), (kernel, precision, time) => {
+    this.each(network, formats, (kernel, precision, time) => {
       seconds += time.seconds;
       energy += kernelEnergy(kernel, time, this.target, precision);
     });
@@ -99,7 +109,7 @@ export class CostModel {
   }
 
   cost(network: LoweredNetwork, assignment: Assignment): NetworkCost {
-    const formats = this.formatRules.formats(network, assignment);
+    const formats = this.formats(network, assignment);
     const kernels: KernelCost[] = [];
     this.each(network, formats, (kernel, precision, time) => {
       kernels.push({

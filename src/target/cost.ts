@@ -32,14 +32,14 @@ export async function costOfModel(options: CostOptions): Promise<CostResult> {
   const { name, graph, notes } = await networkOf(options);
   const warnings: string[] = [];
   const costs: CostOfNetwork[] = [];
+  const networks = models.map((model) => model.lower(graph));
   models.forEach((model, index) => {
-    const network = model.lower(graph);
+    const network = networks[index]!;
     if (network.kernels.length === 0) throw nothingToCost(options.model);
     if (index === 0) warnings.push(...guesses(network));
     for (const precision of asked[index]!) costs.push(costOnTarget(model, network, precision));
   });
-  const [first] = models;
-  const { kernels } = first!.lower(graph);
+  const { kernels } = networks[0]!;
   return {
     version: 1,
     dopt: VERSION,

@@ -3,7 +3,8 @@ import { GraphBuilder } from '../../test/helpers/graph-builder.js';
 import { errorOf } from '../../test/helpers/plan.js';
 import type { GraphFile } from '../config/graph.js';
 import { Graph } from '../graph/graph.js';
-import { batchOfOne, withFixedBatch, zooGraph } from './network.js';
+import { batchOfOne, withFixedBatch } from './network.js';
+import { zooGraph } from './zoo/find.js';
 
 function withShape(shape: GraphFile['inputs'][number]['shape']): Graph {
   const b = new GraphBuilder();

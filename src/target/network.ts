@@ -1,10 +1,8 @@
 import { basename, extname } from 'node:path';
 import type { GraphFile } from '../config/graph.js';
 import type { CaptureGraphOptions } from '../doors/captured-graph.js';
-import { UserError } from '../errors.js';
 import { Graph, loadGraph } from '../graph/graph.js';
-import { nearMatches } from '../graph/near-match.js';
-import { ANY_SIZE, ZOO } from './zoo/index.js';
+import { isZooName, ZOO_PREFIX } from './names.js';
 
 /** A network that is to be judged by its shapes. */
 export interface Network {
@@ -13,11 +11,6 @@ export interface Network {
   notes: string[];
 }
 
-/** How the networks of shapes are called where a model file could stand. */
-const ZOO_PREFIX = 'zoo:';
-
-export const isZooName = (model: string): boolean => model.startsWith(ZOO_PREFIX);
-
 /**
  * The graph of a network of shapes (`zoo:resnet50`), of a graph.json, or of a model that the doors take.
  *
@@ -25,7 +18,10 @@ export const isZooName = (model: string): boolean => model.startsWith(ZOO_PREFIX
  */
 export async function networkOf(options: CaptureGraphOptions): Promise<Network> {
   const { model } = options;
-  if (isZooName(model)) return { name: model.slice(ZOO_PREFIX.length), graph: zooGraph(model), notes: [] };
+  if (isZooName(model)) {
+    const { zooGraph } = await import('./zoo/find.js');
+    return { name: model.slice(ZOO_PREFIX.length), graph: zooGraph(model), notes: [] };
+  }
   const name = basename(model, extname(model));
   if (extname(model).toLowerCase() === '.json') return { name, graph: await loadGraph(model), notes: [] };
   const { cachedGraph } = await import('../doors/graph-cache.js');
@@ -72,43 +68,5 @@ export function withFixedBatch(
     inputs: inputs.map(fixed),
     outputs: outputs.map(fixed),
     tensors: Object.fromEntries(Object.entries(tensors).map(([name, type]) => [name, fixed(type)])),
-  });
-}
-
-/** A name of the zoo, and the size of the picture where one is asked for: `yolov5s@416`, `fsrcnn@360x640`. */
-const SIZED = /^(?<name>[^@]*)(?:@(?<height>\d{1,5})(?:x(?<width>\d{1,5}))?)?$/;
-
-/**
- * A network of shapes, by its name with the prefix; `@SIZE` or `@HEIGHTxWIDTH` gives it another picture where it takes any.
- *
- * @throws UserError ZOO_UNKNOWN, ZOO_SIZE
- */
-export function zooGraph(model: string): Graph {
-  const { name = '', height, width } = SIZED.exec(model.slice(ZOO_PREFIX.length))?.groups ?? {};
-  const make = ZOO[name];
-  if (!make) {
-    const names = Object.keys(ZOO).map((known) => `${ZOO_PREFIX}${known}`);
-    throw new UserError('ZOO_UNKNOWN', `There is no network of shapes called ${model}.`, {
-      expected: names.join(', '),
-      suggestions: nearMatches(`${ZOO_PREFIX}${name}`, names, 1).map((known) => `Did you mean ${known}?`),
-    });
-  }
-  if (height === undefined) return new Graph(make());
-  const size = [Number(height), Number(width ?? height)] as const;
-  const step = ANY_SIZE[name];
-  if (step === undefined || size.some((side) => side < 32 || side > 8192 || side % step !== 0))
-    throw wrongSize(model, name, step);
-  return new Graph(make(...size));
-}
-
-function wrongSize(model: string, name: string, step: number | undefined): UserError {
-  if (step === undefined)
-    return new UserError('ZOO_SIZE', `${name} takes pictures of one size only, not that of ${model}.`, {
-      suggestions: [
-        `Ask for ${ZOO_PREFIX}${name}; these take any size: ${Object.keys(ANY_SIZE).join(', ')}.`,
-      ],
-    });
-  return new UserError('ZOO_SIZE', `${name} does not take pictures of the size of ${model}.`, {
-    expected: `sides from 32 to 8192${step > 1 ? `, multiples of ${step}` : ''}`,
   });
 }

@@ -37,38 +37,35 @@ export function tile({ m, k, n, taps, groups }: Product, rates: Rates): Tiling {
   const elementB = weights / 8;
   const up = (value: number, step: number): number => Math.ceil(value / step) * step;
   const [wholeM, wholeN, depth] = [up(m, stepRows), up(n, stepColumns), taps * up(k, stepInner)];
+  const weightsBytes = depth * wholeN * elementB;
+  const activationBytes = wholeM * (depth / taps) * elementA;
+  const columnSizes = sizes(stepColumns, wholeN);
+  // How often a column of pieces makes the activations come in, the same whatever the rows are.
+  const columnBands = columnSizes.map((columns) => bands(l1, depth * elementB, columns, wholeN));
   let best: Tiling | null = null;
   let fewest = Number.POSITIVE_INFINITY;
   for (const rows of sizes(stepRows, wholeM)) {
-    for (const columns of sizes(stepColumns, wholeN)) {
+    // A band of rows holds pixels, not their windows: each pixel lies there once.
+    const rowBands = bands(l1, (depth / taps) * elementA, rows, wholeM);
+    const keepsRows = activationBytes + weightsBytes * rowBands;
+    const l0bBytes = groups * weightsBytes * Math.ceil(wholeM / rows);
+    for (let index = 0; index < columnSizes.length; index++) {
+      const columns = columnSizes[index]!;
       if (2 * rows * columns * ACCUMULATOR > l0c) break;
       const room = Math.min(l0a / (2 * rows * elementA), l0b / (2 * columns * elementB));
-      const inner = Math.min(depth, Math.floor(room / stepInner) * stepInner);
-      if (inner < stepInner) break;
+      if (room < stepInner) break;
       const l0aBytes = groups * wholeM * depth * elementA * Math.ceil(wholeN / columns);
-      const l0bBytes = groups * depth * wholeN * elementB * Math.ceil(wholeM / rows);
-      // A band of rows holds pixels, not their windows: each pixel lies there once.
-      const band = (bytes: number, piece: number, whole: number): number => {
-        const most = Math.floor(l1 / 2 / Math.max(1, bytes));
-        return most >= whole ? 1 : Math.ceil(whole / Math.max(piece, most));
-      };
-      const rowBands = band((depth / taps) * elementA, rows, wholeM);
-      const columnBands = band(depth * elementB, columns, wholeN);
-      const weightsBytes = depth * wholeN * elementB;
-      const activationBytes = wholeM * (depth / taps) * elementA;
-      const keepsRows = activationBytes + weightsBytes * rowBands;
-      const keepsColumns = weightsBytes + activationBytes * columnBands;
-      const outside = Math.min(keepsRows, keepsColumns) * groups;
-      const moved = outside + (l0aBytes + l0bBytes) / 16;
+      const keepsColumns = weightsBytes + activationBytes * columnBands[index]!;
+      const moved = Math.min(keepsRows, keepsColumns) * groups + (l0aBytes + l0bBytes) / 16;
       if (moved >= fewest) continue;
       fewest = moved;
       const byRows = keepsRows <= keepsColumns;
       best = {
         rows,
         columns,
-        inner,
+        inner: Math.min(depth, Math.floor(room / stepInner) * stepInner),
         weightReads: byRows ? rowBands : 1,
-        activationReads: byRows ? 1 : columnBands,
+        activationReads: byRows ? 1 : columnBands[index]!,
         l0aBytes,
         l0bBytes,
       };
@@ -82,9 +79,18 @@ export function tile({ m, k, n, taps, groups }: Product, rates: Rates): Tiling {
       weightReads: Math.ceil(wholeM / stepRows),
       activationReads: 1,
       l0aBytes: groups * wholeM * depth * elementA * Math.ceil(wholeN / stepColumns),
-      l0bBytes: groups * depth * wholeN * elementB * Math.ceil(wholeM / stepRows),
+      l0bBytes: groups * weightsBytes * Math.ceil(wholeM / stepRows),
     }
   );
+}
+
+/**
+ * Bands that one side of a product comes in: as many rows, or columns, of the whole inner length as half of the buffer
+ * holds, one piece at least.
+ */
+function bands(buffer: number, bytes: number, piece: number, whole: number): number {
+  const most = Math.floor(buffer / 2 / Math.max(1, bytes));
+  return most >= whole ? 1 : Math.ceil(whole / Math.max(piece, most));
 }
 
 /** Multiples of a step up to the whole, by powers of two and halves between them: about twenty a side. */

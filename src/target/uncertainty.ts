@@ -50,6 +50,16 @@ function figureAt(target: Target, path: string): Figure<number> | undefined {
   return found as Figure<number> | undefined;
 }
 
+/** A profile with another figure at a path; what does not lie on the path is shared. */
+const withFigure = <T extends object>(
+  at: T,
+  [key, ...rest]: readonly string[],
+  figure: Figure<number>,
+): T => ({
+  ...at,
+  [key!]: rest.length > 0 ? withFigure(at[key as keyof T] as object, rest, figure) : figure,
+});
+
 /**
  * Standard deviation of the logarithm of each main parameter: as it was measured in the precision, else by the least sure
  * values that it is made of.
@@ -73,16 +83,17 @@ export function parameterSpreads(target: Target, precision: Assignment['rest']):
 export function supportOf(model: CostModel, network: LoweredNetwork, assignment: Assignment): Support[] {
   const { target } = model;
   const calibration = calibrationOf(target, assignment.rest);
-  const now = Math.log(model.predict(network, assignment).seconds);
+  const formats = model.formats(network, assignment);
+  const now = Math.log(model.predict(network, assignment, formats).seconds);
+  const usesHost = network.kernels.some(({ unit }) => unit === 'host');
   const found: Support[] = [];
   for (const [pattern, parameter] of VALUES) {
-    if (calibration && parameter !== null) continue;
+    if ((calibration && parameter !== null) || (!usesHost && /\bhost\b/.test(pattern))) continue;
     const path = pattern.replace('PRECISION', assignment.rest);
     const figure = figureAt(target, path);
     if (!figure) continue;
-    const changed = structuredClone(target);
-    figureAt(changed, path)!.value *= 1.02;
-    const then = Math.log(model.withRates(changed).predict(network, assignment).seconds);
+    const changed = withFigure(target, path.split('.'), { ...figure, value: figure.value * 1.02 });
+    const then = Math.log(model.withRates(changed).predict(network, assignment, formats).seconds);
     const elasticity = (then - now) / Math.log(1.02);
     if (Math.abs(elasticity) >= 0.01)
       found.push({ value: path, status: figure.status, source: target.sources[figure.source]!, elasticity });

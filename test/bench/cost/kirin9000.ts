@@ -3,8 +3,8 @@ import type { Target } from '../../../src/config/target.js';
 import { fitTarget, predictAll, predictLeftOut } from '../../../src/target/calibrate/fit-target.js';
 import { type Measurement, readMeasurements } from '../../../src/target/calibrate/measurements.js';
 import { CostModel } from '../../../src/target/cost-model.js';
-import { zooGraph } from '../../../src/target/network.js';
 import { loadTarget } from '../../../src/target/target-files.js';
+import { zooGraph } from '../../../src/target/zoo/find.js';
 import { leftOut, macsOverRate, plainRoofline, type Row } from './baselines.js';
 import { judge, markdown, milliseconds, type Places, type Section, signed } from './section.js';
 

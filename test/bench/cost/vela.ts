@@ -6,8 +6,8 @@ import { ensureEnvironment } from '../../../src/bridge/environments.js';
 import { EnvironmentError } from '../../../src/errors.js';
 import { readMeasurements } from '../../../src/target/calibrate/measurements.js';
 import { CostModel } from '../../../src/target/cost-model.js';
-import { zooGraph } from '../../../src/target/network.js';
 import { loadTarget } from '../../../src/target/target-files.js';
+import { zooGraph } from '../../../src/target/zoo/find.js';
 import { peerPython } from '../peers.js';
 import { judge, markdown, milliseconds, type Places, type Section, Skipped, signed } from './section.js';
 
