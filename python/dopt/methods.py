@@ -38,6 +38,7 @@ METHODS = {
     "llmEvaluate": "dopt.llm.evaluate:evaluate",
     "llmGenerate": "dopt.llm.generate:generate",
     "llmDistil": "dopt.llm.distil:distil",
+    "llmExport": "dopt.llm.export:export",
     "checkMetric": "dopt.metric.run:check_metric",
     "pluginCheck": "dopt.torch.probe:plugin_check",
     "userMetric": "dopt.metric.run:user_metric",

@@ -108,15 +108,20 @@ def map_tensor(path: str, entry: Entry) -> Any:
     return np.memmap(path, dtype=dtype, mode="r", offset=entry.start, shape=entry.shape)
 
 
-def write(path: str, tensors: Mapping[str, Any], specs: Optional[Mapping[str, TensorSpec]] = None) -> Dict[str, Entry]:
-    """Writes numpy arrays by name and returns where each lies.
+def write(
+    path: str,
+    tensors: Mapping[str, Any],
+    specs: Optional[Mapping[str, TensorSpec]] = None,
+    metadata: Optional[Mapping[str, str]] = None,
+) -> Dict[str, Entry]:
+    """Writes numpy arrays by name and returns where each lies; ``metadata`` is for readers that ask for some.
 
     ``specs`` overrides the type of single tensors (bfloat16 given as uint16). Arrays may be memory maps: they are
     copied piece by piece. The caller owns atomicity. Raises DoptError(OUTPUT_WRITE, environment) on a full disk.
     """
     wanted = {name: spec_of(array) for name, array in tensors.items()}
     wanted.update(specs or {})
-    with Writer(path, wanted) as writer:
+    with Writer(path, wanted, metadata) as writer:
         for name in writer.names:
             writer.put(name, tensors[name])
         return writer.entries
@@ -125,7 +130,7 @@ def write(path: str, tensors: Mapping[str, Any], specs: Optional[Mapping[str, Te
 class Writer:
     """Writes a file whose tensors come one by one, in the order of ``names``; only the specs are needed at once."""
 
-    def __init__(self, path: str, specs: Mapping[str, TensorSpec]) -> None:
+    def __init__(self, path: str, specs: Mapping[str, TensorSpec], metadata: Optional[Mapping[str, str]] = None) -> None:
         self.path = path
         self._specs = dict(specs)
         self.names: List[str] = sorted(specs, key=lambda name: (-_itemsize(specs[name].dtype), name))
@@ -138,7 +143,8 @@ class Writer:
                 "data_offsets": [offset, offset + spec.nbytes],
             }
             offset += spec.nbytes
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        own = {"__metadata__": dict(metadata)} if metadata else {}
+        text = json.dumps({**own, **header}, ensure_ascii=False, separators=(",", ":")).encode()
         text += b" " * (-(8 + len(text)) % ALIGNMENT)
         self.entries = {name: _entry(value, 8 + len(text)) for name, value in header.items()}
         self._left = iter(self.names)

@@ -126,6 +126,18 @@ const blockResultSchema = z.strictObject({
   seconds: z.number(),
 });
 
+/** Formats that a quantized language model can be written in: python/dopt/llm/export. */
+export const LLM_FORMATS = [
+  'compressed-tensors',
+  'gptq',
+  'awq',
+  'gguf',
+  'aimet-encodings',
+  'ranges',
+  'original',
+] as const;
+export type LlmFormat = (typeof LLM_FORMATS)[number];
+
 export const LLM_METHODS = {
   /** What a model is and has, found without reading its weights: every linear, and what will be in the way. */
   llmInspect: method(
@@ -340,6 +352,33 @@ export const LLM_METHODS = {
       digest: z.string(),
       seconds: z.number(),
       peakBytes: z.number(),
+    }),
+  ),
+
+  /** A quantized model in another format: fills the folder `out`, which must not exist. */
+  llmExport: method(
+    z.strictObject({
+      artifact: z.string(),
+      format: z.enum(LLM_FORMATS),
+      out: z.string(),
+      options: z.strictObject({
+        /** Of what stays float; null: the model's own type of 16 bits, and float32 for `original`. */
+        dtype: z.enum(['float16', 'bfloat16', 'float32']).nullable().default(null),
+        encodingsVersion: z.enum(['1.0.0', '2.0.0']).nullable().default(null),
+        /** Of `original`: files of these stages; 4-bit weights as indices; embedding apart; rows of lm_head. */
+        stages: z.array(z.number().int().min(1).max(3)).nullable().default(null),
+        quantParam2: z.boolean().default(false),
+        embeddingSeparate: z.boolean().default(true),
+        lmHeadSize: z.number().int().positive().nullable().default(null),
+      }),
+    }),
+    z.strictObject({
+      files: z.array(z.strictObject({ path: z.string(), bytes: z.number(), sha256: z.string() })),
+      /** Layers in integers, and those that the format cannot hold. */
+      layers: z.number().int(),
+      float: z.array(z.strictObject({ name: z.string(), reason: z.string() })),
+      /** What the format cannot carry, or rounds. */
+      notes: z.array(z.string()),
     }),
   ),
 } as const;

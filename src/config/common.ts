@@ -33,5 +33,5 @@ export const toNumber = (value: JsonNumber): number => Number(value);
 export const dimSchema = z.union([z.number().int(), z.string(), z.null()]);
 export type Dim = z.infer<typeof dimSchema>;
 
-/** Widths of a quantization, activations before weights. 4-bit weights come from the training plug-in alone. */
-export const widthsSchema = z.enum(['int8-8', 'int16-8', 'int8-4']);
+/** Widths of a quantization, activations before weights. Of a network only the training plug-in makes 4-bit weights. */
+export const widthsSchema = z.enum(['int8-8', 'int16-8', 'int8-4', 'int16-4']);

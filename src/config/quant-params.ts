@@ -15,6 +15,14 @@ export const quantParamSchema = z.strictObject({
   symmetric: z.boolean(),
   granularity: z.enum(['tensor', 'channel', 'group']),
   axis: z.number().int().nullable(),
+  group_size: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe(
+      'neighbours along the axis that share a scale; scales are in the order of outputs, then groups',
+    ),
   scale: z.array(z.number().positive()).min(1),
   zero_point: z.array(z.number().int()).min(1),
   range_seen: z

@@ -7,7 +7,8 @@ One folder, which every export, evaluation and later stage reads (schema: src/co
     outside-NAME.safetensors   one tensor or layer outside of the blocks: embedding, last norm, lm_head
     model/                     config.json and the tokenizer's files of the model
 
-In a shard a layer NAME with inputs K and outputs N has ``NAME.packed`` (4 bits: uint8 [N, ceil(K / 2)], the first of two in
+A layer is called by its module, as in transformers (``model.layers.0.mlp.up_proj``), a float tensor by its full name. In a
+shard a layer NAME with inputs K and outputs N has ``NAME.packed`` (4 bits: uint8 [N, ceil(K / 2)], the first of two in
 the low nibble) or ``NAME.integers`` (int8 [N, K]), and ``NAME.scales`` (float32 [N, G], G = K / group size, or 1):
 weight[n, k] = integer[n, k] * scales[n, k // group size], the product rounded to float32. Shards appear whole or not at all,
 and a run that goes on keeps those that are there (``has_block``, ``has``) while its fingerprint is the same.
@@ -133,7 +134,10 @@ class Writer:
         sqnr: Optional[float],
         rule: str = "minmax",
     ) -> None:
-        """The grid of an activation. ``low`` and ``high`` are the range seen; ``sqnr`` in dB, None where it is not known."""
+        """The grid of an activation, in signed integers: real = scale * (integer - zero_point).
+
+        ``low`` and ``high`` are the range seen; ``sqnr`` is in dB, None where it is not known.
+        """
         self._activations[name] = {
             "name": name,
             "scale": float(scale),
@@ -287,6 +291,19 @@ class Reader:
         """Embeddings with 8 bits a weight."""
         return (self.layer(entry["name"]) for entry in self.index["embeddings"])
 
+    def by_shard(self) -> Iterator[Dict[str, List[Dict[str, Any]]]]:
+        """Entries of linears, embeddings and floats, one shard after the other: what may be in memory at once."""
+        for shard in self.index["shards"]:
+            yield {
+                kind: [entry for entry in self.index[kind] if entry["shard"] == shard["file"]]
+                for kind in ("linears", "embeddings", "floats")
+            }
+
+    @property
+    def bytes(self) -> int:
+        """Size of all shards."""
+        return sum(shard["bytes"] for shard in self.index["shards"])
+
     def layer(self, name: str) -> Layer:
         """One linear layer or embedding by name; integers are unpacked, scales a memory map."""
         kind, entry = self._find(name)
@@ -302,9 +319,13 @@ class Reader:
         """Name, memory map (bfloat16 as uint16 bits) and entry of each tensor that stays float."""
         return ((entry["name"], self._tensor(entry, entry["name"]), entry) for entry in self.index["floats"])
 
+    def float_bits(self, name: str) -> Any:
+        """A tensor that stays float as it lies in the file: a memory map, bfloat16 as uint16."""
+        return self._tensor(self._find(name)[1], name)
+
     def float_tensor(self, name: str) -> Any:
         """A tensor that stays float as float32."""
-        return as_float32(self._tensor(self._find(name)[1], name), self._find(name)[1]["dtype"])
+        return as_float32(self.float_bits(name), self._find(name)[1]["dtype"])
 
     def has(self, name: str) -> bool:
         """Whether there is a layer or a tensor of that name."""
