@@ -1,4 +1,4 @@
-"""Hands the command line of a dopt_so.py on to ``dopt compat notrain``."""
+"""Hands the command line of a script of the original on to ``dopt compat``."""
 
 import os
 import shutil
@@ -9,30 +9,30 @@ _EXIT_USAGE = 2
 _EXIT_ENVIRONMENT = 4
 
 
-def forward(arguments: List[str]) -> int:
-    """Runs ``dopt compat notrain`` with the same arguments, in place of this process: its exit code is the answer.
+def forward(arguments: List[str], command: str = "notrain") -> int:
+    """Runs ``dopt compat COMMAND`` with the same arguments, in place of this process: its exit code is the answer.
 
     The command is the one of this checkout or package, else ``dopt`` on PATH. Returns only when it cannot be started
     (4), or for an option of the original that another command serves (2).
     """
-    if arguments[:1] == ["-c"]:
+    if command == "notrain" and arguments[:1] == ["-c"]:
         return _fail("dopt_so.py -c searches network structures; quantization takes -m 0 and --cal_conf.", _EXIT_USAGE)
-    command = _command()
-    if command is None:
+    program = _program()
+    if program is None:
         return _fail(
-            "dopt_so.py needs Node.js 20 or newer (node on PATH) with dopt beside this folder, or dopt on PATH.",
+            "This script needs Node.js 20 or newer (node on PATH) with dopt beside this folder, or dopt on PATH.",
             _EXIT_ENVIRONMENT,
         )
-    command += ["compat", "notrain"] + arguments
+    program += ["compat", command] + arguments
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execv(command[0], command)
+        os.execv(program[0], program)
     except OSError as error:
-        return _fail(f"Cannot start {command[0]}: {error.strerror}.", _EXIT_ENVIRONMENT)
+        return _fail(f"Cannot start {program[0]}: {error.strerror}.", _EXIT_ENVIRONMENT)
 
 
-def _command() -> Optional[List[str]]:
+def _program() -> Optional[List[str]]:
     # realpath: the scripts may be linked into the folder where the original lay.
     root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     entry = os.path.join(root, "bin", "run.js")

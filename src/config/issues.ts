@@ -53,21 +53,26 @@ function describeOne(issue: z.core.$ZodIssue): string {
 /** Names that the schema allows at `path`; those of all branches where it has several. */
 export function knownKeys(schema: z.ZodType, path: Path): string[] {
   const at = path.reduce<z.core.$ZodType[]>(
-    (schemas, step) => schemas.flatMap((one) => objectsIn(one).flatMap((found) => childOf(found, step))),
+    (schemas, step) => schemas.flatMap((one) => childrenOf(one, step)),
     [schema],
   );
   return [...new Set(at.flatMap(objectsIn).flatMap((found) => Object.keys(found.shape)))];
 }
 
-function childOf(object: z.ZodObject, step: PropertyKey): z.core.$ZodType[] {
-  const child = object.shape[String(step)];
-  return child ? [child] : [];
+function childrenOf(schema: z.core.$ZodType, step: PropertyKey): z.core.$ZodType[] {
+  if (schema instanceof z.ZodRecord) return [schema.def.valueType];
+  return objectsIn(schema).flatMap((object) => object.shape[String(step)] ?? []);
 }
 
 /** The object schemas behind optional, default, list and union. */
 function objectsIn(schema: z.core.$ZodType): z.ZodObject[] {
   if (schema instanceof z.ZodObject) return [schema];
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodNullable)
+  if (
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault ||
+    schema instanceof z.ZodNullable
+  )
     return objectsIn(schema.def.innerType);
   if (schema instanceof z.ZodUnion) return schema.def.options.flatMap(objectsIn);
   return [];

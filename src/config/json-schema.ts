@@ -3,6 +3,8 @@ import { analysisSchema } from './analysis.js';
 import { costSchema } from './cost.js';
 import { graphSchema } from './graph.js';
 import { llmArtifactSchema } from './llm-artifact.js';
+import { llmConfigSchema } from './llm-config.js';
+import { llmResultSchema } from './llm-result.js';
 import { manifestSchema } from './manifest.js';
 import { planSchema } from './plan.js';
 import { pluginConfigSchema } from './plugin-config.js';
@@ -20,6 +22,8 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
   cost: { title: 'what dopt cost --json prints', schema: costSchema },
   graph: { title: 'graph.json: the captured network', schema: graphSchema },
   llm_artifact: { title: 'index.json of a quantized language model', schema: llmArtifactSchema },
+  llm_config: { title: "config.yaml of a language model's stages", schema: llmConfigSchema },
+  llm_result: { title: 'result.json: what a run of a language model came to', schema: llmResultSchema },
   manifest: { title: 'manifest.json: what a run was made with', schema: manifestSchema },
   plan: { title: 'plan.json: what becomes of every node and tensor', schema: planSchema },
   plugin_config: { title: 'settings of the training plug-in', schema: pluginConfigSchema },

@@ -16,6 +16,8 @@ const yaml = (): typeof import('yaml') => require('yaml');
 export interface YamlKind extends TextFileKind {
   /** The step that always helps with a file that is wrong. */
   check: string;
+  /** Most words, marks and line ends, where a file of the kind may be longer than what people write. */
+  words?: number;
 }
 
 const RECIPE: YamlKind = {
@@ -64,7 +66,7 @@ export function parseYaml<S extends z.ZodType>(
   const fail = (problems: Problem[]): never => {
     throw toError(problems, path, lines, kind);
   };
-  const excess = findExcess(text, lines);
+  const excess = findExcess(text, lines, kind.words ?? MAX_TOKENS);
   if (excess) fail([excess]);
   const document = parseDocument(text, {
     prettyErrors: false,
@@ -188,7 +190,7 @@ function toError(
  * The composer recurses, and compares all keys of a map with each other. A stack that runs out inside a regular
  * expression ends the process instead of throwing, so the limits are kept here, where nothing recurses.
  */
-function findExcess(text: string, lines: LineCounter): Problem | null {
+function findExcess(text: string, lines: LineCounter, words: number): Problem | null {
   const { Lexer, Parser } = yaml();
   lines.addNewLine(0);
   const parser = new Parser(lines.addNewLine);
@@ -197,7 +199,7 @@ function findExcess(text: string, lines: LineCounter): Problem | null {
     // What the parser hands out at the end of each document is not needed here.
     for (const _ of parser.next(lexeme));
     if (parser.stack.length > MAX_DEPTH) return { offset: parser.offset, message: 'is nested too deeply' };
-    if (++tokens > MAX_TOKENS) return { offset: parser.offset, message: 'holds too much' };
+    if (++tokens > words) return { offset: parser.offset, message: 'holds too much' };
   }
   return null;
 }

@@ -1,14 +1,16 @@
 /** Names close to one that was not found, best first: at most `most`, none that share almost nothing with it. */
 export function nearMatches(name: string, known: Iterable<string>, most = 3): string[] {
   const wanted = name.toLowerCase();
-  const scored = [...new Set(known)].map((candidate) => {
-    const text = candidate.toLowerCase();
-    const contained = text.includes(wanted) || wanted.includes(text);
-    return {
-      candidate,
-      distance: contained ? Math.abs(text.length - wanted.length) / 100 : editDistance(wanted, text),
-    };
-  });
+  const scored = [...new Set(known)]
+    .filter((candidate) => candidate !== '')
+    .map((candidate) => {
+      const text = candidate.toLowerCase();
+      const contained = text.includes(wanted) || wanted.includes(text);
+      return {
+        candidate,
+        distance: contained ? Math.abs(text.length - wanted.length) / 100 : editDistance(wanted, text),
+      };
+    });
   return scored
     .filter(
       ({ candidate, distance }) => distance <= Math.max(2, Math.max(name.length, candidate.length) * 0.4),

@@ -1,0 +1,11 @@
+import { LlmStageCommand } from '../../cli/llm-stage-command.js';
+
+export default class LlmStage2 extends LlmStageCommand {
+  static override summary = "static ranges of activations, the original's second stage";
+  static override description =
+    'Measures the activations of what stage1 left in the folder. Writes trained.pth.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> models/qwen --config config.yaml --dopt-config dopt_config.json --out out',
+  ];
+  protected readonly stage = 'stage2' as const;
+}

@@ -1,0 +1,42 @@
+import type { Params } from '../bridge/protocol.js';
+import type { LlmEffort } from './options.js';
+
+type Solver = Params<'llmQuantize'>['solver'];
+
+/** Rounding to nearest with the clip of least weighted error: seconds, and no claim to accuracy. */
+const PREVIEW: Solver = {
+  scales: 'weighted',
+  rounding: 'nearest',
+  actOrder: false,
+  damping: 0.01,
+  dampingMost: 0.1,
+  ridges: [],
+  refit: false,
+  sweeps: 0,
+  heldBack: 0,
+  sequential: false,
+  rotate: 'never',
+};
+
+/** Error feedback in the order of the inputs' power, scales refitted: GPTQ as it is best known. */
+const FAST: Solver = {
+  ...PREVIEW,
+  rounding: 'gptq',
+  actOrder: true,
+  refit: true,
+  heldBack: 8,
+  sequential: true,
+};
+
+/** Makes up for errors before a layer as well, and judges each layer's solutions on samples kept back. */
+const BALANCED: Solver = { ...FAST, ridges: [0.1], sweeps: 1, rotate: 'auto' };
+
+const BEST: Solver = { ...BALANCED, ridges: [0.01, 0.1, 1], sweeps: 4 };
+
+const SOLVERS: Record<LlmEffort, Solver> = { preview: PREVIEW, fast: FAST, balanced: BALANCED, best: BEST };
+
+/** How weights are solved for at an effort; `rotate` counts where the effort rotates at all. */
+export function solverFor(effort: LlmEffort, rotate: Solver['rotate']): Solver {
+  const solver = SOLVERS[effort];
+  return { ...solver, rotate: rotate === 'auto' ? solver.rotate : rotate };
+}

@@ -1,0 +1,24 @@
+import { ensureEnvironment, findReady } from '../bridge/environments.js';
+import { machinePlaces } from '../bridge/interpreters.js';
+import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
+import type { Environment } from '../bridge/stamps.js';
+
+/**
+ * The Python that runs language models: the profile asked for, else the newest that is already there, else `current`, whose
+ * transformers knows more families. Rejects as `ensureEnvironment` does.
+ */
+export async function llmEnvironment(
+  profile: TorchProfile | null,
+  kind: EnvironmentKind,
+  onProgress: (line: string) => void,
+): Promise<Environment> {
+  if (profile !== null || kind === 'system') {
+    return ensureEnvironment(profile ?? 'current', kind, { onProgress });
+  }
+  const { named } = machinePlaces(process.env.DOPT_PYTHON || undefined);
+  for (const one of ['current', 'torch'] as const) {
+    const ready = await findReady(one, named);
+    if (ready) return ready;
+  }
+  return ensureEnvironment('current', kind, { onProgress });
+}

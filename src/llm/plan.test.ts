@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import type { UserError } from '../errors.js';
+import { coverage } from './coverage.js';
+import { estimateMemory, parseMemory, requireMemory, usualCalibration } from './estimate.js';
+import { layerFile, parseLayerFile } from './layer-file.js';
+import { type LlmInspection, planLayers } from './layer-plan.js';
+import { planTable } from './plan.js';
+
+const linear = (name: string, block: number | null, shape: [number, number]) => ({
+  name,
+  kind: (name.includes('experts') ? 'expert' : 'linear') as 'linear',
+  block,
+  shape,
+  bias: false,
+  head: block === null,
+});
+const blocks = [0, 1];
+const model: LlmInspection = {
+  architecture: 'MixtralForCausalLM',
+  family: 'mixtral',
+  blocks: 2,
+  blockClass: 'MixtralDecoderLayer',
+  hidden: 256,
+  vocabulary: 1000,
+  context: 128,
+  parameters: 900_000,
+  bytes: 3_600_000,
+  fileBytes: 1_800_000,
+  tied: false,
+  norm: 'rms',
+  linears: [
+    ...blocks.flatMap((block) => [
+      linear(`model.layers.${block}.self_attn.q_proj`, block, [256, 256]),
+      ...[0, 1].map((expert) =>
+        linear(`model.layers.${block}.mlp.experts.down_proj.${expert}`, block, [256, 512]),
+      ),
+    ]),
+    linear('lm_head', null, [1000, 256]),
+  ],
+  embedding: { name: 'model.embed_tokens', shape: [1000, 256] },
+  uncovered: blocks.map((block) => ({ name: `model.layers.${block}.conv.weight`, shape: [4, 4, 4] })),
+  rotation: { possible: false, reason: 'LayerNorm' },
+  tokenizer: null,
+  whole: null,
+  blockBytes: 4e6,
+  outsideBytes: 2e6,
+  inputsMost: 512,
+  sha256: '',
+  versions: { torch: '', transformers: '' },
+};
+const widths = {
+  bits: 4 as const,
+  groupSize: null,
+  headBits: 8 as const,
+  embeddingBits: 8 as const,
+  bitsBudget: null,
+  fullRange: true,
+};
+const plan = planLayers(model, widths, null, { bits: 16, symmetric: true });
+const size = { samples: 128, length: 128 };
+const covered = coverage(model, plan, size, { effort: 'balanced', threads: 2 });
+
+describe('a plan', () => {
+  it('counts what becomes integers, and its bytes to the last scale', () => {
+    expect(covered.covered).toBeCloseTo(1 - 128 / (2 * (256 * 256 + 2 * 256 * 512) + 128), 6);
+    const down = covered.layers.find(({ name }) => name.endsWith('down_proj.0'))!;
+    expect(down.bytes).toBe((256 * 512 * 4) / 8 + 256 * (512 / 128) * 2);
+    expect(covered.meanBits).toBe(4.125);
+  });
+
+  it('is a table with a line for layers that are alike', () => {
+    const { linears: _, ...rest } = model;
+    const text = planTable({ model: rest, coverage: covered, refusal: null });
+    expect(text.split('\n')[2]).toMatch(/^model\.layers\.\*\.mlp\.experts\.down_proj\.\*\s+4\s+256x512/);
+    expect(text).toContain('float: model.layers.0.conv.weight (no linear layer)');
+    expect(text).toContain('No rotation: LayerNorm.');
+  });
+
+  it('is a layer file that is read back to the same plan', () => {
+    const text = JSON.stringify(layerFile(model, plan));
+    const layers = parseLayerFile(text, 'dopt_config.json');
+    expect(Object.keys(layers)).toContain('model.layers.0.mlp.experts.down_proj.*');
+    expect(planLayers(model, widths, layers, { bits: 16, symmetric: true }).linears).toEqual(plan.linears);
+  });
+});
+
+describe('memory', () => {
+  it('is a block and a half, the sums of its widest layer and the states', () => {
+    const estimate = estimateMemory(model, size);
+    expect(estimate.weights).toBe(6e6);
+    expect(estimate.states).toBe(2 * 4 * 128 * 128 * 256);
+    expect(estimateMemory({ ...model, whole: 'tied blocks' }, size).weights).toBe(7.6e6);
+  });
+
+  it('is refused early, with the number of samples that would fit', () => {
+    const estimate = estimateMemory(model, size);
+    const limit = estimate.total - estimate.states / 2;
+    expect(() => requireMemory(estimate, estimate.total, size)).not.toThrow();
+    try {
+      requireMemory(estimate, limit, size);
+      expect.unreachable();
+    } catch (error) {
+      expect((error as UserError).code).toBe('LLM_MEMORY');
+      expect((error as UserError).suggestions[0]).toContain('--samples 64');
+    }
+  });
+
+  it.each([
+    ['8G', 8e9],
+    ['1.5GiB', 1.5 * 2 ** 30],
+    ['500 mb', 5e8],
+  ])('is read from %s', (text, value) => {
+    expect(parseMemory(text)).toBe(value);
+  });
+
+  it.each(['', '8X', '0', '-1G'])('is not read from %j', (text) => {
+    expect(() => parseMemory(text)).toThrow('--memory');
+  });
+});
+
+it('calibrates within the context of the model', () => {
+  expect(usualCalibration(model)).toEqual({ samples: 128, length: 128 });
+  expect(usualCalibration({ parameters: 2e9, context: null })).toEqual({ samples: 32, length: 512 });
+});
