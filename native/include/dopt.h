@@ -260,6 +260,38 @@ DOPT_API dopt_status dopt_gram_error(const dopt_layer* layer, const double* gram
                                      const double* power, const int8_t* integers, const float* scales,
                                      const double* bias, double* error);
 
+/* ---- Weights in groups that share a scale -------------------------------------------------------------------------
+ *
+ * A linear of a language model: y = w x with many inputs, solved row by row on one Gram matrix that all linears with the
+ * same input share. Layers here have groups = 1 and free_bias = 0; gram[inputs, inputs] is symmetric and has no constant
+ * appended. Rows are independent of each other, so results do not depend on how they are cut.
+ * Scales are rounded to 11 significant bits, so that formats with half-precision scales hold them as they are.
+ */
+
+/* scales[outputs, ceil(inputs / span)] of least sum over k of importance[k] * (w[k] - grid(w[k]))^2 in each group: the best
+ * of `candidates` scales, evenly spread from `least` (0..1] to 1 times the one at which nothing is clipped, then fitted to
+ * the integers by least squares while that lowers the error. importance NULL: all 1. candidates 1: nothing is clipped.
+ * A group of zeros has scale 1. Source: the weighted clip search of llama.cpp's importance matrix. */
+DOPT_API dopt_status dopt_group_scales(const dopt_layer* layer, const float* weights, const double* importance,
+                                       int32_t candidates, double least, float* scales);
+
+/* integers[outputs, inputs] nearest to values[outputs, inputs] on the grid of scales. */
+DOPT_API dopt_status dopt_group_nearest(const dopt_layer* layer, const double* values, const float* scales,
+                                        int8_t* integers);
+
+/* Integers by error feedback: inputs are rounded from the last of order[inputs] to the first, each error spread over those
+ * not yet rounded (GPTQ, arXiv:2210.17323, in the form of Babai's nearest plane, arXiv:2507.18553, section 4, which is
+ * LDLQ of arXiv:2307.13304). factor[inputs, inputs]: Cholesky factor of the damped Gram matrix with rows and columns in that
+ * order, lower triangle read. Each group keeps its scale whatever the order. target[outputs, inputs] is rounded. */
+DOPT_API dopt_status dopt_gram_round(const dopt_layer* layer, const int64_t* order, const double* factor,
+                                     const double* target, const float* scales, int8_t* integers);
+
+/* Lowers (v - w)^T gram (v - w), v the target and w the dequantized weights of a row. First, with refit, scales become
+ * those of least squares for the integers; then `sweeps` times each integer moves to its best value, the others fixed
+ * (coordinate descent: Behdin et al., "QuantEase", arXiv:2309.01885), with scales fitted again after each sweep. */
+DOPT_API dopt_status dopt_gram_refine(const dopt_layer* layer, const double* gram, const double* target, int32_t refit,
+                                      int32_t sweeps, float* scales, int8_t* integers);
+
 /* ---- Packing ------------------------------------------------------------------------------------------------------ */
 
 /* Two values of -8..7 a byte, the first in the low nibble; out[(n + 1) / 2], an odd tail leaves the high nibble 0. */

@@ -51,6 +51,8 @@ struct Kernels {
   // is formed in ascending d. Both a and b must be readable up to kProductPad columns beyond their last.
   void (*add_product)(const double* a, size_t a_stride, const double* b, size_t b_stride, size_t depth, size_t m, size_t n,
                       double sign, double* c, size_t c_stride);
+  // to[i] -= factor * from[i].
+  void (*subtract_scaled)(double* to, const double* from, double factor, size_t n);
 };
 
 namespace baseline {

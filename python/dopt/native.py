@@ -11,6 +11,7 @@ Use::
     seen.range_mse(0, bits=8, signed=False, symmetric=False)   # (low, high)
     core.error_sums(a_address, b_address, count)   # (signal, noise, dot, power_b)
     core.gram_matmul(x, y, sums); core.gram_reconstruct(weights, grid, sums, ridge, damping)   # native_gram.py
+    core.group_scales(weights, grid, importance, 80, 0.4); core.gram_round(order, factor, target, grid, scales)   # native_rows.py
     core.set_threads(2)
 
 Addresses are those of contiguous float32 memory that stays alive during the call; the calls release the
@@ -31,6 +32,7 @@ from .errors import DoptError
 from .native_abi import ABI_VERSION, SIGNATURES, HistogramState
 from .native_gram import GramCalls
 from .native_numpy import NumpyCore, check_saved, even_rows
+from .native_rows import RowCalls
 
 DEFAULT_BINS = 2048
 
@@ -39,7 +41,7 @@ class NativeLibraryError(RuntimeError):
     """The library cannot be used; the text says why."""
 
 
-class NativeCore(GramCalls):
+class NativeCore(GramCalls, RowCalls):
     """``libdopt`` at ``path``. Raises NativeLibraryError when it is not the library this file was written for."""
 
     backend = "native"

@@ -11,6 +11,7 @@ from typing import Any, Iterable
 
 from .native_numpy_gram import NumpyGram
 from .native_numpy_range import range_mse
+from .native_numpy_rows import NumpyRows
 
 # Elements handled at once, so that temporaries stay small whatever the tensor.
 _CHUNK = 1 << 20
@@ -47,7 +48,7 @@ def even_rows(integers: Any) -> Any:
     return np.ascontiguousarray(np.pad(integers, ((0, 0), (0, integers.shape[1] % 2))), np.int8)
 
 
-class NumpyCore(NumpyGram):
+class NumpyCore(NumpyGram, NumpyRows):
     """Stands in for ``NativeCore``; ``detail`` says why that one is missing."""
 
     backend = "numpy"

@@ -1,0 +1,107 @@
+// Integers of rows of weights by error feedback; see dopt.h for the method.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "dopt.h"
+#include "matrix.h"
+#include "rows.h"
+#include "status.h"
+
+namespace dopt {
+namespace {
+
+constexpr size_t kLeafInputs = 8;  // rounded one after the other; larger ranges are halved
+
+// What rounding of a chunk of rows works on: columns are its rows, so that loops run over them.
+struct Chunk {
+  const Rows& rows;
+  const int64_t* order;
+  const Matrix& factor;
+  const Matrix& target;       // [inputs in order, rows]
+  const Matrix& scales;       // [groups, rows]
+  Matrix &errors, &owed;      // target minus what was taken; sum over rounded j of factor[j][k] * errors[j]
+  Matrix& integers;           // as doubles
+  size_t count;
+
+  void round_one(size_t k) {
+    const double* const scale = scales[static_cast<size_t>(order[k]) / rows.span];
+    const double pivot = factor[k][k];
+    for (size_t o = 0; o < count; ++o) {
+      const double q = rows.nearest(target[k][o] + owed[k][o] / pivot, scale[o]);
+      integers[k][o] = q;
+      errors[k][o] = target[k][o] - q * scale[o];
+    }
+  }
+
+  // Inputs [first, last), last to first, with what those behind `last` owe already in `owed`.
+  void round_range(size_t first, size_t last) {
+    if (last - first <= kLeafInputs) {
+      for (size_t k = last; k-- > first;) {
+        for (size_t j = k + 1; j < last; ++j) {
+          const double share = factor[j][k];
+          for (size_t o = 0; o < count; ++o) owed[k][o] += share * errors[j][o];
+        }
+        round_one(k);
+      }
+      return;
+    }
+    const size_t middle = first + (last - first) / 2 / kLeafInputs * kLeafInputs;
+    const size_t cut = middle > first ? middle : first + kLeafInputs;
+    round_range(cut, last);
+    const Matrix& known = errors;
+    add_product(corner(factor, cut, first), corner(known, cut), last - cut, cut - first, count, 1.0,
+                corner(owed, first));
+    round_range(first, cut);
+  }
+};
+
+void round_rows(const Rows& rows, const int64_t* order, const Matrix& factor, const double* target,
+                const float* scales, int8_t* integers) {
+  each_chunk(rows, [&](size_t first, size_t last) {
+    const size_t n = rows.inputs, count = last - first;
+    Matrix v(n, count), s(rows.groups, count), errors(n, count), owed(n, count), taken(n, count);
+    for (size_t o = 0; o < count; ++o) {
+      for (size_t k = 0; k < n; ++k) v[k][o] = target[(first + o) * n + static_cast<size_t>(order[k])];
+      for (size_t g = 0; g < rows.groups; ++g) s[g][o] = static_cast<double>(scales[(first + o) * rows.groups + g]);
+    }
+    Chunk chunk{rows, order, factor, v, s, errors, owed, taken, count};
+    chunk.round_range(0, n);
+    for (size_t o = 0; o < count; ++o) {
+      int8_t* const row = integers + (first + o) * n;
+      for (size_t k = 0; k < n; ++k) row[order[k]] = static_cast<int8_t>(taken[k][o]);
+    }
+  });
+}
+
+Matrix copy_of(size_t n, const double* values) {
+  Matrix m(n, n);
+  for (size_t i = 0; i < n; ++i) std::copy_n(values + i * n, n, m[i]);
+  return m;
+}
+
+}  // namespace
+}  // namespace dopt
+
+extern "C" {
+
+dopt_status dopt_gram_round(const dopt_layer* layer, const int64_t* order, const double* factor, const double* target,
+                            const float* scales, int8_t* integers) {
+  return dopt::guarded([&]() -> dopt_status {
+    if (const dopt_status bad = dopt::check_rows(layer)) return bad;
+    DOPT_REQUIRE(order != nullptr && factor != nullptr && target != nullptr && scales != nullptr && integers != nullptr,
+                 "an array is NULL");
+    const dopt::Rows rows(*layer);
+    std::vector<char> seen(rows.inputs, 0);
+    for (size_t k = 0; k < rows.inputs; ++k) {
+      DOPT_REQUIRE(order[k] >= 0 && order[k] < layer->inputs && seen[static_cast<size_t>(order[k])] == 0,
+                   "order is no order of %zu inputs", rows.inputs);
+      seen[static_cast<size_t>(order[k])] = 1;
+    }
+    dopt::round_rows(rows, order, dopt::copy_of(rows.inputs, factor), target, scales, integers);
+    return DOPT_OK;
+  });
+}
+
+}  // extern "C"

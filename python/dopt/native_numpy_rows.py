@@ -1,0 +1,136 @@
+"""Weights in groups in numpy, for machines without the native library and as the slow form it is tested against."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from .native_rows import RowGrid
+
+#: Of the mean diagonal, as in native/src/gram_refine.cc.
+_RIDGE = 1e-9
+_FITS = 4
+
+
+class NumpyRows:
+    """The methods of ``RowCalls`` in numpy."""
+
+    def group_scales(self, weights: Any, grid: RowGrid, importance: Optional[Any], candidates: int, least: float) -> Any:
+        """float32 [outputs, groups]; see ``RowCalls``."""
+        import numpy as np
+
+        groups = -(-weights.shape[1] // grid.group)
+        out = np.empty((weights.shape[0], groups), np.float32)
+        for g in range(groups):
+            part = slice(g * grid.group, (g + 1) * grid.group)
+            power = np.ones(weights[:, part].shape[1]) if importance is None else importance[part]
+            out[:, g] = _scales_of(weights[:, part].astype(np.float64), power, grid, candidates, least)
+        return out
+
+    def group_nearest(self, values: Any, grid: RowGrid, scales: Any) -> Any:
+        """int8 nearest to float64 values; see ``RowCalls``."""
+        import numpy as np
+
+        return np.clip(np.rint(values / spread(scales, grid, values.shape[1])), grid.qmin, grid.qmax).astype(np.int8)
+
+    def gram_round(self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any) -> Any:
+        """int8 by error feedback; see ``RowCalls``."""
+        import numpy as np
+
+        target, steps = target[:, order], spread(scales, grid, target.shape[1])[:, order]
+        out, errors = np.zeros(target.shape, np.int8), np.zeros_like(target)
+        for k in reversed(range(len(order))):
+            owed = errors[:, k + 1 :] @ factor[k + 1 :, k] / factor[k, k]
+            q = np.clip(np.rint((target[:, k] + owed) / steps[:, k]), grid.qmin, grid.qmax)
+            out[:, order[k]] = q
+            errors[:, k] = target[:, k] - q * steps[:, k]
+        return out
+
+    def gram_refine(
+        self, gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any, refit: bool, sweeps: int
+    ) -> None:
+        """Scales and integers made better in place; see ``RowCalls``."""
+        if refit:
+            _fit(gram, target, grid, scales, integers)
+        for _ in range(sweeps):
+            _sweep(gram, target, grid, scales, integers)
+            if refit:
+                _fit(gram, target, grid, scales, integers)
+
+
+def spread(scales: Any, grid: RowGrid, inputs: int) -> Any:
+    """float64 [outputs, inputs]: the scale of each weight."""
+    import numpy as np
+
+    return np.repeat(scales.astype(np.float64), grid.group, axis=1)[:, :inputs]
+
+
+def half_scale(scales: Any) -> Any:
+    """float32 with 11 significant bits, rounded half to even."""
+    import numpy as np
+
+    single = np.ascontiguousarray(scales, np.float32)
+    bits = single.view(np.uint32)
+    rounded = ((bits + np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)).view(np.float32)
+    return np.where((single >= 1e-30) & (single < 1e30), rounded, single)
+
+
+def _scales_of(w: Any, power: Any, grid: RowGrid, candidates: int, least: float) -> Any:
+    import numpy as np
+
+    def tried(scale: Any) -> Any:
+        q = np.clip(np.rint(w * (1.0 / scale)[:, None]), grid.qmin, grid.qmax)
+        error = (power * (w - q * scale[:, None]) ** 2).sum(axis=1)
+        dot, square = (power * w * q).sum(axis=1), (power * q * q).sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return error, np.where((square > 0) & (dot > 0), dot / square, scale)
+
+    whole = np.maximum(np.maximum(w.max(axis=1), 0) / grid.qmax, np.minimum(w.min(axis=1), 0) / grid.qmin)
+    empty = ~(whole > 0)
+    whole = np.where(empty, 1.0, whole)
+    best = half_scale(whole).astype(np.float64)
+    error, fitted = tried(best)
+    shares = [least + (1.0 - least) * i / (candidates - 1) for i in range(candidates - 1)]
+    going = np.ones(len(w), bool)
+    for share in [*shares, *([None] * (_FITS if candidates > 1 else 0))]:
+        scale = half_scale(fitted if share is None else whole * share).astype(np.float64)
+        other, refit = tried(np.where(scale > 0, scale, 1.0))
+        better = (other < error) & (scale > 0)
+        if share is None:
+            going &= better
+            better &= going
+        best, error, fitted = (np.where(better, new, old) for new, old in ((scale, best), (other, error), (refit, fitted)))
+    return np.where(empty, 1.0, best)
+
+
+def _fit(gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any) -> None:
+    import numpy as np
+
+    groups = scales.shape[1]
+    for o in range(len(scales)):
+        parts = np.zeros((target.shape[1], groups))
+        for g in range(groups):
+            part = slice(g * grid.group, (g + 1) * grid.group)
+            parts[part, g] = integers[o, part]
+        form, wanted = parts.T @ gram @ parts, parts.T @ (gram @ target[o])
+        ridge = _RIDGE * np.trace(form) / groups
+        if not ridge > 0 or not np.isfinite(ridge):
+            continue
+        before = scales[o].astype(np.float64)
+        fitted = half_scale(np.linalg.solve(form + ridge * np.eye(groups), wanted + ridge * before)).astype(np.float64)
+        after = np.where((fitted > 0.5 * before) & (fitted < 2.0 * before), fitted, before)
+        if after @ (form @ after - 2 * wanted) < before @ (form @ before - 2 * wanted):
+            scales[o] = after
+
+
+def _sweep(gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any) -> None:
+    import numpy as np
+
+    steps = spread(scales, grid, target.shape[1])
+    slopes = (target - integers * steps) @ gram
+    for o in range(len(target)):
+        for k in np.flatnonzero(np.diag(gram) > 0):
+            step = steps[o, k]
+            better = np.clip(np.rint(integers[o, k] + slopes[o, k] / (gram[k, k] * step)), grid.qmin, grid.qmax)
+            if better != integers[o, k]:
+                slopes[o] -= gram[k] * ((better - integers[o, k]) * step)
+                integers[o, k] = better
