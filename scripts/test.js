@@ -107,13 +107,13 @@ async function cuda() {
 const PROFILES = {
   onnx: [
     'python/tests',
-    ...['tensorflow_door', 'torch_door', 'torch_plugin', 'torch_weights'].map(
+    ...['tensorflow_door', 'torch_door', 'torch_llm', 'torch_plugin', 'torch_weights'].map(
       (name) => `--ignore=python/tests/${name}`,
     ),
   ],
   tensorflow: ['python/tests/tensorflow_door'],
-  torch: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin'],
-  current: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin'],
+  torch: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin', 'python/tests/torch_llm'],
+  current: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin', 'python/tests/torch_llm'],
 };
 
 /** Takes 5 GB: tested where somebody has made it. */

@@ -1,0 +1,180 @@
+"""One decoder block: its sums gathered, its linears solved in order, its hidden states handed on."""
+
+import contextlib
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from dopt.llm.experts import ExpertWeight, expert_weights, intercepted
+from dopt.llm.families import Linear, linears_of
+from dopt.llm.gram import Inputs, products_of
+from dopt.llm.linear import FLOAT, Seen, Stop, Weight, use
+from dopt.llm.passes import Lockstep, Repeated
+from dopt.llm.solve import Prepared, Solution, grid_of, solve
+from dopt.llm.steps import Step, steps_of
+from dopt.llm.stream import Stream, ordered_map
+
+#: Bytes of sums that may be gathered in one pass, where a step has many inputs (experts).
+SUM_BYTES = 1 << 30
+
+
+class States(NamedTuple):
+    """Hidden states of every batch, [batch, length, width] float32, in the float and in the quantized model."""
+
+    float: List[Any]
+    quantized: List[Any]
+
+
+class Work:
+    """A block that is loaded, with what is asked for its linears."""
+
+    def __init__(self, stream: Stream, index: int, options: Dict[str, Any]) -> None:
+        self.stream, self.index, self.options = stream, index, options
+        self.prefix = stream.prefix(index)
+        self.weights: Dict[str, Weight] = {}
+        self.experts: Dict[str, ExpertWeight] = {}
+        self.linears: Dict[str, Linear] = {
+            each.name: each
+            for each in linears_of(stream.block(index), self.prefix)
+            if each.name in options["strategies"]
+        }
+
+    def steps(self, hidden: Any) -> List[Step]:
+        """The order in which the linears are solved, found by running the first block of each kind."""
+        own = len(self.prefix)
+        kind = tuple((name[own:], each.shape) for name, each in self.linears.items())
+        known = self.options["orders"]
+        if kind not in known:
+            seen = Seen(stop=False)
+            self.forward(hidden, FLOAT, seen)
+            found = steps_of(seen, self.linears, self.options["solver"]["sequential"])
+            known[kind] = [[[name[own:] for name in group] for group in step] for step in found]
+        return [[[self.prefix + name for name in group] for group in step] for step in known[kind]]
+
+    def load(self) -> None:
+        """Reads the block's weights."""
+        self.weights = self.stream.load(self.index)
+        self.experts = expert_weights(self.stream.block(self.index), self.prefix)
+        self.weights.update(self.experts)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """While products of experts are recognised."""
+        with intercepted(self.experts):
+            yield
+
+    def forward(self, hidden: Any, mode: str, seen: Optional[Seen] = None) -> Any:
+        """The block's output; None where ``seen`` stopped it."""
+        import torch
+
+        with torch.no_grad(), use(mode, seen):
+            try:
+                return self.stream.run(self.index, hidden)
+            except Stop:
+                return None
+
+
+def solve_block(core: Any, work: Work, states: States) -> Tuple[Dict[str, Solution], States]:
+    """Solves every linear that was asked for, and the hidden states behind the block with the integers found."""
+    steps = work.steps(states.quantized[0])
+    solutions: Dict[str, Solution] = {}
+    passes = _passes(work, states, steps)
+    try:
+        for step in steps:
+            for part in _parts(step, work):
+                gathered = _gather(work, passes, part, len(states.float))
+                _blend(gathered, part, work)
+                for group, inputs in zip(part, gathered):
+                    _solve_group(core, work, group, inputs, solutions)
+            for group in step:
+                for name in group:
+                    work.weights[name].set_quantized(solutions[name].integers, solutions[name].scales)
+        return solutions, States(*passes.finish())
+    finally:
+        passes.close()
+
+
+def relative_error(states: States) -> float:
+    """Mean squared difference of the two models' hidden states over the float one's mean square."""
+    noise = signal = 0.0
+    for z, x in zip(states.float, states.quantized):
+        noise += float(((x - z).double() ** 2).sum())
+        signal += float((z.double() ** 2).sum())
+    return noise / signal if signal > 0 else 0.0
+
+
+def judges(index: int, held_back: int, batches: int) -> bool:
+    """Whether a batch judges solutions instead of making them."""
+    return held_back > 1 and batches > 1 and index % held_back == min(held_back, batches) - 1
+
+
+def _parts(step: Step, work: Work) -> List[Step]:
+    """A step in parts whose sums fit into memory."""
+    parts: List[Step] = []
+    size = 0
+    for group in step:
+        inputs = work.linears[group[0]].shape[1]
+        needed = 16 * inputs * inputs
+        if not parts or size + needed > SUM_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(group)
+        size += needed
+    return parts
+
+
+def _passes(work: Work, states: States, steps: List[Step]) -> Any:
+    def mapped(function: Any, items: List[Any]) -> Any:
+        return ordered_map(function, items, work.options["threads"])
+
+    mixture = any(work.linears[name].is_expert for step in steps for group in step for name in group)
+    if mixture or not work.options["lockstep"]:
+        return Repeated(work.forward, states, mapped, stop=not mixture)
+    return Lockstep(work.forward, states, mapped)
+
+
+def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
+    """Sums for each group of a step, over all batches."""
+    solver = work.options["solver"]
+    cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
+    firsts = [group[0] for group in step]
+    gathered = [Inputs(work.linears[name].shape[1], cross) for name in firsts]
+    for index, (float_inputs, quantized_inputs) in enumerate(passes.inputs(firsts)):
+        for name, inputs in zip(firsts, gathered):
+            x = quantized_inputs.get(name)
+            if x is None:
+                continue
+            # The two models may send tokens to different experts: there is no counterpart then.
+            z = x if work.linears[name].is_expert else float_inputs[name]
+            if judges(index, solver["heldBack"], batches):
+                inputs.hold(z, x)
+            else:
+                inputs.add(products_of(z, x, cross))
+        work.options["events"].check_cancelled()
+    return gathered
+
+
+def _blend(gathered: List[Inputs], step: Step, work: Work) -> None:
+    """Experts that saw few tokens take from the sums of all of them."""
+    for pattern in {work.linears[group[0]].pattern for group in step}:
+        same = [inputs for group, inputs in zip(step, gathered) if work.linears[group[0]].pattern == pattern]
+        if len(same) < 2:
+            continue
+        total = Inputs(same[0].gram.shape[0], same[0].cross is not None)
+        for inputs in same:
+            total.gram += inputs.gram
+            total.tokens += inputs.tokens
+            if total.cross is not None:
+                total.cross += inputs.cross
+        for inputs in same:
+            inputs.blend(total)
+
+
+def _solve_group(core: Any, work: Work, group: List[str], inputs: Inputs, solutions: Dict[str, Solution]) -> None:
+    prepared = Prepared(inputs, work.options["solver"])
+    for name in group:
+        grid = grid_of(work.options["strategies"][name], work.linears[name].shape[1])
+        found = solve(core, work.weights[name].float(), prepared, grid)
+        if inputs.tokens == 0:
+            found = found._replace(fallback="no token reached it in the calibration text")
+        solutions[name] = found
+        work.options["tokens"][name] = inputs.tokens
+        work.options["events"].check_cancelled()

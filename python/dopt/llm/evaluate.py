@@ -1,0 +1,155 @@
+"""Method ``llmEvaluate`` of src/bridge/protocol-llm.ts: what quantization did to a model, on text it has not seen."""
+
+import math
+import time
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from dopt import native
+from dopt.events import Events
+from dopt.execute.peak import peak_bytes
+from dopt.llm.generate import continue_all
+from dopt.llm.load import open_model
+from dopt.llm.restore import open_quantized
+from dopt.llm.simulate import simulated
+from dopt.llm.stream import Stream, ordered_map
+from dopt.llm.tokens import samples_of
+
+RECIPE = (
+    "Windows of {length} tokens without overlap{bos}; every token but the first of a window is predicted from those before "
+    "it in the window; perplexity is exp of the mean of -log p. Arithmetic in float32."
+)
+
+
+class Sums(NamedTuple):
+    """Over the predicted tokens of a batch."""
+
+    tokens: int
+    float_nats: float
+    quantized_nats: float
+    kl: float
+    agreed: int
+
+
+def evaluate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
+    """Perplexity of the float model, and how the quantized one differs; see protocol-llm.ts."""
+    import torch
+
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    native.load().set_threads(params["threads"])
+    trust = params["trustRemoteCode"]
+    source = open_model(params["model"], trust)
+    vocabulary = source.names[f"{source.embedding_name}.weight"][0]
+    ids, text = samples_of(params["text"], params["model"], vocabulary, trust)
+    batches = list(torch.from_numpy(ids).split(params["batch"]))
+    streams = [Stream(source)]
+    activations = []
+    if params["quantized"] is not None:
+        restored = open_quantized(params["quantized"], trust)
+        streams.append(Stream(restored))
+        activations = restored.reader.activations if params["activations"] else []
+    errors, hidden = through_blocks(streams, batches, activations, params["threads"], events)
+    sums = _tail(streams, batches, hidden, activations, events)
+    tokens = sum(each.tokens for each in sums)
+    nats = [sum(getattr(each, key) for each in sums) / tokens for key in ("float_nats", "quantized_nats")]
+    quantized = None
+    if len(streams) > 1:
+        quantized = {
+            **_perplexity(nats[1]),
+            "kl": sum(each.kl for each in sums) / tokens,
+            "agreement": sum(each.agreed for each in sums) / tokens,
+            "blocks": errors,
+        }
+    bos = "" if text["bos"] is None else f", each beginning with BOS ({text['bos']})"
+    return {
+        "recipe": RECIPE.format(length=text["length"], bos=bos),
+        "text": text,
+        "scored": tokens,
+        "float": _perplexity(nats[0]),
+        "quantized": quantized,
+        "samples": continue_all(params, events) if params["prompts"] else [],
+        "seconds": time.monotonic() - started,
+        "peakBytes": peak_bytes(),
+    }
+
+
+def through_blocks(
+    streams: List[Stream], batches: List[Any], activations: List[Dict[str, Any]], threads: int, events: Events
+) -> Any:
+    """Runs one or two models (float, quantized) block by block over the same batches.
+
+    Returns the error of each block's output over its power, and the hidden states behind the last block of each model.
+    """
+    hidden: List[List[Any]] = []
+    for stream in streams:
+        with simulated(stream, None, activations if stream is not streams[0] else []):
+            hidden.append([stream.begin(batch) for batch in batches])
+    errors: List[float] = []
+    for index in range(len(streams[0])):
+        events.progress(index, len(streams[0]), f"block {index} of {len(streams[0])}")
+        for i, stream in enumerate(streams):
+            hidden[i] = run_block(stream, index, hidden[i], activations if i else [], threads)
+        if len(streams) > 1:
+            noise = sum(float(((x - z).double() ** 2).sum()) for z, x in zip(*hidden))
+            errors.append(noise / max(sum(float((z.double() ** 2).sum()) for z in hidden[0]), 1e-300))
+    return errors, hidden
+
+
+def run_block(stream: Stream, index: int, hidden: List[Any], activations: List[Dict[str, Any]], threads: int) -> List[Any]:
+    """Hidden states behind a block, which is loaded for it."""
+    import torch
+
+    stream.load(index)
+    with torch.no_grad(), simulated(stream, index, activations):
+        done = list(ordered_map(lambda each: _run(stream, index, each), hidden, threads))
+    stream.drop(index)
+    return done
+
+
+def _run(stream: Stream, index: int, hidden: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return stream.run(index, hidden)
+
+
+def _tail(
+    streams: List[Stream], batches: List[Any], hidden: List[List[Any]], activations: List[Dict[str, Any]], events: Events
+) -> List[Sums]:
+    sums = []
+    for index, batch in enumerate(batches):
+        events.progress(index, len(batches), f"logits {index} of {len(batches)}")
+        logits = []
+        for i, stream in enumerate(streams):
+            with simulated(stream, None, activations if i else []):
+                logits.append(stream.end(batch, hidden[i][index])[:, :-1].flatten(0, 1))
+        sums.append(compare(batch[:, 1:].flatten(), logits[0], logits[1] if len(logits) > 1 else None))
+    return sums
+
+
+def compare(wanted: Any, given: Any, other: Optional[Any]) -> Sums:
+    """Sums over tokens: wanted int64 [tokens], logits float32 [tokens, vocabulary] of the float and the quantized model."""
+    import torch
+
+    sums = Sums(0, 0.0, 0.0, 0.0, 0)
+    for first in range(0, len(wanted), 256):
+        part = slice(first, first + 256)
+        p = torch.log_softmax(given[part].double(), dim=-1)
+        took = wanted[part, None]
+        nats = -float(p.gather(1, took).sum())
+        if other is None:
+            sums = Sums(sums.tokens + len(p), sums.float_nats + nats, 0.0, 0.0, 0)
+            continue
+        q = torch.log_softmax(other[part].double(), dim=-1)
+        sums = Sums(
+            sums.tokens + len(p),
+            sums.float_nats + nats,
+            sums.quantized_nats - float(q.gather(1, took).sum()),
+            sums.kl + float((p.exp() * (p - q)).sum()),
+            sums.agreed + int((p.argmax(dim=1) == q.argmax(dim=1)).sum()),
+        )
+    return sums
+
+
+def _perplexity(nats: float) -> Dict[str, float]:
+    return {"nats": nats, "perplexity": math.exp(min(nats, 700.0))}

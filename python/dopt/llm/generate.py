@@ -1,0 +1,83 @@
+"""Method ``llmGenerate`` of src/bridge/protocol-llm.ts: going on with a text, the likeliest token each time."""
+
+import time
+from typing import Any, Dict, List, Optional
+
+from dopt.errors import DoptError
+from dopt.events import Events
+from dopt.llm.load import Source, open_model
+from dopt.llm.restore import open_quantized
+from dopt.llm.simulate import simulated_network
+from dopt.llm.tokens import open_tokenizer
+
+
+def generate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
+    """Texts that a model makes of prompts; the whole model is in memory."""
+    import torch
+
+    started = time.monotonic()
+    torch.set_num_threads(params["threads"])
+    tokenizer = open_tokenizer(params["model"], params["trustRemoteCode"])
+    prompts = [_chat(tokenizer, prompt, params["model"]) if params["chat"] else prompt for prompt in params["prompts"]]
+    texts = _texts(params, params["quantized"], tokenizer, prompts, params["activations"], events)
+    samples = [{"prompt": prompt, "text": text} for prompt, text in zip(params["prompts"], texts)]
+    return {"samples": samples, "seconds": time.monotonic() - started}
+
+
+def continue_all(params: Dict[str, Any], events: Events) -> List[Dict[str, Any]]:
+    """Prompts of ``llmEvaluate`` gone on with by both models."""
+    tokenizer = open_tokenizer(params["model"], params["trustRemoteCode"])
+    prompts = params["prompts"]
+    plain = _texts(params, None, tokenizer, prompts, False, events)
+    other: List[Optional[str]] = [None] * len(prompts)
+    if params["quantized"] is not None:
+        other = list(_texts(params, params["quantized"], tokenizer, prompts, params["activations"], events))
+    return [{"prompt": p, "float": f, "quantized": q} for p, f, q in zip(prompts, plain, other)]
+
+
+def _texts(
+    params: Dict[str, Any], quantized: Optional[str], tokenizer: Any, prompts: List[str], activations: bool, events: Events
+) -> List[str]:
+    source: Source
+    found: List[Dict[str, Any]] = []
+    if quantized is None:
+        source = open_model(params["model"], params["trustRemoteCode"])
+    else:
+        source = open_quantized(quantized, params["trustRemoteCode"])
+        found = source.reader.activations if activations else []
+    source.fill(source.network, "")
+    texts = []
+    with simulated_network(source, found):
+        for index, prompt in enumerate(prompts):
+            events.progress(index, len(prompts), f"text {index} of {len(prompts)}")
+            texts.append(greedy(source.network, tokenizer, prompt, params["newTokens"]))
+    return texts
+
+
+def greedy(network: Any, tokenizer: Any, prompt: str, new_tokens: int) -> str:
+    """The likeliest continuation, token by token, until the end token. BOS comes first, as in calibration."""
+    import torch
+
+    tokens = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    if tokenizer.bos_token_id is not None and tokens[:1] != [tokenizer.bos_token_id]:
+        tokens = [tokenizer.bos_token_id, *tokens]
+    if not tokens:
+        raise DoptError("LLM_PROMPT", "An empty prompt, and the tokenizer has no BOS to begin with.")
+    given, past, made = torch.tensor([tokens]), None, []  # type: Any, Any, List[int]
+    with torch.no_grad():
+        for _ in range(new_tokens):
+            out = network(input_ids=given, past_key_values=past, use_cache=True)
+            token = int(out.logits[0, -1].argmax())
+            if token == tokenizer.eos_token_id:
+                break
+            made.append(token)
+            given, past = torch.tensor([[token]]), out.past_key_values
+    return tokenizer.decode(made)
+
+
+def _chat(tokenizer: Any, prompt: str, folder: str) -> str:
+    if not getattr(tokenizer, "chat_template", None):
+        raise DoptError(
+            "LLM_NO_CHAT_TEMPLATE", "The tokenizer has no chat template.", place=folder, suggestions=["Leave out --chat."]
+        )
+    return tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)

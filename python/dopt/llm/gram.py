@@ -1,0 +1,71 @@
+"""Sums over the tokens of a linear's input: what its integers are solved from.
+
+x is the input that the quantized model feeds a linear, z the input in the float model. Products of a batch are formed in
+float32 (float64 for few inputs), sums over batches in float64 and in the order of the batches.
+"""
+
+from typing import Any, List, NamedTuple, Optional, Tuple
+
+#: Inputs up to which products are formed in float64: they cost little there, and small models need them.
+EXACT_INPUTS = 512
+#: Tokens kept to judge solutions by.
+HELD_TOKENS = 2048
+
+
+class Products(NamedTuple):
+    """What one batch adds."""
+
+    gram: Any
+    cross: Optional[Any]
+    tokens: int
+
+
+class Inputs:
+    """Sums over the tokens that solve, and some tokens that judge."""
+
+    def __init__(self, inputs: int, cross: bool) -> None:
+        import torch
+
+        self.gram = torch.zeros(inputs, inputs, dtype=torch.float64)
+        self.cross = torch.zeros(inputs, inputs, dtype=torch.float64) if cross else None
+        self.tokens = 0
+        self._held: List[Tuple[Any, Any]] = []
+        self._kept = 0
+
+    def add(self, products: Products) -> None:
+        self.gram += products.gram
+        if self.cross is not None:
+            self.cross += products.cross
+        self.tokens += products.tokens
+
+    def hold(self, z: Any, x: Any) -> None:
+        """Keeps tokens that judge, up to a limit."""
+        left = HELD_TOKENS - self._kept
+        if left > 0 and len(x):
+            self._held.append((z[:left].clone(), x[:left].clone()))
+            self._kept += len(self._held[-1][0])
+
+    def held(self) -> Optional[Tuple[Any, Any]]:
+        """(z, x) of the tokens that judge, float32 [tokens, inputs]; None when there are none."""
+        import torch
+
+        if not self._held:
+            return None
+        return torch.cat([z for z, _ in self._held]), torch.cat([x for _, x in self._held])
+
+    def blend(self, others: "Inputs") -> None:
+        """Adds of another's sums as much as is lacking for a quarter of a full rank: an expert that saw few tokens."""
+        wanted = self.gram.shape[0] // 4
+        if self.tokens >= wanted or others.tokens == 0:
+            return
+        share = (wanted - self.tokens) / others.tokens
+        self.gram += share * others.gram
+        if self.cross is not None and others.cross is not None:
+            self.cross += share * others.cross
+
+
+def products_of(z: Any, x: Any, cross: bool) -> Products:
+    """The sums over one batch: z, x float32 [tokens, inputs]."""
+    if x.shape[1] <= EXACT_INPUTS:
+        z, x = z.double(), x.double()
+    return Products(x.t() @ x, z.t() @ x if cross else None, len(x))

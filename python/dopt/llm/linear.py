@@ -1,0 +1,158 @@
+"""Linears whose weights are kept small: as they are stored in the file, and as integers with scales.
+
+The float32 matrix that a product needs exists only while it is computed, so a block takes half of its float32 size (or
+all of it, where the file is float32) plus its integers, whatever runs through it. Which of the two weights is used is
+decided for each thread (``use``), so that one block serves the float and the quantized model.
+"""
+
+import contextlib
+import threading
+from typing import Any, Dict, Iterator, List, Optional
+
+from dopt.llm.families import Linear, linears_of
+
+FLOAT, QUANTIZED = "float", "quantized"
+
+_thread = threading.local()
+
+
+@contextlib.contextmanager
+def use(mode: str, seen: Optional["Seen"] = None) -> Iterator[None]:
+    """Linears of this thread multiply with their float or their quantized weights, and tell ``seen`` of their inputs."""
+    before = getattr(_thread, "state", (FLOAT, None))
+    _thread.state = (mode, seen)
+    try:
+        yield
+    finally:
+        _thread.state = before
+
+
+def current_seen() -> Optional["Seen"]:
+    """Who wants to know of inputs on this thread."""
+    return getattr(_thread, "state", (FLOAT, None))[1]
+
+
+class Stop(Exception):
+    """Ends a forward pass in which everything wanted has been seen."""
+
+
+class Seen:
+    """Inputs of linears during one pass: ``inputs[name]`` are tensors [tokens, inputs]. Stops when all ``wanted`` came."""
+
+    def __init__(self, wanted: Optional[List[str]] = None, stop: bool = True) -> None:
+        self.wanted = None if wanted is None else set(wanted)
+        self.stop = stop
+        self.inputs: Dict[str, Any] = {}
+        self.order: List[str] = []
+        self.keys: Dict[str, Any] = {}
+
+    def add(self, name: str, x: Any) -> None:
+        if self.wanted is not None and name not in self.wanted:
+            return
+        self.order.append(name)
+        self.keys[name] = (x.data_ptr(), tuple(x.shape), x._version)
+        self.inputs[name] = x.reshape(-1, x.shape[-1])
+        if self.stop and self.wanted is not None and len(self.inputs) == len(self.wanted):
+            raise Stop()
+
+
+class Weight:
+    """The weight of a linear, [outputs, inputs], in its two forms."""
+
+    def __init__(self, linear: Linear, stored: Optional[Any]) -> None:
+        self.linear = linear
+        self._stored = stored  # as in the file: conv1d is transposed; None where there are only integers
+        self.integers: Optional[Any] = None
+        self.scales: Optional[Any] = None
+
+    def float(self) -> Any:
+        """float32 [outputs, inputs]."""
+        weight = self._stored.float()
+        return weight.t() if self.linear.kind == "conv1d" else weight
+
+    def stored(self) -> Any:
+        """float32 as a numpy array, in the orientation of the file."""
+        return self._stored.float().numpy()
+
+    def replace(self, weight: Any) -> None:
+        """Another float weight, [outputs, inputs] float32."""
+        self._stored = weight.t().contiguous() if self.linear.kind == "conv1d" else weight
+
+    def set_quantized(self, integers: Any, scales: Any) -> None:
+        """int8 [outputs, inputs] and float32 [outputs, groups], as numpy arrays."""
+        import torch
+
+        self.integers, self.scales = torch.from_numpy(integers), torch.from_numpy(scales)
+
+    def quantized(self) -> Any:
+        """float32 [outputs, inputs]: the integers times their scales; the float weight where there are no integers."""
+        if self.integers is None:
+            return self.float()
+        outputs, inputs = self.integers.shape
+        groups = self.scales.shape[1]
+        product = self.integers.view(outputs, groups, inputs // groups).float() * self.scales[:, :, None]
+        return product.view(outputs, inputs)
+
+    def current(self) -> Any:
+        """The one that this thread uses."""
+        quantized = self._stored is None or getattr(_thread, "state", (FLOAT, None))[0] == QUANTIZED
+        return self.quantized() if quantized else self.float()
+
+
+def make_linear(weight: Weight, bias: Optional[Any]) -> Any:
+    """A module that stands in for a Linear or Conv1D."""
+    import torch
+
+    class StreamedLinear(torch.nn.Module):
+        """Multiplies with the weight that the thread uses."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.held = weight
+            self.bias = None if bias is None else torch.nn.Parameter(bias, requires_grad=False)
+            self.in_features, self.out_features = weight.linear.shape[1], weight.linear.shape[0]
+
+        @property
+        def weight(self) -> Any:
+            return self.held.current()
+
+        def forward(self, x: Any) -> Any:
+            seen = current_seen()
+            if seen is not None:
+                seen.add(weight.linear.name, x)
+            return torch.nn.functional.linear(x, weight.current(), self.bias)
+
+    return StreamedLinear()
+
+
+def stream_block(source: Any, block: Any, prefix: str) -> Dict[str, Weight]:
+    """Fills a block with its weights, linears with ones that are kept small. Returns the weights by name of linear.
+
+    Stacks of experts stay parameters in float32; ``dopt.llm.experts`` intercepts their products.
+    """
+    import torch
+
+    weights: Dict[str, Weight] = {}
+    for linear in linears_of(block, prefix):
+        if linear.kind == "expert":
+            continue
+        weight = source.weight(linear)
+        bias = source.read(f"{linear.name}.bias") if linear.bias else None
+        owner, leaf = _owner(block, linear.name[len(prefix) + 1 :])
+        setattr(owner, leaf, make_linear(weight, bias))
+        weights[linear.name] = weight
+    for path, owner in block.named_modules():
+        if type(owner).__name__ == "StreamedLinear":
+            continue
+        for leaf, value in owner._parameters.items():
+            if value is not None:
+                name = ".".join(part for part in (prefix, path, leaf) if part)
+                owner._parameters[leaf] = torch.nn.Parameter(source.read(name), requires_grad=False)
+    return weights
+
+
+def _owner(block: Any, path: str) -> Any:
+    *parents, leaf = path.split(".")
+    for name in parents:
+        block = getattr(block, name)
+    return block, leaf

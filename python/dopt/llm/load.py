@@ -1,0 +1,325 @@
+"""A Hugging Face folder: its network without weights, and its weights one by one from memory-mapped files.
+
+``open_model`` builds the network of transformers on the meta device, where it takes no memory. Weights are read by name
+when they are needed. Where a file's names are not those of the network (an older layout, ``.bin`` files, experts that
+transformers fuses while loading), transformers loads the whole model and ``Source.whole`` says why.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from dopt import safetensors
+from dopt.errors import DoptError
+
+INDEX = "model.safetensors.index.json"
+
+
+class Stored(NamedTuple):
+    """Where a weight lies: a safetensors file and its entry."""
+
+    path: str
+    entry: safetensors.Entry
+
+
+class Source:
+    """A model's network, settings and weights. Made by ``open_model``."""
+
+    def __init__(self, folder: str, config: Any, network: Any, stored: Dict[str, Stored]) -> None:
+        self.folder, self.config, self.network = folder, config, network
+        self.stored = stored
+        self.whole: Optional[str] = None
+        self._loaded: Dict[str, Any] = {}
+        self._names = parameter_names(network)
+        head = network.get_output_embeddings()
+        self.embedding_name = _name_of(network, network.get_input_embeddings())
+        self.head_name = None if head is None else _name_of(network, head)
+        self.tied = self._is_tied()
+
+    def settle(self, trust_remote_code: bool) -> None:
+        """Finds out whether the weights can be read one by one, and loads them all where they cannot."""
+        missing = [name for name in self._names if self.place(name) is None and not self._is_tied_head(name)]
+        if not missing:
+            return
+        self.whole = f"{len(missing)} of {len(self._names)} weights have other names in the files, the first is {missing[0]}"
+        self._loaded = _load_whole(self.folder, self.config, trust_remote_code)
+
+    def place(self, name: str) -> Optional[Stored]:
+        """Where a weight lies: under its own name, or under that without the prefix of the decoder."""
+        prefix = getattr(self.network, "base_model_prefix", "") + "."
+        for key in (name, name[len(prefix) :] if name.startswith(prefix) else None, prefix + name):
+            if key is not None and key in self.stored:
+                return self.stored[key]
+        return None
+
+    def read(self, name: str) -> Any:
+        """A weight as a float32 tensor. Raises DoptError LLM_WEIGHT_NOT_FINITE, LLM_WEIGHT_SHAPE."""
+        return self.keep(name).float()
+
+    def weight(self, linear: Any) -> Any:
+        """The weight of a linear (dopt.llm.families.Linear), to be kept in memory."""
+        from dopt.llm.linear import Weight
+
+        return Weight(linear, self.keep(linear.parameter))
+
+    def keep(self, name: str) -> Any:
+        """A weight as a tensor of the type it is stored in, checked; 16-bit types take half of the memory."""
+        import torch
+
+        if self._is_tied_head(name):
+            name = f"{self.embedding_name}.weight"
+        tensor = self._loaded[name] if self.whole else _tensor(self.place(name))
+        if not bool(torch.isfinite(tensor).all()):
+            raise DoptError(
+                "LLM_WEIGHT_NOT_FINITE",
+                f"{name} holds NaN or infinities.",
+                place=self.folder,
+                suggestions=["The file is damaged, or the training diverged: take another checkpoint."],
+            )
+        expected = self._names[name]
+        if tuple(tensor.shape) != expected:
+            found = f"{list(tensor.shape)} in the file, {list(expected)} by config.json"
+            raise DoptError("LLM_WEIGHT_SHAPE", f"{name} has another shape than config.json says.", found=found)
+        return tensor
+
+    def _is_tied(self) -> bool:
+        if self.head_name is None or not getattr(self.config, "tie_word_embeddings", False):
+            return False
+        return self.place(f"{self.head_name}.weight") is None or self._same_bytes()
+
+    def _same_bytes(self) -> bool:
+        one, other = (self.place(f"{name}.weight") for name in (self.head_name, self.embedding_name))
+        return one is not None and other is not None and one == other
+
+    def _is_tied_head(self, name: str) -> bool:
+        return self.tied and name == f"{self.head_name}.weight"
+
+    def fill(self, module: Any, prefix: str) -> None:
+        """Gives every parameter below ``module`` its weight in float32."""
+        import torch
+
+        for owner, leaf, name in parameters_of(module, prefix):
+            owner._parameters[leaf] = torch.nn.Parameter(self.read(name), requires_grad=False)
+
+    @contextlib.contextmanager
+    def embedding_as(self, weight: Optional[Any]) -> Iterator[None]:
+        """While the embedding has another weight (float32 tensor); None leaves it as it is."""
+        import torch
+
+        embedding = self.network.get_input_embeddings()
+        before = embedding._parameters["weight"]
+        if weight is not None:
+            embedding._parameters["weight"] = torch.nn.Parameter(weight, requires_grad=False)
+        try:
+            yield
+        finally:
+            embedding._parameters["weight"] = before
+
+    @property
+    def names(self) -> Dict[str, Tuple[int, ...]]:
+        """Shape of every parameter of the network, by name."""
+        return self._names
+
+    def file_bytes(self) -> int:
+        """Size of the weights in the files."""
+        if self.whole:
+            return sum(tensor.numel() * tensor.element_size() for tensor in self._loaded.values())
+        return sum(each.entry.end - each.entry.start for each in self.stored.values())
+
+    def digest(self) -> str:
+        """Over settings, names, shapes, places and times of the weights: changes whenever a file does."""
+        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True, default=str).encode())
+        for name, stored in sorted(self.stored.items()):
+            digest.update(f"{name} {stored.entry}\n".encode())
+        for path in sorted({stored.path for stored in self.stored.values()}) or _weight_files(self.folder):
+            stat = os.stat(path)
+            digest.update(f"{os.path.basename(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+
+def empty(module: Any) -> None:
+    """Takes the weights from every parameter below ``module``; their memory is free."""
+    import torch
+
+    for owner, leaf, _ in parameters_of(module, ""):
+        old = owner._parameters[leaf]
+        owner._parameters[leaf] = torch.nn.Parameter(torch.empty(old.shape, device="meta"), requires_grad=False)
+
+
+def parameters_of(module: Any, prefix: str) -> Iterator[Tuple[Any, str, str]]:
+    """(owner, leaf, full name) of every parameter below ``module``, shared ones as often as they come."""
+    for path, owner in module.named_modules():
+        for leaf, value in owner._parameters.items():
+            if value is not None:
+                yield owner, leaf, ".".join(part for part in (prefix, path, leaf) if part)
+
+
+def parameter_names(network: Any) -> Dict[str, Tuple[int, ...]]:
+    """Shape of each parameter by its name."""
+    return {name: tuple(owner._parameters[leaf].shape) for owner, leaf, name in parameters_of(network, "")}
+
+
+def open_model(folder: str, trust_remote_code: bool = False) -> Source:
+    """The model in ``folder``.
+
+    Raises DoptError LLM_FOLDER (no model there), LLM_ARCHITECTURE (not a causal language model that this transformers
+    knows), LLM_TRANSFORMERS (the environment has no transformers).
+    """
+    require_transformers()
+    if not os.path.isfile(os.path.join(folder, "config.json")):
+        raise DoptError(
+            "LLM_FOLDER",
+            f"{folder} is no Hugging Face folder: there is no config.json.",
+            place=folder,
+            suggestions=["Name the folder that holds config.json, the tokenizer and the .safetensors files."],
+        )
+    config, network = build_network(folder, trust_remote_code)
+    source = Source(folder, config, network, _stored(folder))
+    source.settle(trust_remote_code)
+    return source
+
+
+def build_network(folder: str, trust_remote_code: bool = False) -> Tuple[Any, Any]:
+    """Settings and network of config.json in ``folder``, without weights. Raises DoptError LLM_ARCHITECTURE."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        config._experts_implementation = "eager"
+        with empty_weights(torch):
+            network = AutoModelForCausalLM.from_config(
+                config, attn_implementation="eager", torch_dtype=torch.float32, trust_remote_code=trust_remote_code
+            ).eval()
+    except (ValueError, KeyError, ImportError, OSError, AttributeError, TypeError) as error:
+        raise _unknown(folder, error) from error
+    return config, network
+
+
+def require_transformers() -> None:
+    """Imports transformers quietly. Raises DoptError LLM_TRANSFORMERS (environment)."""
+    os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import transformers
+    except ImportError as error:
+        raise DoptError(
+            "LLM_TRANSFORMERS",
+            f"Language models need transformers, which this Python lacks: {error}.",
+            kind="environment",
+            suggestions=["Run `dopt env create torch`, or install transformers into the environment you named."],
+        ) from error
+    transformers.utils.logging.set_verbosity_error()
+
+
+@contextlib.contextmanager
+def empty_weights(torch: Any) -> Iterator[None]:
+    """Parameters that are made meanwhile lie on the meta device and are not initialized; buffers are real.
+
+    ``torch.device("meta")`` as a context does the same since PyTorch 2.0, but takes the buffers as well.
+    """
+    from transformers import PreTrainedModel
+
+    register = torch.nn.Module.register_parameter
+    initialize = PreTrainedModel.init_weights
+
+    def on_meta(module: Any, name: str, parameter: Any) -> None:
+        register(module, name, parameter)
+        if parameter is not None:
+            module._parameters[name] = torch.nn.Parameter(parameter.to("meta"), requires_grad=False)
+
+    torch.nn.Module.register_parameter = on_meta
+    PreTrainedModel.init_weights = lambda self: None
+    try:
+        yield
+    finally:
+        torch.nn.Module.register_parameter = register
+        PreTrainedModel.init_weights = initialize
+
+
+def versions() -> Dict[str, str]:
+    """Of what computes."""
+    import torch
+    import transformers
+
+    return {"torch": torch.__version__, "transformers": transformers.__version__}
+
+
+def _stored(folder: str) -> Dict[str, Stored]:
+    files = sorted(path for path in _weight_files(folder) if path.endswith(".safetensors"))
+    index = os.path.join(folder, INDEX)
+    if os.path.isfile(index):
+        try:
+            with open(index, encoding="utf-8") as file:
+                wanted = {os.path.join(folder, name) for name in json.load(file)["weight_map"].values()}
+        except (ValueError, KeyError, AttributeError) as error:
+            raise DoptError("LLM_FOLDER", f"{index} cannot be read: {error!r}.", place=index) from error
+        lacking = sorted(os.path.basename(path) for path in wanted if not os.path.isfile(path))
+        if lacking:
+            raise DoptError("LLM_FOLDER", f"{folder} lacks {', '.join(lacking)}, which its index names.", place=index)
+        files = sorted(wanted)
+    found: Dict[str, Stored] = {}
+    for path in files:
+        found.update((name, Stored(path, entry)) for name, entry in safetensors.read_header(path).items())
+    if not found and not _weight_files(folder):
+        raise DoptError(
+            "LLM_FOLDER",
+            f"{folder} holds no weights.",
+            place=folder,
+            suggestions=["Expected model.safetensors, shards with an index, or pytorch_model.bin."],
+        )
+    return found
+
+
+def _weight_files(folder: str) -> List[str]:
+    names = sorted(name for name in os.listdir(folder) if name.endswith((".safetensors", ".bin")))
+    return [os.path.join(folder, name) for name in names]
+
+
+def _tensor(stored: Optional[Stored]) -> Any:
+    """A stored weight as a tensor over the mapped file."""
+    import numpy as np
+    import torch
+
+    assert stored is not None
+    array = safetensors.map_tensor(stored.path, stored.entry)
+    if stored.entry.dtype == "BF16":
+        return torch.from_numpy(np.array(array.view(np.int16))).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array))
+
+
+def _load_whole(folder: str, config: Any, trust_remote_code: bool) -> Dict[str, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            attn_implementation="eager",
+            torch_dtype=torch.float32,
+            trust_remote_code=trust_remote_code,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise _unknown(folder, error) from error
+    return {name: owner._parameters[leaf].detach() for owner, leaf, name in parameters_of(model, "")}
+
+
+def _name_of(network: Any, module: Any) -> str:
+    return next(name for name, each in network.named_modules() if each is module)
+
+
+def _unknown(folder: str, error: Exception) -> DoptError:
+    known = versions()
+    return DoptError(
+        "LLM_ARCHITECTURE",
+        f"transformers {known['transformers']} with torch {known['torch']} cannot open {folder}: {error}",
+        place=os.path.join(folder, "config.json"),
+        suggestions=[
+            "A newer architecture may need the newest transformers: --env current.",
+            "A model with code of its own needs --trust-remote-code.",
+        ],
+    )

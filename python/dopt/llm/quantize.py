@@ -1,0 +1,246 @@
+"""Method ``llmQuantize`` of src/bridge/protocol-llm.ts: weights solved block after block, written as they are finished."""
+
+import hashlib
+import json
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from dopt import native
+from dopt.errors import DoptError
+from dopt.events import Events
+from dopt.execute.peak import peak_bytes
+from dopt.llm import memory
+from dopt.llm.artifact import Writer
+from dopt.llm.block import States, Work, relative_error, solve_block
+from dopt.llm.families import Linear, linears_of
+from dopt.llm.journal import Journal
+from dopt.llm.load import Source, open_model, parameters_of, versions
+from dopt.llm.outside import quantize_embedding, quantize_head, rounded_embedding, write_floats
+from dopt.llm.solve import Solution
+from dopt.llm.stream import Stream
+from dopt.llm.tokens import samples_of, warnings_of
+
+#: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
+VERSION = 1
+
+
+def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
+    """Quantizes a model; see protocol-llm.ts for parameters and result."""
+    import torch
+
+    torch.set_num_threads(1)  # threads work on different batches, so that results do not depend on their number
+    native.load().set_threads(params["threads"])
+    return Run(params, events).run()
+
+
+class Run:
+    """One quantization."""
+
+    def __init__(self, params: Dict[str, Any], events: Events) -> None:
+        self.params, self.events = params, events
+        self.started = time.monotonic()
+        self.source = open_model(params["model"], params["trustRemoteCode"])
+        vocabulary = self.source.names[f"{self.source.embedding_name}.weight"][0]
+        self.ids, self.calibration = samples_of(params["calibration"], params["model"], vocabulary, params["trustRemoteCode"])
+        self.warnings = warnings_of(params["calibration"], self.calibration)
+        if self.source.whole:
+            self.warnings.append(f"The whole model is in memory: {self.source.whole}.")
+        self.stream = Stream(self.source)
+        self.options = {
+            "solver": params["solver"],
+            "strategies": self._strategies(),
+            "threads": params["threads"],
+            "events": events,
+            "lockstep": True,
+            "orders": {},
+            "tokens": {},
+        }
+        self.blocks: List[Dict[str, Any]] = []
+        self.linears: List[Dict[str, Any]] = []
+
+    def run(self) -> Dict[str, Any]:
+        fingerprint = self._fingerprint()
+        promised = self._promise()
+        memory.check(promised, self.params["memory"])
+        journal = Journal(self.params["out"], fingerprint)
+        writer = Writer(self.params["out"], fingerprint)
+        first, states = self._start(journal, writer)
+        if first:
+            self.events.log("info", f"Going on behind block {first - 1}.")
+        for index in range(first, len(self.stream)):
+            self._progress(index)
+            states = self._block(index, states, writer)
+            journal.write(index + 1, states, {"blocks": self.blocks, "linears": self.linears})
+        self._head(states, writer)
+        write_floats(self.source, self.stream, writer, self.options["strategies"], self.params["embeddingBits"])
+        path = writer.close(self._meta(promised))
+        journal.remove()
+        self.events.progress(len(self.stream), len(self.stream), "done")
+        return self._result(path, first, promised)
+
+    def _start(self, journal: Journal, writer: Writer) -> Tuple[int, States]:
+        """Where to begin and the hidden states there."""
+        import torch
+
+        batches = torch.from_numpy(self.ids).split(self.params["batch"])
+        bits = self.params["embeddingBits"]
+        quantize_embedding(self.source, writer, bits)
+        found = journal.read() if self.params["resume"] else None
+        lengths = {tuple(batch.shape): batch for batch in batches}
+        if found is None:
+            journal.remove()
+            given = [self.stream.begin(batch) for batch in batches]
+            with self.source.embedding_as(rounded_embedding(self.source, bits)):
+                rounded = [self.stream.begin(batch) for batch in batches]
+            return 0, States(given, rounded)
+        for batch in lengths.values():
+            self.stream.begin(batch)
+        self.blocks, self.linears = found["blocks"], found["linears"]
+        return found["done"], journal.states(found["done"])
+
+    def _block(self, index: int, states: States, writer: Writer) -> States:
+        begun = time.monotonic()
+        work = Work(self.stream, index, self.options)
+        work.load()
+        with work.running():
+            solutions, states = solve_block(native.load(), work, states)
+        error = relative_error(states)
+        writer.begin_block(index)
+        for name, solution in solutions.items():
+            self._write(writer, name, solution)
+            self.linears.append(self._linear_result(name, index, solution))
+        self._write_rest(writer, work)
+        writer.end_block(index)
+        self.stream.drop(index)
+        seconds = time.monotonic() - begun
+        self.blocks.append({"block": index, "error": error, "rotated": False, "seconds": seconds})
+        return states
+
+    def _write(self, writer: Writer, name: str, solution: Solution) -> None:
+        strategy = self.options["strategies"][name]
+        form = {"bits": strategy["bits"], "group_size": strategy["groupSize"], "strategy": strategy["strategy"]}
+        writer.linear(name, solution.integers, solution.scales, **form)
+
+    def _write_rest(self, writer: Writer, work: Work) -> None:
+        """What of a block stays float."""
+        block = self.stream.block(work.index)
+        for linear in linears_of_block(work):
+            if linear.name not in work.linears and linear.expert is None:
+                writer.floats(linear.parameter, work.weights[linear.name].stored())
+        partial = {work.linears[name].parameter for name in work.experts if name in work.linears}
+        for owner, leaf, name in parameters_of(block, work.prefix):
+            if name not in partial:
+                writer.floats(name, owner._parameters[leaf].numpy())
+
+    def _head(self, states: States, writer: Writer) -> None:
+        strategy = self.options["strategies"].get(self.source.head_name)
+        if strategy is None:
+            return
+        solution, tokens = quantize_head(native.load(), self.source, self.stream, self.ids, states, strategy, self.options)
+        self.options["tokens"][self.source.head_name] = tokens
+        self._write(writer, str(self.source.head_name), solution)
+        self.linears.append(self._linear_result(str(self.source.head_name), None, solution))
+
+    def _linear_result(self, name: str, block: Optional[int], solution: Solution) -> Dict[str, Any]:
+        return {
+            "name": name,
+            "block": block,
+            "chosen": solution.chosen,
+            "ridge": solution.ridge,
+            "damping": solution.damping,
+            "fallback": solution.fallback,
+            "error": solution.error,
+            "errorNearest": solution.error_nearest,
+            "tokens": self.options["tokens"].get(name, 0),
+        }
+
+    def _strategies(self) -> Dict[str, Dict[str, Any]]:
+        """Strategies by name. Raises DoptError LLM_STRATEGY for names and groups that do not fit the model."""
+        known: Dict[str, Linear] = {}
+        for index in range(len(self.stream)):
+            known.update((each.name, each) for each in linears_of(self.stream.block(index), self.stream.prefix(index)))
+        known.update((each.name, each) for each in linears_of(self.source.network, "") if each.name == self.source.head_name)
+        chosen = {each["name"]: each for each in self.params["linears"]}
+        for name, strategy in chosen.items():
+            linear = known.get(name)
+            if linear is None:
+                raise DoptError("LLM_STRATEGY", f"The model has no linear called {name}.", found=f"{len(known)} linears")
+            group = strategy["groupSize"]
+            if group and linear.shape[1] % group:
+                raise DoptError(
+                    "LLM_GROUP_SIZE",
+                    f"Groups of {group} do not divide the {linear.shape[1]} inputs of {name}.",
+                    suggestions=["Take another group size for it, or 0: one scale a row."],
+                )
+        stacks: Dict[str, List[bool]] = {}
+        for linear in known.values():
+            if linear.kind == "expert":
+                stacks.setdefault(linear.parameter, []).append(linear.name in chosen)
+        for parameter, taken in stacks.items():
+            if any(taken) and not all(taken):
+                raise DoptError("LLM_STRATEGY", f"Some experts of {parameter} have a strategy, others none.")
+        return chosen
+
+    def _fingerprint(self) -> str:
+        free = ("out", "threads", "memory", "resume", "model", "calibration")
+        decides = {key: value for key, value in self.params.items() if key not in free}
+        parts = [decides, self.source.digest(), self.calibration["sha256"], versions(), VERSION]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _promise(self) -> int:
+        sizes = [(memory.stored_block_bytes(self.source, self.stream.prefix(i)), i) for i in range(len(self.stream))]
+        stored, largest = max(sizes)
+        linears = linears_of(self.stream.block(largest), self.stream.prefix(largest))
+        solver = self.params["solver"]
+        batch = min(self.params["batch"], len(self.ids))
+        tokens = {
+            "tokens": int(self.ids.size),
+            "together": batch * self.ids.shape[1] * min(self.params["threads"], -(-len(self.ids) // batch)),
+            "width": self.source.names[f"{self.source.embedding_name}.weight"][1],
+        }
+        cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
+        return memory.promise(linears, stored, tokens, cross, memory.resident_bytes())
+
+    def _progress(self, index: int) -> None:
+        done = [block["seconds"] for block in self.blocks]
+        text = f"block {index} of {len(self.stream)}"
+        if done:
+            left = sum(done) / len(done) * (len(self.stream) - index)
+            text += f", error {self.blocks[-1]['error']:.2e}, {memory.resident_bytes() / 1e9:.1f} GB, {left:.0f} s left"
+        self.events.progress(index, len(self.stream), text)
+
+    def _meta(self, promised: int) -> Dict[str, Any]:
+        untied = {"tie_word_embeddings": False} if self.source.tied and self._unties() else {}
+        return {
+            "model": self.params["model"],
+            "config": untied,
+            "calibration": self.calibration,
+            "solver": self.params["solver"],
+            "versions": versions(),
+        }
+
+    def _unties(self) -> bool:
+        return self.params["embeddingBits"] is not None or self.source.head_name in self.options["strategies"]
+
+    def _result(self, path: str, first: int, promised: int) -> Dict[str, Any]:
+        with open(path, encoding="utf-8") as file:
+            index = json.load(file)
+        return {
+            "folder": self.params["out"],
+            "calibration": self.calibration,
+            "blocks": self.blocks,
+            "linears": self.linears,
+            "activations": [],
+            "warnings": self.warnings,
+            "resumedAt": first,
+            "digest": index["digest"],
+            "promisedBytes": promised,
+            "peakBytes": peak_bytes(),
+            "seconds": time.monotonic() - self.started,
+            "versions": versions(),
+        }
+
+
+def linears_of_block(work: Work) -> List[Linear]:
+    """All linears of a loaded block."""
+    return [weight.linear for weight in work.weights.values()]

@@ -1,0 +1,83 @@
+"""A quantized model as a network: weights are what its integers and scales stand for, all else is as it was written."""
+
+from typing import Any, Optional
+
+from dopt.errors import DoptError
+from dopt.llm.artifact import Reader
+from dopt.llm.families import Linear, linears_of
+from dopt.llm.linear import Weight
+from dopt.llm.load import Source, Stored, build_network, require_transformers
+from dopt.llm.solve import dequantized
+
+
+class Restored(Source):
+    """The network of a folder that ``dopt.llm.artifact`` wrote. Made by ``open_quantized``."""
+
+    def __init__(self, reader: Reader, config: Any, network: Any) -> None:
+        self.reader = reader
+        super().__init__(reader.folder, config, network, {})
+        self.tied = bool(getattr(config, "tie_word_embeddings", False)) and not self._has(f"{self.head_name}.weight")
+        self._experts = {
+            (each.parameter, each.expert): each for each in linears_of(network, "") if each.kind == "expert"
+        }
+
+    def place(self, name: str) -> Optional[Stored]:
+        return None
+
+    def weight(self, linear: Linear) -> Weight:
+        if not self.reader.has(linear.name):
+            return Weight(linear, self.keep(linear.parameter))
+        layer = self.reader.layer(linear.name)
+        weight = Weight(linear, None)
+        weight.set_quantized(layer.integers, _writable(layer.scales))
+        return weight
+
+    def keep(self, name: str) -> Any:
+        import torch
+
+        if self._is_tied_head(name):
+            name = f"{self.embedding_name}.weight"
+        module = name[: -len(".weight")]
+        if name.endswith(".weight") and self.reader.has(module):
+            layer = self.reader.layer(module)
+            matrix = dequantized(layer.integers, _writable(layer.scales))
+            return matrix.t().contiguous() if self._is_conv1d(module) else matrix
+        if (name, 0) in self._experts and self.reader.has(f"{name}.0"):
+            return self._stack(name)
+        if not self.reader.has(name):
+            raise DoptError("LLM_QUANTIZED_LACKS", f"{self.folder} lacks the weight {name}.", place=self.folder)
+        return torch.from_numpy(_writable(self.reader.float_tensor(name)))
+
+    def _stack(self, name: str) -> Any:
+        """All experts of a parameter, as it is stored: [experts, …]."""
+        import torch
+
+        shape = self.names[name]
+        parts = []
+        for expert in range(shape[0]):
+            layer = self.reader.layer(f"{name}.{expert}")
+            matrix = dequantized(layer.integers, _writable(layer.scales))
+            parts.append(matrix if tuple(matrix.shape) == shape[1:] else matrix.t())
+        return torch.stack(parts)
+
+    def _has(self, name: str) -> bool:
+        return self.reader.has(name) or self.reader.has(name[: -len(".weight")])
+
+    def _is_conv1d(self, module: str) -> bool:
+        owner: Any = self.network
+        for part in module.split("."):
+            owner = getattr(owner, part)
+        return type(owner).__name__ == "Conv1D"
+
+
+def open_quantized(folder: str, trust_remote_code: bool = False) -> Restored:
+    """The quantized model in ``folder``. Raises DoptError ARTIFACT_MISSING, ARTIFACT_BROKEN, LLM_ARCHITECTURE."""
+    require_transformers()
+    reader = Reader(folder)
+    return Restored(reader, *build_network(reader.model_folder, trust_remote_code))
+
+
+def _writable(array: Any) -> Any:
+    import numpy as np
+
+    return np.array(array)

@@ -1,0 +1,149 @@
+"""Text as samples of equal length: documents one behind the other, cut, each sample beginning with BOS."""
+
+import hashlib
+import json
+import os
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+from dopt.errors import DoptError
+from dopt.llm.load import require_transformers
+
+_TOKENIZER_FILES = re.compile(r"tokenizer|vocab|.*\.(tiktoken|model)$")
+
+
+def open_tokenizer(folder: str, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a model. Raises DoptError LLM_TOKENIZER."""
+    require_transformers()
+    from transformers import AutoTokenizer
+
+    try:
+        # Without its files transformers 5 makes an empty tokenizer and says nothing.
+        if not any(_TOKENIZER_FILES.match(name) for name in os.listdir(folder)):
+            raise OSError("none of its files is there")
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
+        raise DoptError(
+            "LLM_TOKENIZER",
+            f"{folder} has no tokenizer that transformers can open: {error}",
+            place=folder,
+            suggestions=["Copy tokenizer.json and tokenizer_config.json of the model into the folder."],
+        ) from error
+
+
+def samples_of(text: Dict[str, Any], folder: str, vocabulary: int, trust_remote_code: bool = False) -> Tuple[Any, Dict[str, Any]]:
+    """int64 [samples, length] and ``textResultSchema`` of protocol-llm.ts, for ``llmTextSchema``.
+
+    Samples are evenly spread over the text. Raises DoptError LLM_TEXT (unreadable), LLM_TEXT_SHORT (not one sample),
+    LLM_TOKEN_RANGE.
+    """
+    import numpy as np
+
+    documents, tokenizer = _documents(text, folder, trust_remote_code)
+    bos = _bos(tokenizer) if text["bos"] else None
+    length = text["length"]
+    body = length - (0 if bos is None else 1)
+    rows = [each for each in documents if each.ndim == 2]
+    if rows:
+        samples, available = rows[0][:, :length].astype(np.int64), int(rows[0].size)
+        if rows[0].shape[1] < length:
+            raise _short(text, f"rows of {rows[0].shape[1]} tokens")
+        bos = None
+    else:
+        stream = np.concatenate([*documents, np.zeros(0, np.int64)]).astype(np.int64)
+        available = int(stream.size)
+        pieces = stream[: available // body * body].reshape(-1, body)
+        samples = pieces if bos is None else np.concatenate([np.full((len(pieces), 1), bos), pieces], axis=1)
+    if not len(samples):
+        raise _short(text, f"{available} tokens")
+    wanted = text["samples"] or len(samples)
+    chosen = np.unique(np.linspace(0, len(samples) - 1, min(wanted, len(samples))).round().astype(np.int64))
+    samples = np.ascontiguousarray(samples[chosen])
+    if samples.min() < 0 or samples.max() >= vocabulary:
+        raise DoptError(
+            "LLM_TOKEN_RANGE",
+            f"The text has token {int(samples.max())}, the model {vocabulary} of them.",
+            suggestions=["The tokenizer in the folder is another model's."],
+        )
+    digest = hashlib.sha256(samples.astype("<i8").tobytes()).hexdigest()
+    count = {"samples": len(samples), "length": length, "tokens": int(samples.size), "available": available}
+    return samples, {**count, "bos": bos, "sha256": digest}
+
+
+def warnings_of(text: Dict[str, Any], result: Dict[str, Any]) -> List[str]:
+    """What is wrong with a calibration text, in sentences."""
+    found = []
+    if text["samples"] is not None and result["samples"] < text["samples"]:
+        found.append(f"The text has {result['samples']} samples of {result['length']} tokens, {text['samples']} were asked for.")
+    if result["tokens"] < 4096:
+        found.append(f"Only {result['tokens']} tokens of calibration text: solutions fit its noise; 16,000 and more are better.")
+    return found
+
+
+def _documents(text: Dict[str, Any], folder: str, trust_remote_code: bool) -> Tuple[List[Any], Any]:
+    """Token numbers of every document, one- or (from ``.npy``) two-dimensional, and the tokenizer (None for numbers)."""
+    import numpy as np
+
+    if all(path.endswith(".npy") for path in text["files"]):
+        return [_numbers(path) for path in text["files"]], None
+    tokenizer = open_tokenizer(folder, trust_remote_code)
+    found = []
+    for path in text["files"]:
+        if path.endswith(".npy"):
+            raise DoptError("LLM_TEXT", "Token numbers and text cannot be mixed.", place=path)
+        for document in _texts(path):
+            if text["chat"]:
+                if not getattr(tokenizer, "chat_template", None):
+                    raise DoptError("LLM_NO_CHAT_TEMPLATE", "The tokenizer has no chat template.", place=folder)
+                document = tokenizer.apply_chat_template([{"role": "user", "content": document}], tokenize=False)
+            found.append(np.asarray(tokenizer(document, add_special_tokens=False)["input_ids"], np.int64))
+    return found, tokenizer
+
+
+def _texts(path: str) -> List[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = file.read()
+        if path.endswith(".jsonl"):
+            objects = [json.loads(line) for line in content.splitlines() if line.strip()]
+        elif path.endswith(".json"):
+            objects = json.loads(content)
+        else:
+            return [content]
+        return [each if isinstance(each, str) else each["text"] for each in objects]
+    except OSError as error:
+        raise DoptError("LLM_TEXT", f"Cannot read {path}: {error.strerror}.", place=path) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DoptError(
+            "LLM_TEXT",
+            f"{path} is no calibration text: {error!r}.",
+            place=path,
+            suggestions=['Expected UTF-8 text, or a JSON list of objects with the key "text" (.jsonl: one a line).'],
+        ) from error
+
+
+def _numbers(path: str) -> Any:
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DoptError("LLM_TEXT", f"{path} is no .npy file: {error}.", place=path) from error
+    if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
+        raise DoptError("LLM_TEXT", f"{path} holds {array.dtype} {list(array.shape)}, expected token numbers.", place=path)
+    return array
+
+
+def _bos(tokenizer: Any) -> Optional[int]:
+    return None if tokenizer is None else getattr(tokenizer, "bos_token_id", None)
+
+
+def _short(text: Dict[str, Any], found: str) -> DoptError:
+    names = ", ".join(os.path.basename(path) for path in text["files"])
+    return DoptError(
+        "LLM_TEXT_SHORT",
+        f"The text does not fill one sample of {text['length']} tokens.",
+        place=names,
+        found=found,
+        suggestions=["Give more text, or shorter samples."],
+    )
