@@ -112,8 +112,18 @@ const PROFILES = {
     ),
   ],
   tensorflow: ['python/tests/tensorflow_door'],
-  torch: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin', 'python/tests/torch_llm'],
-  current: ['python/tests/torch_door', 'python/tests/torch_weights', 'python/tests/torch_plugin', 'python/tests/torch_llm'],
+  torch: [
+    'python/tests/torch_door',
+    'python/tests/torch_weights',
+    'python/tests/torch_plugin',
+    'python/tests/torch_llm',
+  ],
+  current: [
+    'python/tests/torch_door',
+    'python/tests/torch_weights',
+    'python/tests/torch_plugin',
+    'python/tests/torch_llm',
+  ],
 };
 
 /** Takes 5 GB: tested where somebody has made it. */
