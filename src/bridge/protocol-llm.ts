@@ -132,6 +132,8 @@ export const LLM_FORMATS = [
   'gptq',
   'awq',
   'gguf',
+  'onnx-qdq',
+  'onnx-matmulnbits',
   'aimet-encodings',
   'ranges',
   'original',

@@ -85,15 +85,8 @@ def test_compressed_tensors_opens_in_transformers(run, artifact):
     model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
     with torch.no_grad():
         found = model(torch.arange(8)[None]).logits
-    config = transformers.AutoConfig.from_pretrained(artifact.model_folder)
-    plain = transformers.AutoModelForCausalLM.from_config(config).eval()
-    state = {f"{name}.weight": torch.from_numpy(expected(artifact, name)) for name in names(artifact)}
-    state["model.embed_tokens.weight"] = torch.from_numpy(expected(artifact, "model.embed_tokens"))
-    state.update({name: torch.from_numpy(np.array(array)) for name, array, _ in artifact.floats()})
-    plain.load_state_dict(state)
-    with torch.no_grad():
-        wanted = plain(torch.arange(8)[None]).logits
-    np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=0, atol=1e-6 * float(wanted.abs().max()))
+    wanted = reference(artifact, np.arange(8)[None])
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-6 * float(np.abs(wanted).max()))
 
 
 def test_gptq(run, artifact):
@@ -338,3 +331,82 @@ def test_scales_that_a_format_rounds_are_told(tmp_path):
     with pytest.raises(DoptError) as caught:
         export({**params, "format": "ranges", "out": str(tmp_path / "other")}, Events())
     assert caught.value.code == "EXPORT_NO_RANGES" and not (tmp_path / "other").exists()
+
+
+def reference(artifact, tokens):
+    """Logits of the model of transformers with the weights of the run, and their cache-free positions."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.from_pretrained(artifact.model_folder)
+    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
+    state = {f"{name}.weight": torch.from_numpy(expected(artifact, name)) for name in names(artifact)}
+    state["model.embed_tokens.weight"] = torch.from_numpy(expected(artifact, "model.embed_tokens"))
+    state.update({name: torch.from_numpy(np.array(array)) for name, array, _ in artifact.floats()})
+    model.load_state_dict(state)
+    with torch.no_grad():
+        return model(torch.from_numpy(tokens)).logits.numpy()
+
+
+def onnx_weight(proto, folder):
+    """Raw bytes of an initializer, in the graph or in the file beside it."""
+    if proto.data_location != proto.EXTERNAL:
+        return proto.raw_data
+    where = {each.key: each.value for each in proto.external_data}
+    with open(folder / where["location"], "rb") as file:
+        file.seek(int(where["offset"]))
+        return file.read(int(where["length"]))
+
+
+@pytest.mark.parametrize("mode", ["onnx-qdq", "onnx-matmulnbits"])
+def test_onnx(run, artifact, mode):
+    onnx = pytest.importorskip("onnx")
+    out, result = run(mode)
+    model = onnx.load(str(out / "model.onnx"), load_external_data=False)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name in names(artifact):
+        width = artifact.layer(name).meta["bits"]
+        raw = np.frombuffer(onnx_weight(tensors[f"{name}.weight"], out), np.uint8)
+        scales = np.frombuffer(onnx_weight(tensors[f"{name}.scales"], out), np.float32)
+        wanted = expected(artifact, name)
+        values = raw.astype(np.int32) if width == 8 else np.stack([raw & 15, raw >> 4], -1).reshape(-1).astype(np.int32)
+        if mode == "onnx-qdq":
+            half = 1 << (width - 1)
+            values = ((values ^ half) - half).reshape(wanted.shape[::-1])
+            groups = scales.size // wanted.shape[0]
+            weight = values * np.repeat(scales.reshape(groups, -1), wanted.shape[1] // groups, axis=0)
+            np.testing.assert_array_equal(weight.T.astype(np.float32), wanted)
+        else:
+            values = values.reshape(wanted.shape) - (1 << (width - 1))
+            blocks = scales.reshape(wanted.shape[0], -1)
+            weight = values * np.repeat(blocks, wanted.shape[1] // blocks.shape[1], axis=1)
+            np.testing.assert_array_equal(weight.astype(np.float32), wanted)
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count("QuantizeLinear") == (2 if mode == "onnx-qdq" else 0)
+    assert result["float"] == [] and result["notes"] == []
+
+
+@pytest.mark.parametrize("mode", ["onnx-qdq", "onnx-matmulnbits"])
+def test_onnx_runs_with_and_without_a_cache(tmp_path, mode):
+    ort = pytest.importorskip("onnxruntime")
+    if tuple(int(part) for part in ort.__version__.split(".")[:2]) < (1, 20):
+        pytest.skip(f"needs onnxruntime 1.20 or newer for 4-bit tensors, not {ort.__version__}")
+    folder = write_tiny(tmp_path / "artifact", tmp_path / "model", activations=False)
+    artifact, out = Reader(folder), tmp_path / "out"
+    export({"artifact": folder, "format": mode, "out": str(out), "options": {}}, Events())
+    settings = ort.SessionOptions()
+    # With optimizations, ONNX Runtime rounds the inputs of 4-bit products to 8 bits of its own accord.
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(out / "model.onnx"), settings, providers=["CPUExecutionProvider"])
+    tokens = np.arange(1, 13, dtype=np.int64).reshape(2, 6)
+    empty = {
+        each.name: np.zeros((2, 2, 0, 16), np.float32) for each in session.get_inputs() if each.name != "input_ids"
+    }
+    wanted = reference(artifact, tokens)
+    tolerance = 1e-5 * np.abs(wanted).max()
+    whole = session.run(["logits"], {"input_ids": tokens, **empty})[0]
+    np.testing.assert_allclose(whole, wanted, rtol=0, atol=tolerance)
+    outputs = [each.name for each in session.get_outputs()]
+    first = dict(zip(outputs, session.run(outputs, {"input_ids": tokens[:, :4], **empty})))
+    past = {name.replace("present", "past"): value for name, value in first.items() if name != "logits"}
+    rest = session.run(["logits"], {"input_ids": tokens[:, 4:], **past})[0]
+    np.testing.assert_allclose(rest, wanted[:, 4:], rtol=0, atol=tolerance)

@@ -10,7 +10,8 @@ import type { LlmExportResult } from '../../llm/export.js';
 export default class LlmExport extends BaseCommand {
   static override summary = 'write a quantized language model in another format';
   static override description =
-    'Formats: compressed-tensors (transformers, vLLM), gptq, awq, gguf (llama.cpp), aimet-encodings, ranges (16-bit scales ' +
+    'Formats: compressed-tensors (transformers, vLLM), gptq, awq, gguf (llama.cpp), onnx-qdq and onnx-matmulnbits (the whole ' +
+    'decoder, with a cache), aimet-encodings, ranges (16-bit scales ' +
     "beside weight-only formats), original (the original tool's files). What a format cannot carry is said.";
   static override examples = [
     '<%= config.bin %> <%= command.id %> runs/qwen --to gptq --out qwen-gptq',

@@ -17,6 +17,8 @@ WRITERS = {
     "gptq": "dopt.llm.export.gptq",
     "awq": "dopt.llm.export.awq",
     "gguf": "dopt.llm.export.gguf",
+    "onnx-qdq": "dopt.llm.export.onnx",
+    "onnx-matmulnbits": "dopt.llm.export.onnx",
     "aimet-encodings": "dopt.llm.export.aimet",
     "ranges": "dopt.llm.export.ranges",
     "original": "dopt.llm.export.original",
