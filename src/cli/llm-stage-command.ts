@@ -36,13 +36,16 @@ export const llmStageFlags = {
 
 /** One of the three stages as a command. */
 export abstract class LlmStageCommand extends BaseCommand {
-  static override args = llmStageArgs;
-  static override flags = llmStageFlags;
-
   protected abstract readonly stage: OriginalStage;
 
   async run(): Promise<StageResult> {
-    const { args, flags } = await this.parse(this.constructor as typeof LlmStageCommand);
+    // Each command gives its flags and arguments itself: oclif does not see inherited ones.
+    const { args, flags } = await this.parse({
+      args: llmStageArgs,
+      flags: llmStageFlags,
+      baseFlags: BaseCommand.baseFlags,
+      enableJsonFlag: true,
+    });
     const { stageOptionsFrom } = await import('../llm/from-config.js');
     const { runStage } = await import('../llm/original-stages.js');
     const { 'dopt-config': layers, config, out, ...rest } = flags;

@@ -1,4 +1,4 @@
-import { LlmStageCommand } from '../../cli/llm-stage-command.js';
+import { LlmStageCommand, llmStageArgs, llmStageFlags } from '../../cli/llm-stage-command.js';
 
 export default class LlmStage3 extends LlmStageCommand {
   static override summary = "files for the converter, the original's third stage";
@@ -7,5 +7,8 @@ export default class LlmStage3 extends LlmStageCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> models/qwen --config config.yaml --dopt-config dopt_config.json --out out',
   ];
+  static override args = llmStageArgs;
+  static override flags = llmStageFlags;
+
   protected readonly stage = 'stage3' as const;
 }
