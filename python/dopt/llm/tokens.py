@@ -21,7 +21,11 @@ def open_tokenizer(folder: str, trust_remote_code: bool = False) -> Any:
         # Without its files transformers 5 makes an empty tokenizer and says nothing.
         if not any(_TOKENIZER_FILES.match(name) for name in os.listdir(folder)):
             raise OSError("none of its files is there")
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        try:
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        except ValueError:
+            # A class that this transformers does not know, such as those that newer ones write down.
+            return _plain_tokenizer(folder)
     except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
         raise DoptError(
             "LLM_TOKENIZER",
@@ -29,6 +33,20 @@ def open_tokenizer(folder: str, trust_remote_code: bool = False) -> Any:
             place=folder,
             suggestions=["Copy tokenizer.json and tokenizer_config.json of the model into the folder."],
         ) from error
+
+
+def _plain_tokenizer(folder: str) -> Any:
+    """tokenizer.json with the special tokens of tokenizer_config.json. Raises OSError or ValueError without it."""
+    from transformers import PreTrainedTokenizerFast
+
+    path = os.path.join(folder, "tokenizer.json")
+    if not os.path.isfile(path):
+        raise OSError("its class is not known, and there is no tokenizer.json")
+    with open(os.path.join(folder, "tokenizer_config.json"), encoding="utf-8") as file:
+        settings = json.load(file)
+    known = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template")
+    special = {key: settings[key] for key in known if isinstance(settings.get(key), str)}
+    return PreTrainedTokenizerFast(tokenizer_file=path, **special)
 
 
 def samples_of(text: Dict[str, Any], folder: str, vocabulary: int, trust_remote_code: bool = False) -> Tuple[Any, Dict[str, Any]]:
