@@ -1,0 +1,77 @@
+import type { Draws } from './algorithms/random.js';
+
+/** One decision of a network: a number of choices, which stand in an order (kernel sizes) or do not (kinds of block). */
+export interface Gene {
+  choices: number;
+  ordered: boolean;
+}
+
+/** All networks of a search: one whole number below `choices` for each gene. */
+export type Space = readonly Gene[];
+export type Genome = readonly number[];
+
+/** A genome as text: the same for the same genome only, as short as it gets. */
+export const genomeKey = (genome: Genome): string =>
+  genome.every((value) => value < 36) ? genome.map((value) => value.toString(36)).join('') : genome.join('.');
+
+/** How many genomes a space has; Infinity where a double cannot say. */
+export const spaceSize = (space: Space): number => space.reduce((size, { choices }) => size * choices, 1);
+
+/** The genome at a place in the list of all: the first gene changes fastest. */
+export function genomeAt(space: Space, index: number): Genome {
+  let rest = index;
+  return space.map(({ choices }) => {
+    const value = rest % choices;
+    rest = Math.floor(rest / choices);
+    return value;
+  });
+}
+
+export const randomGenome = (space: Space, draws: Draws): Genome =>
+  space.map(({ choices }) => draws.below(choices));
+
+/** Genes that can be changed at all. */
+const openGenes = (space: Space): number[] =>
+  space.flatMap(({ choices }, index) => (choices > 1 ? [index] : []));
+
+/** Another value of a gene: the next one up or down where there is an order, mostly, else any. */
+function otherValue({ choices, ordered }: Gene, value: number, draws: Draws): number {
+  if (ordered && choices > 2 && draws.next() < 0.7) {
+    const up = value === 0 || (value < choices - 1 && draws.next() < 0.5);
+    return up ? value + 1 : value - 1;
+  }
+  const other = draws.below(choices - 1);
+  return other < value ? other : other + 1;
+}
+
+/**
+ * A genome with exactly `count` genes changed: one, mostly (White et al., "Local search is state of the art for neural
+ * architecture search benchmarks", 2020: small steps from good networks find better ones).
+ */
+export function mutate(space: Space, genome: Genome, draws: Draws, count = 1): Genome {
+  const open = openGenes(space);
+  const changed = [...genome];
+  for (let step = 0; step < count && open.length > 0; step++) {
+    const [gene] = open.splice(draws.below(open.length), 1) as [number];
+    changed[gene] = otherValue(space[gene]!, changed[gene]!, draws);
+  }
+  return changed;
+}
+
+/** A genome whose genes come from either parent (uniform crossover: Syswerda, ICGA 1989). */
+export const crossOver = (first: Genome, second: Genome, draws: Draws): Genome =>
+  first.map((value, gene) => (draws.next() < 0.5 ? value : second[gene]!));
+
+/** All genomes that differ in one gene, in an order that the draws decide. */
+export function neighbours(space: Space, genome: Genome, draws: Draws): Genome[] {
+  const found = space.flatMap(({ choices }, gene) =>
+    Array.from({ length: choices }, (_, value) => value)
+      .filter((value) => value !== genome[gene])
+      .map((value) => genome.map((old, index) => (index === gene ? value : old))),
+  );
+  for (let last = found.length - 1; last > 0; last--) {
+    const other = draws.below(last + 1);
+    [found[last], found[other]] = [found[other]!, found[last]!];
+  }
+  return found;
+}

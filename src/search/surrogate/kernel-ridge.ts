@@ -1,0 +1,146 @@
+import { squaredDistance } from './features.js';
+
+/** What fits scores of a search: predicts one of a network that was not tried. */
+export interface Predictor {
+  predict(features: Float64Array): number;
+}
+
+export interface KernelSettings {
+  /** Per squared distance, where the mean over pairs of rows is 1. */
+  width: number;
+  ridge: number;
+}
+
+const WIDTHS = [0.1, 0.3, 1, 3];
+const RIDGES = [0.003, 0.03, 0.3];
+/** Rows that settings are chosen with; the error of leaving one out says little more with more of them. */
+const CHOOSING_ROWS = 160;
+
+/**
+ * Ridge regression on the interactions of all genes: in its dual form, with a Gaussian of the distance between genomes as
+ * kernel (Saunders et al., "Ridge regression learning algorithm in dual variables", ICML 1998, equation 8).
+ *
+ * @param rows features of the networks that were tried
+ * @param targets their scores; scores far below the others (networks that learned nothing) count as Tukey's lower fence
+ */
+export class KernelRidge implements Predictor {
+  private readonly mean: number;
+  private readonly weights: Float64Array;
+  private readonly scale: number;
+
+  constructor(
+    private readonly rows: readonly Float64Array[],
+    targets: readonly number[],
+    settings: KernelSettings,
+  ) {
+    const fenced = fence(targets);
+    this.mean = fenced.reduce((a, b) => a + b, 0) / fenced.length;
+    this.scale = settings.width / meanDistance(rows);
+    const lower = cholesky(kernelMatrix(rows, this.scale), settings.ridge, rows.length);
+    this.weights = solve(
+      lower,
+      Float64Array.from(fenced, (value) => value - this.mean),
+    );
+  }
+
+  predict(features: Float64Array): number {
+    let sum = this.mean;
+    for (let i = 0; i < this.rows.length; i++)
+      sum += this.weights[i]! * Math.exp(-this.scale * squaredDistance(features, this.rows[i]!));
+    return sum;
+  }
+
+  /** The settings that predict each row best from all others, in closed form (Golub, Heath, Wahba, 1979, section 1). */
+  static choose(rows: readonly Float64Array[], targets: readonly number[]): KernelSettings {
+    const some = rows.slice(-CHOOSING_ROWS);
+    const fenced = fence(targets.slice(-CHOOSING_ROWS));
+    const mean = fenced.reduce((a, b) => a + b, 0) / fenced.length;
+    const centred = Float64Array.from(fenced, (value) => value - mean);
+    const distance = meanDistance(some);
+    let best: KernelSettings = { width: 1, ridge: 0.03 };
+    let least = Number.POSITIVE_INFINITY;
+    for (const width of WIDTHS) {
+      const kernel = kernelMatrix(some, width / distance);
+      for (const ridge of RIDGES) {
+        const error = leaveOneOut(kernel, ridge, centred);
+        if (error >= least) continue;
+        least = error;
+        best = { width, ridge };
+      }
+    }
+    return best;
+  }
+}
+
+/** Values no lower than Tukey's fence, one and a half times the middle half below it. */
+function fence(values: readonly number[]): number[] {
+  const sorted = [...values].sort((a, b) => a - b);
+  const quarter = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))]!;
+  const low = quarter(0.25) - 1.5 * (quarter(0.75) - quarter(0.25));
+  return values.map((value) => Math.max(value, low));
+}
+
+/** Mean squared distance between neighbouring rows in the list: as good as that of all pairs, for the price of one pass. */
+function meanDistance(rows: readonly Float64Array[]): number {
+  let sum = 0;
+  for (let i = 1; i < rows.length; i++) sum += squaredDistance(rows[i]!, rows[i - 1]!);
+  return sum > 0 ? sum / (rows.length - 1) : 1;
+}
+
+/** Lower half of the matrix, row by row. */
+function kernelMatrix(rows: readonly Float64Array[], scale: number): Float64Array {
+  const size = rows.length;
+  const matrix = new Float64Array(size * size);
+  for (let i = 0; i < size; i++)
+    for (let j = 0; j <= i; j++)
+      matrix[i * size + j] = Math.exp(-scale * squaredDistance(rows[i]!, rows[j]!));
+  return matrix;
+}
+
+/** Cholesky's lower factor of a kernel matrix with a ridge on its diagonal (Golub, Van Loan, algorithm 4.2.1). */
+function cholesky(kernel: Float64Array, ridge: number, size: number): Float64Array {
+  const lower = new Float64Array(size * size);
+  for (let i = 0; i < size; i++)
+    for (let j = 0; j <= i; j++) {
+      let sum = kernel[i * size + j]! + (i === j ? ridge : 0);
+      for (let k = 0; k < j; k++) sum -= lower[i * size + k]! * lower[j * size + k]!;
+      lower[i * size + j] = i === j ? Math.sqrt(Math.max(sum, 1e-12)) : sum / lower[j * size + j]!;
+    }
+  return lower;
+}
+
+/** Solves L Lᵀ x = b. */
+function solve(lower: Float64Array, right: Float64Array): Float64Array {
+  const size = right.length;
+  const x = Float64Array.from(right);
+  for (let i = 0; i < size; i++) {
+    for (let k = 0; k < i; k++) x[i]! -= lower[i * size + k]! * x[k]!;
+    x[i]! /= lower[i * size + i]!;
+  }
+  for (let i = size - 1; i >= 0; i--) {
+    for (let k = i + 1; k < size; k++) x[i]! -= lower[k * size + i]! * x[k]!;
+    x[i]! /= lower[i * size + i]!;
+  }
+  return x;
+}
+
+/** Mean squared error of each row predicted from all others: its weight over its place on the diagonal of the inverse. */
+function leaveOneOut(kernel: Float64Array, ridge: number, right: Float64Array): number {
+  const size = right.length;
+  const lower = cholesky(kernel, ridge, size);
+  const weights = solve(lower, right);
+  let sum = 0;
+  const column = new Float64Array(size);
+  for (let i = 0; i < size; i++) {
+    // The i-th element of the inverse's diagonal is the squared length of L⁻¹ e_i.
+    let length = 0;
+    for (let row = i; row < size; row++) {
+      let value = row === i ? 1 : 0;
+      for (let k = i; k < row; k++) value -= lower[row * size + k]! * column[k]!;
+      column[row] = value / lower[row * size + row]!;
+      length += column[row]! ** 2;
+    }
+    sum += (weights[i]! / length) ** 2;
+  }
+  return sum / size;
+}

@@ -1,0 +1,119 @@
+import { type Judged, ranking } from '../algorithms/dominance.js';
+import { Draws } from '../algorithms/random.js';
+import { randomGenomes } from '../feasible.js';
+import { type Genome, genomeKey } from '../space.js';
+import { breed, type Parents } from '../strategies/breeding.js';
+import type { Problem, Scored } from '../strategies/strategy.js';
+import { encode } from './features.js';
+import { KernelRidge, type KernelSettings, type Predictor } from './kernel-ridge.js';
+
+/** Scored networks that fits are made of at the most; the latest ones, which lie where the search is. */
+const FITTED = 400;
+/** Fits that share the places of a round, and the share of the scores that each is made of. */
+const MEMBERS = 4;
+const SHARE = 0.7;
+/** Candidates for each place, the fewest of them, and rounds in which the best are bred further. */
+const CANDIDATES = 8;
+const FEWEST = 30;
+const ROUNDS = 3;
+/** Streams of random numbers that a fit uses. */
+const STREAMS = 16;
+
+type Candidate = Judged & { genome: Genome };
+
+/**
+ * Proposes networks by fits of the scores so far: candidates are bred for several rounds on predicted scores and known
+ * costs, and the best of them are to be tried (Lu et al., "NSGANetV2", ECCV 2020, section 3).
+ *
+ * Each place is filled by one of several fits, of other shares of the scores: where they disagree little is known, and
+ * something else gets tried (bootstrap Thompson sampling: Eckles, Kaptein, 2014, section 2).
+ */
+export class Proposals {
+  private fitted: Scored[] = [];
+  /** Settings of the fits, chosen anew whenever there are half as many networks again. */
+  private chosen: { settings: KernelSettings; rows: number } | null = null;
+
+  constructor(
+    private readonly problem: Problem,
+    private readonly seed: number,
+  ) {}
+
+  tell(scored: readonly Scored[]): void {
+    const usable = scored.filter(
+      ({ violation, objectives }) => violation === 0 && Number.isFinite(objectives[0]),
+    );
+    this.fitted = [...this.fitted, ...usable].slice(-FITTED);
+    const { length } = this.fitted;
+    if (length < 3 || (this.chosen && length < 1.5 * this.chosen.rows)) return;
+    this.chosen = { settings: KernelRidge.choose(...this.rowsOf(this.fitted)), rows: length };
+  }
+
+  /** @param population the best networks so far, from the best to the worst */
+  propose(round: number, population: readonly Scored[], seen: ReadonlySet<string>, count: number): Genome[] {
+    if (!this.chosen) return [];
+    const taken = new Set<string>();
+    const found: Genome[] = [];
+    for (let place = 0; place < Math.min(MEMBERS, count); place++) {
+      // Where there are fewer places than fits, rounds take turns.
+      const member = (round + place) % MEMBERS;
+      const places = Math.floor(count / MEMBERS) + (place < count % MEMBERS ? 1 : 0);
+      for (const genome of this.byFit(round, member, population, [seen, taken], places)) {
+        found.push(genome);
+        taken.add(genomeKey(genome));
+      }
+    }
+    return found;
+  }
+
+  /** What one fit finds most promising. */
+  private byFit(
+    round: number,
+    member: number,
+    population: readonly Scored[],
+    seen: readonly ReadonlySet<string>[],
+    count: number,
+  ): Genome[] {
+    const drawsOf =
+      (stream: number) =>
+      (index: number): Draws =>
+        new Draws(this.seed, round, index, STREAMS * (member + 1) + stream);
+    const predictor = this.fit(drawsOf(0)(0));
+    const known = new Set<string>();
+    const wanted = Math.max(CANDIDATES * count, FEWEST);
+    let pool: Candidate[] = [];
+    let parents: Parents = population;
+    for (let inner = 1; inner <= ROUNDS; inner++) {
+      const fresh = breed(this.problem, parents, drawsOf(inner), [...seen, known], wanted);
+      for (const genome of fresh) known.add(genomeKey(genome));
+      // A fit may know of good places far from all parents.
+      if (inner === 1) {
+        const anywhere = randomGenomes(this.problem, drawsOf(ROUNDS + 1), [...seen, known], wanted);
+        for (const genome of anywhere) known.add(genomeKey(genome));
+        fresh.push(...anywhere);
+      }
+      const candidates = new Set([...pool, ...fresh.map((genome) => this.judge(genome, predictor))]);
+      const all: (Scored | Candidate)[] = [...population, ...candidates];
+      const order = ranking(all).map((index) => all[index]!);
+      parents = order.slice(0, population.length);
+      pool = order.filter((one) => candidates.has(one)).slice(0, CANDIDATES * count);
+    }
+    return pool.slice(0, count).map(({ genome }) => genome);
+  }
+
+  private judge(genome: Genome, predictor: Predictor): Candidate {
+    const { costs, violation, features } = this.problem.screen(genome);
+    const score = predictor.predict(encode(this.problem.space, genome, features));
+    return { genome, objectives: [-score, ...costs], violation };
+  }
+
+  private fit(draws: Draws): Predictor {
+    const some = this.fitted.filter(() => draws.next() < SHARE);
+    return new KernelRidge(...this.rowsOf(some.length < 3 ? this.fitted : some), this.chosen!.settings);
+  }
+
+  private rowsOf(scored: readonly Scored[]): [Float64Array[], number[]] {
+    const { space } = this.problem;
+    const rows = scored.map(({ genome }) => encode(space, genome, this.problem.screen(genome).features));
+    return [rows, scored.map(({ objectives }) => -objectives[0]!)];
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * How good the searches are, on tables of networks that others have trained: the tables of docs/search.md.
+ *
+ *   npm run bench:nas -- [--only macro,nasbench201,overhead] [--seeds 30] [--assets DIR]
+ */
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Skipped } from './cost/section.js';
+import { cells201 } from './nas/cells201.js';
+import { macro } from './nas/macro.js';
+import { overhead } from './nas/overhead.js';
+import type { NasSection } from './nas/section.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const SECTIONS: readonly NasSection[] = [macro, cells201, overhead];
+
+const { values } = parseArgs({
+  options: {
+    /** Names of sections, separated by commas. */
+    only: { type: 'string' },
+    seeds: { type: 'string', default: '30' },
+    assets: { type: 'string', default: process.env.DOPT_ASSETS ?? join(ROOT, '../shared/assets') },
+  },
+});
+const names = values.only?.split(',') ?? SECTIONS.map(({ name }) => name);
+for (const name of names) {
+  const section = SECTIONS.find((one) => one.name === name);
+  if (!section) throw new Error(`${name} is none of: ${SECTIONS.map((one) => one.name).join(', ')}`);
+  console.log(`\n### ${section.title}\n`);
+  try {
+    console.log(section.measure({ assets: resolve(values.assets), seeds: Number(values.seeds) }));
+  } catch (error) {
+    if (!(error instanceof Skipped)) throw error;
+    console.log(`Skipped: ${error.message}`);
+  }
+}

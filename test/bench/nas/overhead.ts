@@ -1,0 +1,53 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { EVOLUTION_DEFAULTS, Evolution } from '../../../src/search/strategies/evolution.js';
+import type { Problem } from '../../../src/search/strategies/strategy.js';
+import { markdown } from '../cost/section.js';
+import { play } from './play.js';
+import type { NasSection } from './section.js';
+
+/** Sixteen layers of five genes, two objectives: what a search by dopt looks like. */
+const problem: Problem = {
+  space: Array.from({ length: 80 }, (_, gene) => ({
+    choices: [8, 3, 4, 2, 5][gene % 5]!,
+    ordered: gene % 5 > 0,
+  })),
+  screen: (genome) => ({ costs: [genome.reduce((a, b) => a + b, 0)], violation: 0 }),
+};
+const score = (genome: readonly number[]): number =>
+  genome.reduce((sum, value, gene) => sum + Math.sin(value * (gene + 1)), 0);
+
+const MANY = 100_000;
+const MARKS = [20_000, 60_000, MANY];
+
+/** Milliseconds of processor time a network, while 800 are tried. */
+function perEvaluation(size: number): number {
+  const search = new Evolution(problem, { ...EVOLUTION_DEFAULTS, seed: 1 });
+  const started = process.cpuUsage();
+  play(problem, search, score, 800, undefined, size);
+  const { user, system } = process.cpuUsage(started);
+  return (user + system) / 1000 / 800;
+}
+
+function measure(): string {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const rows = [40, 10].map((size) => [
+    `processor time an evaluation, ${size} at a time`,
+    `${perEvaluation(size).toFixed(2)} ms`,
+  ]);
+  const search = new Evolution(problem, { ...EVOLUTION_DEFAULTS, seed: 1, assisted: false });
+  play(problem, search, score, MANY, (_, tried) => {
+    if (!MARKS.includes(tried)) return;
+    collect();
+    const { heapUsed } = process.memoryUsage();
+    rows.push([`heap after ${tried} evaluations`, `${(heapUsed / 1e6).toFixed(1)} MB`]);
+  });
+  return markdown(['80 genes, population 40', ''], rows);
+}
+
+export const overhead: NasSection = {
+  name: 'overhead',
+  title: 'What the search itself takes',
+  measure,
+};
