@@ -6,11 +6,12 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from dopt.llm.experts import ExpertWeight, expert_weights, intercepted
 from dopt.llm.families import Linear, linears_of
 from dopt.llm.gram import Inputs, products_of
-from dopt.llm.linear import FLOAT, Seen, Stop, Weight, use
+from dopt.llm.linear import FLOAT, Seen, Stop, Weight, is_quantized, use
 from dopt.llm.passes import Lockstep, Repeated
 from dopt.llm.solve import Prepared, Solution, grid_of, solve
 from dopt.llm.steps import Step, steps_of
 from dopt.llm.stream import Stream, ordered_map
+from dopt.llm.taps import tapped
 
 #: Bytes of sums that may be gathered in one pass, where a step has many inputs (experts).
 SUM_BYTES = 1 << 30
@@ -29,6 +30,8 @@ class Work:
     def __init__(self, stream: Stream, index: int, options: Dict[str, Any]) -> None:
         self.stream, self.index, self.options = stream, index, options
         self.prefix = stream.prefix(index)
+        #: Whether what passes is what the quantized model will compute.
+        self.observing = False
         self.weights: Dict[str, Weight] = {}
         self.experts: Dict[str, ExpertWeight] = {}
         self.linears: Dict[str, Linear] = {
@@ -57,8 +60,15 @@ class Work:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """While products of experts are recognised."""
-        with intercepted(self.experts):
+        """While products of experts are recognised, and ranges of the quantized model observed."""
+        ranges = self.options["ranges"]
+
+        def tap(name: str, x: Any) -> Any:
+            return ranges.tap(name, x) if self.observing and is_quantized() else x
+
+        with intercepted(self.experts), contextlib.ExitStack() as stack:
+            if ranges is not None:
+                stack.enter_context(tapped(self.stream.block(self.index), self.prefix, tap))
             yield
 
     def forward(self, hidden: Any, mode: str, seen: Optional[Seen] = None) -> Any:
@@ -87,6 +97,7 @@ def solve_block(core: Any, work: Work, states: States) -> Tuple[Dict[str, Soluti
             for group in step:
                 for name in group:
                     work.weights[name].set_quantized(solutions[name].integers, solutions[name].scales)
+        work.observing = True
         return solutions, States(*passes.finish())
     finally:
         passes.close()
@@ -128,6 +139,7 @@ def _passes(work: Work, states: States, steps: List[Step]) -> Any:
     mixture = any(work.linears[name].is_expert for step in steps for group in step for name in group)
     if mixture or not work.options["lockstep"]:
         return Repeated(work.forward, states, mapped, stop=not mixture)
+    work.observing = True  # each pass runs once, and every linear in it is solved before it multiplies
     return Lockstep(work.forward, states, mapped)
 
 

@@ -5,13 +5,15 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from dopt import native
+from dopt.errors import DoptError
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes
-from dopt.llm.generate import continue_all
 from dopt.llm.load import open_model
-from dopt.llm.restore import open_quantized
-from dopt.llm.simulate import simulated
+from dopt.llm.ranges import LOGIT_TOKENS
+from dopt.llm.restore import Restored, open_quantized
+from dopt.llm.simulate import Grids, tapped_part
 from dopt.llm.stream import Stream, ordered_map
+from dopt.llm.taps import Tap
 from dopt.llm.tokens import samples_of
 
 RECIPE = (
@@ -34,6 +36,8 @@ def evaluate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """Perplexity of the float model, and how the quantized one differs; see protocol-llm.ts."""
     import torch
 
+    from dopt.llm.generate import continue_all
+
     torch.set_num_threads(1)
     started = time.monotonic()
     native.load().set_threads(params["threads"])
@@ -43,13 +47,13 @@ def evaluate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     ids, text = samples_of(params["text"], params["model"], vocabulary, trust)
     batches = list(torch.from_numpy(ids).split(params["batch"]))
     streams = [Stream(source)]
-    activations = []
+    taps: List[Optional[Tap]] = [None]
     if params["quantized"] is not None:
         restored = open_quantized(params["quantized"], trust)
         streams.append(Stream(restored))
-        activations = restored.reader.activations if params["activations"] else []
-    errors, hidden = through_blocks(streams, batches, activations, params["threads"], events)
-    sums = _tail(streams, batches, hidden, activations, events)
+        taps.append(tap_of(restored, params["activations"]))
+    errors, hidden = through_blocks(streams, batches, taps, params["threads"], events)
+    sums = _tail(streams, batches, hidden, taps, events)
     tokens = sum(each.tokens for each in sums)
     nats = [sum(getattr(each, key) for each in sums) / tokens for key in ("float_nats", "quantized_nats")]
     quantized = None
@@ -74,33 +78,33 @@ def evaluate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
 
 
 def through_blocks(
-    streams: List[Stream], batches: List[Any], activations: List[Dict[str, Any]], threads: int, events: Events
+    streams: List[Stream], batches: List[Any], taps: List[Optional[Tap]], threads: int, events: Events
 ) -> Any:
     """Runs one or two models (float, quantized) block by block over the same batches.
 
     Returns the error of each block's output over its power, and the hidden states behind the last block of each model.
     """
     hidden: List[List[Any]] = []
-    for stream in streams:
-        with simulated(stream, None, activations if stream is not streams[0] else []):
+    for stream, tap in zip(streams, taps):
+        with tapped_part(stream, None, tap):
             hidden.append([stream.begin(batch) for batch in batches])
     errors: List[float] = []
     for index in range(len(streams[0])):
         events.progress(index, len(streams[0]), f"block {index} of {len(streams[0])}")
         for i, stream in enumerate(streams):
-            hidden[i] = run_block(stream, index, hidden[i], activations if i else [], threads)
+            hidden[i] = run_block(stream, index, hidden[i], taps[i], threads)
         if len(streams) > 1:
             noise = sum(float(((x - z).double() ** 2).sum()) for z, x in zip(*hidden))
             errors.append(noise / max(sum(float((z.double() ** 2).sum()) for z in hidden[0]), 1e-300))
     return errors, hidden
 
 
-def run_block(stream: Stream, index: int, hidden: List[Any], activations: List[Dict[str, Any]], threads: int) -> List[Any]:
+def run_block(stream: Stream, index: int, hidden: List[Any], tap: Optional[Tap], threads: int) -> List[Any]:
     """Hidden states behind a block, which is loaded for it."""
     import torch
 
     stream.load(index)
-    with torch.no_grad(), simulated(stream, index, activations):
+    with torch.no_grad(), tapped_part(stream, index, tap):
         done = list(ordered_map(lambda each: _run(stream, index, each), hidden, threads))
     stream.drop(index)
     return done
@@ -114,14 +118,14 @@ def _run(stream: Stream, index: int, hidden: Any) -> Any:
 
 
 def _tail(
-    streams: List[Stream], batches: List[Any], hidden: List[List[Any]], activations: List[Dict[str, Any]], events: Events
+    streams: List[Stream], batches: List[Any], hidden: List[List[Any]], taps: List[Optional[Tap]], events: Events
 ) -> List[Sums]:
     sums = []
     for index, batch in enumerate(batches):
         events.progress(index, len(batches), f"logits {index} of {len(batches)}")
         logits = []
         for i, stream in enumerate(streams):
-            with simulated(stream, None, activations if i else []):
+            with tapped_part(stream, None, taps[i]):
                 logits.append(stream.end(batch, hidden[i][index])[:, :-1].flatten(0, 1))
         sums.append(compare(batch[:, 1:].flatten(), logits[0], logits[1] if len(logits) > 1 else None))
     return sums
@@ -149,6 +153,36 @@ def compare(wanted: Any, given: Any, other: Optional[Any]) -> Sums:
             sums.agreed + int((p.argmax(dim=1) == q.argmax(dim=1)).sum()),
         )
     return sums
+
+
+def observe_all(source: Any, batches: List[Any], tap: Tap, threads: int, events: Events) -> None:
+    """Runs a model over batches of token numbers with every tensor going through ``tap``."""
+    stream = Stream(source)
+    _, hidden = through_blocks([stream], batches, [tap], threads, events)
+    observe_tail(stream, batches, hidden[0], tap)
+
+
+def observe_tail(stream: Stream, batches: List[Any], hidden: List[Any], tap: Tap) -> None:
+    """What lies behind the blocks; logits of the first tokens of every batch alone."""
+    share = max(1, LOGIT_TOKENS // max(1, sum(len(batch) for batch in batches)))
+    with tapped_part(stream, None, tap):
+        for batch, each in zip(batches, hidden):
+            stream.end(batch[:, :share], each[:, :share])
+            stream.before_head(batch, each)
+
+
+def tap_of(restored: Restored, wanted: bool) -> Optional[Tap]:
+    """What rounds a quantized model's activations. Raises DoptError LLM_NO_RANGES where there are none."""
+    if not wanted:
+        return None
+    if not restored.reader.activations:
+        raise DoptError(
+            "LLM_NO_RANGES",
+            f"{restored.folder} has no ranges of activations.",
+            place=restored.folder,
+            suggestions=["Quantize with activations, or run the second stage: dopt llm stage2."],
+        )
+    return Grids(restored.reader.activations).tap
 
 
 def _perplexity(nats: float) -> Dict[str, float]:

@@ -5,9 +5,12 @@ from typing import Any, Dict, List, Optional
 
 from dopt.errors import DoptError
 from dopt.events import Events
+from dopt.llm.evaluate import tap_of
+from dopt.llm.families import find_blocks
 from dopt.llm.load import Source, open_model
 from dopt.llm.restore import open_quantized
-from dopt.llm.simulate import simulated_network
+from dopt.llm.simulate import tapped_network
+from dopt.llm.taps import Tap
 from dopt.llm.tokens import open_tokenizer
 
 
@@ -39,15 +42,15 @@ def _texts(
     params: Dict[str, Any], quantized: Optional[str], tokenizer: Any, prompts: List[str], activations: bool, events: Events
 ) -> List[str]:
     source: Source
-    found: List[Dict[str, Any]] = []
+    tap: Optional[Tap] = None
     if quantized is None:
         source = open_model(params["model"], params["trustRemoteCode"])
     else:
         source = open_quantized(quantized, params["trustRemoteCode"])
-        found = source.reader.activations if activations else []
+        tap = tap_of(source, activations)
     source.fill(source.network, "")
     texts = []
-    with simulated_network(source, found):
+    with tapped_network(source, find_blocks(source.network, source.config), tap):
         for index, prompt in enumerate(prompts):
             events.progress(index, len(prompts), f"text {index} of {len(prompts)}")
             texts.append(greedy(source.network, tokenizer, prompt, params["newTokens"]))

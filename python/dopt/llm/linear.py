@@ -27,6 +27,11 @@ def use(mode: str, seen: Optional["Seen"] = None) -> Iterator[None]:
         _thread.state = before
 
 
+def is_quantized() -> bool:
+    """Whether this thread uses quantized weights."""
+    return getattr(_thread, "state", (FLOAT, None))[0] == QUANTIZED
+
+
 def current_seen() -> Optional["Seen"]:
     """Who wants to know of inputs on this thread."""
     return getattr(_thread, "state", (FLOAT, None))[1]
@@ -95,8 +100,7 @@ class Weight:
 
     def current(self) -> Any:
         """The one that this thread uses."""
-        quantized = self._stored is None or getattr(_thread, "state", (FLOAT, None))[0] == QUANTIZED
-        return self.quantized() if quantized else self.float()
+        return self.quantized() if self._stored is None or is_quantized() else self.float()
 
 
 def make_linear(weight: Weight, bias: Optional[Any]) -> Any:

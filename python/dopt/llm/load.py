@@ -103,19 +103,13 @@ class Source:
         for owner, leaf, name in parameters_of(module, prefix):
             owner._parameters[leaf] = torch.nn.Parameter(self.read(name), requires_grad=False)
 
-    @contextlib.contextmanager
-    def embedding_as(self, weight: Optional[Any]) -> Iterator[None]:
-        """While the embedding has another weight (float32 tensor); None leaves it as it is."""
-        import torch
+    def embedding_as(self, weight: Optional[Any]) -> Any:
+        """A context in which the embedding has another weight (float32 tensor); None leaves it as it is."""
+        return _exchanged(self.network.get_input_embeddings(), weight)
 
-        embedding = self.network.get_input_embeddings()
-        before = embedding._parameters["weight"]
-        if weight is not None:
-            embedding._parameters["weight"] = torch.nn.Parameter(weight, requires_grad=False)
-        try:
-            yield
-        finally:
-            embedding._parameters["weight"] = before
+    def head_as(self, weight: Optional[Any]) -> Any:
+        """The same for the head."""
+        return _exchanged(self.network.get_output_embeddings(), weight)
 
     @property
     def names(self) -> Dict[str, Tuple[int, ...]]:
@@ -137,6 +131,19 @@ class Source:
             stat = os.stat(path)
             digest.update(f"{os.path.basename(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
         return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _exchanged(module: Any, weight: Optional[Any]) -> Iterator[None]:
+    import torch
+
+    before = module._parameters["weight"]
+    if weight is not None:
+        module._parameters["weight"] = torch.nn.Parameter(weight, requires_grad=False)
+    try:
+        yield
+    finally:
+        module._parameters["weight"] = before
 
 
 def empty(module: Any) -> None:

@@ -8,6 +8,8 @@ from dopt.llm.families import Linear
 #: Square matrices of float64 with a side of a linear's inputs that exist at once: sums, factors, and the copies of
 #: PyTorch and of the native core while they are made.
 SQUARES, SQUARES_CROSS = 5, 7
+#: Parameters of glibc's mallopt.
+_ARENA_MAX, _MMAP_THRESHOLD = -8, -3
 
 
 def promise(
@@ -40,6 +42,22 @@ def check(promised: int, limit: Optional[float]) -> None:
             suggestions=["Use fewer or shorter calibration samples, or leave out the cross term (--no-cross).", "Raise --memory."],
             found=f"{promised} bytes",
         )
+
+
+def return_freed_memory() -> None:
+    """Makes glibc give large freed blocks back to the system and serve all threads from one heap.
+
+    Otherwise every thread keeps what it freed, and a process that works block by block grows with the number of blocks.
+    """
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(None)
+        library.mallopt(_ARENA_MAX, 1)
+        library.mallopt(_MMAP_THRESHOLD, 4 << 20)
+        library.malloc_trim(0)
+    except (OSError, AttributeError):
+        pass  # another C library
 
 
 def resident_bytes() -> int:

@@ -12,11 +12,15 @@ from dopt.execute.peak import peak_bytes
 from dopt.llm import memory
 from dopt.llm.artifact import Writer
 from dopt.llm.block import States, Work, relative_error, solve_block
+from dopt.llm.evaluate import observe_tail
 from dopt.llm.families import Linear, linears_of
 from dopt.llm.journal import Journal
 from dopt.llm.load import Source, open_model, parameters_of, versions
 from dopt.llm.outside import quantize_embedding, quantize_head, rounded_embedding, write_floats
-from dopt.llm.solve import Solution
+from dopt.llm.ranges import Ranges, grids_of, quiet
+from dopt.llm.ranges import write as write_grids
+from dopt.llm.simulate import tapped_part
+from dopt.llm.solve import Solution, dequantized
 from dopt.llm.stream import Stream
 from dopt.llm.tokens import samples_of, warnings_of
 
@@ -28,6 +32,7 @@ def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """Quantizes a model; see protocol-llm.ts for parameters and result."""
     import torch
 
+    memory.return_freed_memory()
     torch.set_num_threads(1)  # threads work on different batches, so that results do not depend on their number
     native.load().set_threads(params["threads"])
     return Run(params, events).run()
@@ -52,11 +57,14 @@ class Run:
             "threads": params["threads"],
             "events": events,
             "lockstep": True,
+            "ranges": None if params["activations"] is None else Ranges(),
             "orders": {},
             "tokens": {},
         }
         self.blocks: List[Dict[str, Any]] = []
         self.linears: List[Dict[str, Any]] = []
+        self.seen: Dict[str, Dict[str, float]] = {}
+        self.head_weight: Any = None
 
     def run(self) -> Dict[str, Any]:
         fingerprint = self._fingerprint()
@@ -70,13 +78,14 @@ class Run:
         for index in range(first, len(self.stream)):
             self._progress(index)
             states = self._block(index, states, writer)
-            journal.write(index + 1, states, {"blocks": self.blocks, "linears": self.linears})
+            journal.write(index + 1, states, {"blocks": self.blocks, "linears": self.linears, "seen": self.seen})
         self._head(states, writer)
+        grids = self._activations(states, writer)
         write_floats(self.source, self.stream, writer, self.options["strategies"], self.params["embeddingBits"])
         path = writer.close(self._meta(promised))
         journal.remove()
         self.events.progress(len(self.stream), len(self.stream), "done")
-        return self._result(path, first, promised)
+        return self._result(path, first, promised, grids)
 
     def _start(self, journal: Journal, writer: Writer) -> Tuple[int, States]:
         """Where to begin and the hidden states there."""
@@ -95,7 +104,7 @@ class Run:
             return 0, States(given, rounded)
         for batch in lengths.values():
             self.stream.begin(batch)
-        self.blocks, self.linears = found["blocks"], found["linears"]
+        self.blocks, self.linears, self.seen = found["blocks"], found["linears"], found["seen"]
         return found["done"], journal.states(found["done"])
 
     def _block(self, index: int, states: States, writer: Writer) -> States:
@@ -105,6 +114,9 @@ class Run:
         with work.running():
             solutions, states = solve_block(native.load(), work, states)
         error = relative_error(states)
+        if self.options["ranges"] is not None:
+            self.seen.update(self.options["ranges"].state())
+            self.options["ranges"].clear()
         writer.begin_block(index)
         for name, solution in solutions.items():
             self._write(writer, name, solution)
@@ -112,6 +124,7 @@ class Run:
         self._write_rest(writer, work)
         writer.end_block(index)
         self.stream.drop(index)
+        memory.return_freed_memory()
         seconds = time.monotonic() - begun
         self.blocks.append({"block": index, "error": error, "rotated": False, "seconds": seconds})
         return states
@@ -138,6 +151,7 @@ class Run:
             return
         solution, tokens = quantize_head(native.load(), self.source, self.stream, self.ids, states, strategy, self.options)
         self.options["tokens"][self.source.head_name] = tokens
+        self.head_weight = dequantized(solution.integers, solution.scales)
         self._write(writer, str(self.source.head_name), solution)
         self.linears.append(self._linear_result(str(self.source.head_name), None, solution))
 
@@ -222,7 +236,26 @@ class Run:
     def _unties(self) -> bool:
         return self.params["embeddingBits"] is not None or self.source.head_name in self.options["strategies"]
 
-    def _result(self, path: str, first: int, promised: int) -> Dict[str, Any]:
+    def _activations(self, states: States, writer: Writer) -> List[Dict[str, Any]]:
+        """Grids of activations from what was seen in the blocks and is seen outside of them."""
+        import torch
+
+        options, ranges = self.params["activations"], self.options["ranges"]
+        if ranges is None:
+            return []
+        batches = torch.from_numpy(self.ids).split(self.params["batch"])
+        bits = self.params["embeddingBits"]
+        with self.source.embedding_as(rounded_embedding(self.source, bits)), tapped_part(self.stream, None, ranges.tap):
+            for batch in batches:
+                self.stream.begin(batch)
+        with self.source.head_as(self.head_weight):
+            observe_tail(self.stream, list(batches), states.quantized, ranges.tap)
+        grids = grids_of({**self.seen, **ranges.state()}, options)
+        write_grids(writer, grids, options, close=False)
+        self.warnings += quiet(grids, options)
+        return grids
+
+    def _result(self, path: str, first: int, promised: int, grids: List[Dict[str, Any]]) -> Dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             index = json.load(file)
         return {
@@ -230,7 +263,7 @@ class Run:
             "calibration": self.calibration,
             "blocks": self.blocks,
             "linears": self.linears,
-            "activations": [],
+            "activations": grids,
             "warnings": self.warnings,
             "resumedAt": first,
             "digest": index["digest"],

@@ -29,7 +29,7 @@ class Restored(Source):
             return Weight(linear, self.keep(linear.parameter))
         layer = self.reader.layer(linear.name)
         weight = Weight(linear, None)
-        weight.set_quantized(layer.integers, _writable(layer.scales))
+        weight.set_quantized(_writable(layer.integers), _writable(layer.scales))
         return weight
 
     def keep(self, name: str) -> Any:
@@ -40,7 +40,7 @@ class Restored(Source):
         module = name[: -len(".weight")]
         if name.endswith(".weight") and self.reader.has(module):
             layer = self.reader.layer(module)
-            matrix = dequantized(layer.integers, _writable(layer.scales))
+            matrix = dequantized(layer.integers, layer.scales)
             return matrix.t().contiguous() if self._is_conv1d(module) else matrix
         if (name, 0) in self._experts and self.reader.has(f"{name}.0"):
             return self._stack(name)
@@ -56,7 +56,7 @@ class Restored(Source):
         parts = []
         for expert in range(shape[0]):
             layer = self.reader.layer(f"{name}.{expert}")
-            matrix = dequantized(layer.integers, _writable(layer.scales))
+            matrix = dequantized(layer.integers, layer.scales)
             parts.append(matrix if tuple(matrix.shape) == shape[1:] else matrix.t())
         return torch.stack(parts)
 

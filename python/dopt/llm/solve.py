@@ -159,12 +159,13 @@ class Judge:
 
 def dequantized(integers: Any, scales: Any) -> Any:
     """float32 [outputs, inputs] of numpy integers and scales."""
+    import numpy as np
     import torch
 
     outputs, inputs = integers.shape
     groups = scales.shape[1]
-    parts = torch.from_numpy(integers).view(outputs, groups, inputs // groups).float()
-    return (parts * torch.from_numpy(scales)[:, :, None]).view(outputs, inputs)
+    parts = torch.from_numpy(np.array(integers)).view(outputs, groups, inputs // groups).float()
+    return (parts * torch.from_numpy(np.array(scales))[:, :, None]).view(outputs, inputs)
 
 
 def grid_of(strategy: Dict[str, Any], inputs: int) -> RowGrid:

@@ -1,0 +1,139 @@
+"""Method ``llmRanges`` of src/bridge/protocol-llm.ts, and static integer grids of activations from observed extremes."""
+
+import math
+import threading
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from dopt.events import Events
+from dopt.llm.artifact import Reader, Writer
+from dopt.llm.taps import fixed_rule, shared_names
+from dopt.llm.tokens import samples_of, warnings_of
+
+#: Tokens whose logits are observed; they are many numbers each.
+LOGIT_TOKENS = 1024
+
+
+class Ranges:
+    """Extremes, mean square and number of values of tensors, by name; may be fed by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: Dict[str, List[Tuple[float, float, float, int]]] = {}
+
+    def tap(self, name: str, x: Any) -> Any:
+        """Observes a tensor and gives it back."""
+        if fixed_rule(name) is None and x.numel():
+            found = (float(x.min()), float(x.max()), float((x.double() ** 2).sum()), x.numel())
+            with self._lock:
+                self._seen.setdefault(name, []).append(found)
+        else:
+            with self._lock:
+                self._seen.setdefault(name, [])
+        return x
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._seen = {}
+
+    def state(self) -> Dict[str, Dict[str, float]]:
+        """``{name: {low, high, power, count}}``, whatever order the values came in."""
+        return {
+            name: {
+                "low": min((each[0] for each in seen), default=0.0),
+                "high": max((each[1] for each in seen), default=0.0),
+                "power": math.fsum(each[2] for each in seen),
+                "count": sum(each[3] for each in seen),
+            }
+            for name, seen in sorted(self._seen.items())
+        }
+
+
+def grids_of(states: Dict[str, Dict[str, float]], options: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """``activationResultSchema`` for each tensor: what its integers are, and what rounding does to it.
+
+    Tensors that share a scale get the range of all of them. Symmetric: scale = max|x| / (2^(bits-1) - 1), zero point 0;
+    asymmetric: scale = (high - low) / (2^bits - 1) over the range widened to hold 0, integers signed.
+    """
+    ranges = {name: (each["low"], each["high"]) for name, each in states.items()}
+    shared = set()
+    for group in shared_names(list(states)):
+        low, high = min(ranges[name][0] for name in group), max(ranges[name][1] for name in group)
+        ranges.update((name, (low, high)) for name in group)
+        shared.update(group)
+    return [_grid(name, each, ranges[name], "shared" if name in shared else "range", options) for name, each in states.items()]
+
+
+def quiet(grids: List[Dict[str, Any]], options: Dict[str, Any]) -> List[str]:
+    """A sentence for each tensor whose signal to noise is low."""
+    found = []
+    for grid in grids:
+        if grid["sqnr"] is not None and grid["sqnr"] < options["warnBelow"]:
+            found.append(
+                f"{grid['name']} has {grid['sqnr']:.0f} dB of signal to noise (range {grid['low']:.3g} to {grid['high']:.3g}): "
+                "begin every sample with BOS here and on the device, rotate the residual stream, or give its linear 8 bits."
+            )
+    return found
+
+
+def ranges(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
+    """Observes a quantized model and writes the grids into its folder; see protocol-llm.ts."""
+    import torch
+
+    from dopt.llm.evaluate import observe_all
+    from dopt.llm.restore import open_quantized
+
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    restored = open_quantized(params["quantized"], params["trustRemoteCode"])
+    vocabulary = restored.names[f"{restored.embedding_name}.weight"][0]
+    ids, text = samples_of(params["calibration"], params["model"], vocabulary, params["trustRemoteCode"])
+    batches = list(torch.from_numpy(ids).split(params["batch"]))
+    seen = Ranges()
+    observe_all(restored, batches, seen.tap, params["threads"], events)
+    grids = grids_of(seen.state(), params["activations"])
+    write(Writer(params["quantized"], Reader(params["quantized"]).fingerprint), grids, params["activations"])
+    return {
+        "calibration": text,
+        "activations": grids,
+        "warnings": warnings_of(params["calibration"], text) + quiet(grids, params["activations"]),
+        "seconds": time.monotonic() - started,
+    }
+
+
+def write(writer: Writer, grids: List[Dict[str, Any]], options: Dict[str, Any], close: bool = True) -> None:
+    """Puts the grids into an artifact."""
+    for grid in grids:
+        form = (grid["scale"], grid["zeroPoint"], options["bits"], options["symmetric"])
+        writer.activation(grid["name"], *form, grid["low"], grid["high"], grid["sqnr"], rule=grid["rule"])
+    if close:
+        writer.close({})
+
+
+def _grid(
+    name: str, seen: Dict[str, float], limits: Tuple[float, float], rule: str, options: Dict[str, Any]
+) -> Dict[str, Any]:
+    bits, symmetric = options["bits"], options["symmetric"]
+    fixed = fixed_rule(name)
+    low, high = (0.0, 1.0) if fixed else (min(0.0, limits[0]), max(0.0, limits[1]))
+    if symmetric:
+        scale, zero = max(-low, high) / (2 ** (bits - 1) - 1), 0
+    else:
+        scale = (high - low) / (2**bits - 1)
+        zero = round(-(2 ** (bits - 1)) - low / scale) if scale > 0 else 0
+    if not scale > 0:
+        scale = 1.0
+    block = _block_of(name)
+    found = {"name": name, "block": block, "scale": scale, "zeroPoint": zero, "low": low, "high": high}
+    return {**found, "sqnr": None if fixed else _sqnr(seen, scale), "rule": fixed or rule}
+
+
+def _sqnr(seen: Dict[str, float], scale: float) -> Optional[float]:
+    """Signal to the noise of uniform rounding, dB."""
+    if not seen["power"] > 0:
+        return None
+    return 10 * math.log10(seen["power"] / seen["count"] / (scale * scale / 12))
+
+
+def _block_of(name: str) -> Optional[int]:
+    return next((int(part) for part in name.partition(":")[0].split(".") if part.isdigit()), None)
