@@ -310,7 +310,7 @@ def _load_whole(folder: str, config: Any, trust_remote_code: bool) -> Dict[str, 
             torch_dtype=torch.float32,
             trust_remote_code=trust_remote_code,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
         raise _unknown(folder, error) from error
     return {name: owner._parameters[leaf].detach() for owner, leaf, name in parameters_of(model, "")}
 

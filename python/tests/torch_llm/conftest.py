@@ -91,11 +91,12 @@ def params_of(model, out, tokens, group=32, **changes):
 def damage(folder, target, change):
     """A copy of a model whose weights ``change(tensors)`` edits."""
     from dopt import safetensors
+    from safetensors.numpy import save_file
 
     os.makedirs(target, exist_ok=True)
     tensors = {name: np.array(array) for name, array in safetensors.read(os.path.join(folder, "model.safetensors")).items()}
     change(tensors)
-    safetensors.write(os.path.join(target, "model.safetensors"), tensors)
+    save_file(tensors, os.path.join(target, "model.safetensors"), metadata={"format": "pt"})
     with open(os.path.join(folder, "config.json")) as file:
         config = json.load(file)
     with open(os.path.join(target, "config.json"), "w") as file:
