@@ -370,3 +370,17 @@ def test_real_models(tmp_path, capture, assets):
         assert len(graph["nodes"]) == count and not set(gone) & set(ops(graph)), name
         assert result["parity"]["samples"] == 2 and result["parity"]["maxRelativeDifference"] < 1e-5, name
         assert all(t["shape"] is not None for t in graph["tensors"].values()), name
+
+
+def test_faded_weights_of_layers_are_zero(tmp_path, capture):
+    faded = np.array([[0.5, 1e-39, -1e-45], [0, -2e-38, np.float32(1.1754942e-38)]], np.float32)
+    nodes = [node("Gemm", "x w", "a"), node("Add", "a tiny", "b"), node("MatMul", "b both", "c"), node("Div", "c both", "y")]
+    weights = [constant("w", faded.T), constant("tiny", np.full(2, 1e-39, np.float32))]
+    weights.append(constant("both", np.full((2, 2), 1e-39, np.float32)))
+    made = model(nodes, [value("x", [2, 3])], [value("y", [2, 2])], weights)
+    result, _ = capture(write(made, tmp_path / "m.onnx"))
+    kept = safetensors.read(result["weights"])
+    assert kept["w"].T.tolist() == [[0.5, 0, 0], [0, np.float32(-2e-38), 0]]
+    # What is divided by, or added where the sum may be divided by, stays.
+    assert kept["tiny"].all() and kept["both"].all()
+    assert any(note.startswith("3 weights") for note in result["notes"])

@@ -11,6 +11,7 @@ from dopt.capture.network import LOWEST_IR, Network
 from dopt.capture.sanity import check_numbers
 from dopt.capture.save import save
 from dopt.capture.shapes import remember_stated_types
+from dopt.capture.subnormal import flush_subnormals
 from dopt.isolation import run_isolated
 
 
@@ -69,6 +70,7 @@ def _capture(network: Network, params: Dict[str, Any], scratch: str, events: Any
         patterns.recognize(network)
     normalize.drop_dead(network)
     normalize.sort_nodes(network)
+    flush_subnormals(network)
     opset.check(network)
     files = save(network, types, os.path.abspath(params["out"]))
 

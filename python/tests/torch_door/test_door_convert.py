@@ -297,3 +297,18 @@ def test_averages_are_torch_s_adaptive_pooling():
     for rows, columns in ((3, 5), (7, 4), (1, 11), (2, 2)):
         ours = averages(rows, 7) @ x @ averages(columns, 11).t()
         assert np.allclose(ours, torch.nn.functional.adaptive_avg_pool2d(x, (rows, columns)), atol=1e-6)
+
+
+def test_faded_weights_are_zero(tmp_path):
+    path, weights, network = user_file(tmp_path, NET)
+    state = network.state_dict()
+    state["conv.weight"][0] = 1e-39
+    state["bn.running_mean"][0], state["bn.running_var"][0] = -1e-45, 1e-40
+    torch.save(state, weights)
+    result = convert(tmp_path, path, weights, SHAPE)
+    values = {each.name: np.frombuffer(each.raw_data, np.float32) for each in onnx_of(result).graph.initializer}
+    assert not values["conv.weight"][:27].any() and values["conv.weight"][27:].all()
+    # What is divided by stays.
+    assert values["bn.running_mean"][0] == 0 and values["bn.running_var"][0] == np.float32(1e-40)
+    assert result["parity"]["maxRelativeDifference"] < 1e-4
+    assert any(note.startswith("28 weights") for note in result["notes"])

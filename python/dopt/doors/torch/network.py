@@ -44,7 +44,28 @@ def open_network(params: Dict[str, Any]) -> Opened:
     network = _make(path, params["className"])
     checkpoint = load_checkpoint(params["weights"])
     notes = checkpoint.notes + load_into(network, checkpoint.state, params["weights"])
-    return Opened(network.cpu().eval(), notes, checkpoint.quantization, False)
+    return Opened(network.cpu().eval(), notes + _without_subnormals(network), checkpoint.quantization, False)
+
+
+def _without_subnormals(network: Any) -> List[str]:
+    """Sets parameters to zero where they are subnormal: see capture/subnormal.py. Returns the note about it.
+
+    Not by ``torch.set_flush_denormal``: it reaches one thread and those that start later, and the first session of
+    onnxruntime in the process takes it back.
+    """
+    import torch
+
+    from dopt.capture.subnormal import subnormal
+
+    means = [buffer for name, buffer in network.named_buffers() if name.endswith("running_mean")]
+    flushed = 0
+    with torch.no_grad():
+        for tensor in [*network.parameters(), *means]:
+            if tensor.dtype == torch.float32 and tensor.device.type == "cpu":
+                where = torch.from_numpy(subnormal(tensor.detach().numpy()))
+                flushed += int(where.sum())
+                tensor.masked_fill_(where, 0.0)
+    return [f"{flushed} weights below 1.2e-38, which only slow processors down, are zero."] if flushed else []
 
 
 def _open_script(path: str) -> Opened:
