@@ -1,7 +1,7 @@
 """Weights that decay has driven below the smallest normal number become zero.
 
 A channel that training gives up fades towards zero and stops among the subnormal numbers. Processors compute with those
-many times slower (Intel 64 and IA-32 Optimization Reference Manual, section 3.9.2), though what they add to a sum is
+many times slower, though what they add to a sum is
 lost in its last bit: half of the weights of a published segmentation network are such, and it runs eight times faster
 without them, with the same outputs bit by bit. GPUs, NPUs and TensorFlow's kernels flush them to zero anyway.
 """

@@ -66,12 +66,27 @@ def composed_attention(replacements: Replacements) -> None:
 
 
 def _symbolics_once(replacements: Replacements) -> None:
-    """torch 1.11 goes through all of its operators' symbolic functions again for each node: half of an export's time."""
+    """torch 1.11 goes through all of its operators' symbolic functions again for each node, and hands every value
+    converted so far to Python again as well: two thirds of an export's time. Most values are equal constants."""
+    import torch
+
     try:
         from torch.onnx import symbolic_registry
     except ImportError:
         return  # Newer ones have none.
     replacements.replace(symbolic_registry, "register_version", functools.lru_cache(maxsize=None))
+    # The pass behind the elimination of dead code; later ones make operators that pooling does not know.
+    replacements.replace(torch._C, "_jit_pass_canonicalize_graph_fuser_ops", _constants_pooled)
+
+
+def _constants_pooled(original: Any) -> Any:
+    def ours(graph: Any) -> None:
+        import torch
+
+        torch._C._jit_pass_constant_pooling(graph)
+        original(graph)
+
+    return ours
 
 
 class Sizes(tuple):
