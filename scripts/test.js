@@ -103,15 +103,23 @@ async function cuda() {
   return endedBadly(tally, code);
 }
 
+/** Tests that need a framework. */
+const FRAMEWORK_TESTS = [
+  'tensorflow_door',
+  'tensorflow_plugin',
+  'torch_door',
+  'torch_llm',
+  'torch_plugin',
+  'torch_weights',
+];
+
 /** The Python tests of each profile, run with the environment that the product makes for it. */
 const PROFILES = {
   onnx: [
     'python/tests',
-    ...['tensorflow_door', 'torch_door', 'torch_llm', 'torch_plugin', 'torch_weights'].map(
-      (name) => `--ignore=python/tests/${name}`,
-    ),
+    ...FRAMEWORK_TESTS.map((name) => `--ignore=python/tests/${name}`),
   ],
-  tensorflow: ['python/tests/tensorflow_door'],
+  tensorflow: ['python/tests/tensorflow_door', 'python/tests/tensorflow_plugin'],
   torch: [
     'python/tests/torch_door',
     'python/tests/torch_weights',

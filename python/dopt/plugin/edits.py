@@ -13,6 +13,8 @@ from dopt.plugin.numbers import LayerNumbers, Network, Quantizer
 from dopt.plugin.params import BIAS_SUFFIX
 from dopt.plugin.strategies import Grid
 
+#: Operators that may stand between a layer and the sum with its bias.
+_MOVING = ("Reshape", "Squeeze", "Unsqueeze", "Transpose")
 _INTEGERS = {(8, False): np.uint8, (8, True): np.int8, (16, True): np.int16, (16, False): np.uint16}
 
 
@@ -21,13 +23,17 @@ class Edits:
 
     def __init__(self, graph: Dict[str, Any]) -> None:
         self.nodes = {node["name"]: node for node in graph["nodes"]}
-        self.constants = {each["name"] for each in graph["initializers"]}
+        self.constants = {each["name"]: each["shape"] for each in graph["initializers"]}
         self.parameters: Dict[str, Any] = {}
         self.inputs: List[Dict[str, Any]] = []
         self.added: List[Dict[str, Any]] = []
         self.activations: List[Tuple[str, Quantizer]] = []
         #: Axis of the output channels of each layer's weight as the graph stores it.
         self.axes: Dict[str, int] = {}
+        #: Layers as they are in the graph.
+        self.layers: List[LayerNumbers] = []
+        #: Where the bias of each layer is read that has one: node and index of its input.
+        self.biases: Dict[str, Tuple[str, int]] = {}
 
     def rewrite(self) -> Dict[str, Any]:
         """The content of rewrite.json."""
@@ -48,10 +54,21 @@ class Edits:
         scalar = len(layer.scales) == 1 and integers.shape[axis] != 1
         name = self._constant(f"{layer.name}/weight", integers, layer.scales, None if scalar else axis)
         self.inputs.append({"node": layer.name, "index": 1, "tensor": name})
+        if layer.bias is not None and not layer.bias.any() and len(node["inputs"]) < 3:
+            # Exporters leave a bias of zeros out.
+            layer = layer._replace(bias=None)
+        self.layers.append(layer)
         if layer.bias is None:
             return
-        place, index = self._bias(node)
-        name = self._constant(f"{layer.name}{BIAS_SUFFIX}", layer.bias, layer.bias_scales(), None if scalar else 0)
+        place, index = self._bias(node, layer.bias.size)
+        self.biases[layer.name] = (place, index)
+        # A sum behind the layer may have its channels elsewhere than along the last axis: [1, channels, 1].
+        shape = self.constants.get(self._node(place)["inputs"][index], []) or [layer.bias.size]
+        along = max(range(len(shape)), key=lambda at: shape[at])
+        scales = layer.bias_scales()
+        name = self._constant(
+            f"{layer.name}{BIAS_SUFFIX}", layer.bias.reshape(shape), scales, None if scalar else along
+        )
         self.inputs.append({"node": place, "index": index, "tensor": name})
 
     def activation(self, quantizer: Quantizer, readers: List[Tuple[str, int]]) -> None:
@@ -98,15 +115,20 @@ class Edits:
             "attributes": attributes or {},
         })
 
-    def _bias(self, node: Dict[str, Any]) -> Tuple[str, int]:
-        """Where a layer reads its bias: itself, or in the sum behind a product."""
+    def _bias(self, node: Dict[str, Any], size: int) -> Tuple[str, int]:
+        """Where a layer reads its bias: itself, or in the sum behind a product, before which values may be moved."""
         if len(node["inputs"]) > 2:
             return node["name"], 2
-        for other in self.nodes.values():
-            if other["op"] == "Add" and node["outputs"][0] in other["inputs"]:
-                index = 1 - other["inputs"].index(node["outputs"][0])
-                if other["inputs"][index] in self.constants:
-                    return other["name"], index
+        tensor = node["outputs"][0]
+        while tensor:
+            readers = [other for other in self.nodes.values() if tensor in other["inputs"]]
+            for other in readers:
+                if other["op"] == "Add":
+                    index = 1 - other["inputs"].index(tensor)
+                    if int(np.prod(self.constants.get(other["inputs"][index], [0]))) == size:
+                        return other["name"], index
+            moved = [other for other in readers if other["op"] in _MOVING and other["inputs"][0] == tensor]
+            tensor = moved[0]["outputs"][0] if moved and len(readers) == 1 else ""
         raise _bug(f"{node['name']} has no bias to replace")
 
     def _node(self, name: str) -> Dict[str, Any]:

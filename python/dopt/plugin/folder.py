@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from dopt import __version__
 from dopt.errors import DoptError
@@ -40,12 +40,22 @@ class Written(NamedTuple):
     tensors: Dict[str, List[str]]
 
 
+#: Writes further files from the captured graph, its path, and the edits; returns their paths, and notes.
+Further = Callable[[Dict[str, Any], str, Edits], Tuple[List[str], List[str]]]
+
+
 def write_folder(
-    out: str, exported: str, network: Network, origin: Origin, check: Callable[[str, Dict[str, List[str]]], List[str]]
+    out: str,
+    exported: str,
+    network: Network,
+    origin: Origin,
+    check: Callable[[str, Dict[str, List[str]]], List[str]],
+    further: Optional[Further] = None,
 ) -> Written:
     """Captures ``exported`` (the float network as ONNX), writes its quantized form and everything beside it into ``out``.
 
-    check(model, tensors) looks at the written model before anything else is said about it, and returns notes.
+    check(model, tensors) looks at the written model before anything else is said about it, and returns notes. ``further``
+    adds the network in its framework's own form.
     Needs onnx and onnxruntime. Raises DoptError OUTPUT_WRITE, PLUGIN_EXPORT, and those of capture and rewrite.
     """
     from dopt import safetensors
@@ -62,6 +72,7 @@ def write_folder(
         with open(captured["graph"], encoding="utf-8") as file:
             graph = json.load(file)
         edits = quantized_graph(graph, network)
+        network = network._replace(layers=edits.layers)
         written = _json(os.path.join(stages["apply"], "rewrite.json"), edits.rewrite())
         parameters = os.path.join(stages["apply"], "parameters.safetensors")
         safetensors.write(parameters, edits.parameters)
@@ -80,7 +91,9 @@ def write_folder(
         for tensor, quantizer in edits.activations:
             tensors.setdefault(quantizer.name, []).append(tensor)
         captured["notes"] = captured["notes"] + check(model, tensors)
-        params = _describe(out, network, origin, captured, graph, edits, model)
+        more, notes = further(graph, captured["model"], edits) if further else ([], [])
+        captured["notes"] = captured["notes"] + notes
+        params = _describe(out, network, origin, captured, graph, edits, [model, *more])
     except OSError as error:
         raise DoptError(
             "OUTPUT_WRITE", f"Cannot write into {out}: {error.strerror or error}.", kind="environment", place=out
@@ -89,17 +102,23 @@ def write_folder(
 
 
 def _describe(
-    out: str, network: Network, origin: Origin, captured: Dict[str, Any], graph: Dict[str, Any], edits: Edits, model: str
+    out: str,
+    network: Network,
+    origin: Origin,
+    captured: Dict[str, Any],
+    graph: Dict[str, Any],
+    edits: Edits,
+    models: List[str],
 ) -> str:
-    """Writes the JSON files; returns the path of quant_params.json."""
+    """Writes the JSON files; returns the path of quant_params.json. ``models``: the quantized ONNX model first."""
     left = float_nodes(network, graph)
     placed = plan(network, edits, graph, left)
     _json(os.path.join(out, "plan.json"), placed)
     params = _json(
         os.path.join(out, "quant_params.json"), quant_params(network, edits.activations, edits.axes, graph, left)
     )
-    files = {os.path.basename(path): _digest(path, out) for path in (model, params)}
-    result = _result(network, origin, captured, placed, model, files)
+    files = {os.path.basename(path): _digest(path, out) for path in (*models, params)}
+    result = _result(network, origin, captured, placed, models[0], files)
     _json(os.path.join(out, "result.json"), result)
     finished = time.time()
     manifest = {

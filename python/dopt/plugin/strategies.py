@@ -53,9 +53,22 @@ SCHEMES = {
     "Quant_INT8-4": Scheme("Quant_INT8-4", _UINT8, WEIGHT_4),
 }
 FLOAT = "float"
+#: How ranges follow training: learned scales, learned clips, or a running mean of the extremes.
+METHODS = ("lsq", "pact", "ema")
+#: Weight of a new batch in the running mean of the extremes.
+EMA_RATE = 0.01
+#: Steps of training in which batch normalization follows the batches; then its statistics are frozen and folded.
+WARM_UP = 50
 DEFAULT_STRATEGY = "Quant_INT8-8"
 
 
 def scheme_of(strategy: str) -> Optional[Scheme]:
     """None for ``float``."""
     return SCHEMES.get(strategy)
+
+
+def rule_of(grid: Grid, method: str, fixed: bool, trained: bool) -> str:
+    """How the range of an activation came about, for quant_params.json."""
+    if fixed or trained:
+        return "fixed" if fixed else "trained"
+    return "running mean of the extremes" if method == "ema" else "mse" if grid.bits == 8 else "minmax with headroom"

@@ -6,7 +6,8 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Union
 
 from torch import nn
 
-from dopt.plugin.config import LayerName, PluginConfig, parse_shapes, read_config, write_config
+from dopt.plugin.choice import settings
+from dopt.plugin.config import LayerName, parse_shapes, write_config
 from dopt.plugin.folder import Written
 from dopt.plugin.numbers import FloatLayer
 from dopt.plugin.strategies import DEFAULT_STRATEGY
@@ -37,13 +38,7 @@ def prepare(
     batch_norm_warm_up: training steps before statistics are frozen; 50 unless given.
     Raises DoptError for what cannot be quantized, with the reason and what to do.
     """
-    if ":" not in inputs and os.path.exists(inputs):
-        config = read_config(inputs)
-    else:
-        given = {"*": strategies} if isinstance(strategies, str) else strategies
-        chosen = [(name, None, strategy) for name, strategy in given.items()]
-        config = PluginConfig("the strategies given", parse_shapes(inputs), params_version, chosen)
-    quantized = build(network, config, quantizer)
+    quantized = build(network, settings(inputs, strategies, params_version), quantizer)
     if batch_norm_warm_up is not None:
         for layer in layers_in(quantized):
             layer.warm_up = batch_norm_warm_up

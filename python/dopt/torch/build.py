@@ -5,7 +5,6 @@ tensor; sums, concatenations and functions in between read values before roundin
 """
 
 import copy
-from collections import Counter
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -13,14 +12,15 @@ import torch.nn.functional as functional
 from torch import fx, nn
 
 from dopt.errors import DoptError
-from dopt.plugin.config import PluginConfig, resolve
-from dopt.plugin.numbers import FloatLayer
-from dopt.plugin.strategies import Grid, Scheme, scheme_of
+from dopt.plugin.choice import choose
+from dopt.plugin.config import PluginConfig
+from dopt.plugin.refusals import quantized_already
+from dopt.plugin.strategies import Grid, Scheme
 from dopt.torch.attention import compose_attention
 from dopt.torch.capture import Captured, argument_names, capture
 from dopt.torch.layers import NORM_TYPES, can_fold, quantize_layer
 from dopt.torch.network import Plan, QuantizedNetwork, become_quantized, is_wrapped
-from dopt.torch.quantizer import METHODS, ActivationQuantizer
+from dopt.torch.quantizer import ActivationQuantizer
 from dopt.torch.structure import Layer, layers_of, left_float
 
 #: Bounds that a function itself sets to its results.
@@ -48,31 +48,19 @@ def check_float(model: Any) -> None:
             suggestions=[f"Quantize the model itself first, then wrap the result: {type(model).__name__}(optimize_model(model, ...))"],
         )
     if isinstance(model, QuantizedNetwork):
-        raise DoptError(
-            "PLUGIN_QUANTIZED",
-            f"{type(model).__name__} is quantized already.",
-            suggestions=["Give a freshly built float network; trained values come from the checkpoint."],
-        )
+        raise quantized_already(type(model).__name__)
     if not isinstance(model, nn.Module):
         raise DoptError("PLUGIN_MODEL", f"A torch.nn.Module is wanted, not {type(model).__name__}.", found=type(model).__name__)
 
 
 def build(model: nn.Module, config: PluginConfig, method: str = "lsq") -> Any:
     """The quantized network; the model stays as it is. Raises DoptError for settings that do not fit it."""
-    if method not in METHODS:
-        raise DoptError("PLUGIN_METHOD", f"There is no quantizer {method!r}: one of {', '.join(METHODS)}.", found=method)
     network, captured, layers = capture_copy(model, list(config.inputs))
-    strategies = resolve(config, [layer.name for layer in layers])
-    schemes = {path: scheme for path, scheme in ((p, scheme_of(s)) for p, s in strategies.items()) if scheme}
-    widths = Counter(scheme.widths for scheme in schemes.values()).most_common(1)
-    target = "kirin9020" if config.params_version == "v2" else "kirin9000"
-    plan = Plan(config, method, widths[0][0] if widths else "int8-8", target)
-    plan.float_layers = left_float(network, captured) + [
-        FloatLayer(layer.name.path, layer.name.op_type, "float in the settings")
-        for layer in layers
-        if layer.name.path not in schemes
-    ]
-    _Placement(network, captured, plan).place([(layer, schemes[layer.name.path]) for layer in layers if layer.name.path in schemes])
+    choice = choose(config, [layer.name for layer in layers], method)
+    plan = Plan(config, method, choice.widths, choice.target)
+    plan.float_layers = left_float(network, captured) + choice.float_layers
+    chosen = [(layer, choice.schemes[layer.name.path]) for layer in layers if layer.name.path in choice.schemes]
+    _Placement(network, captured, plan).place(chosen)
     become_quantized(network, captured.graph, plan)
     return network
 

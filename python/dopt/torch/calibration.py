@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterable, Iterator, List
 import torch
 from torch import nn
 
-from dopt.errors import DoptError
+from dopt.plugin.refusals import nothing_seen
 from dopt.torch.layers import FoldedNorm
 from dopt.torch.network import layers_in, quantized_network, quantizers_of, set_modes, unwrapped
 
@@ -36,11 +36,7 @@ def end_calibration(model: nn.Module) -> None:
         return
     unseen = [quantizer.name for quantizer in quantizers if not quantizer.fixed and not int(quantizer.samples)]
     if unseen and len(unseen) == sum(not quantizer.fixed for quantizer in quantizers):
-        raise DoptError(
-            "PLUGIN_NO_CALIBRATION",
-            "Calibration ended before the network saw any data.",
-            suggestions=["Run batches through the network between set_calibrate_state(net, True) and (net, False)."],
-        )
+        raise nothing_seen("set_calibrate_state(net, True) and (net, False)")
     for quantizer in quantizers:
         quantizer.finish()
         quantizer.histograms, quantizer.mode = None, "on"

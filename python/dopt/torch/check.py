@@ -1,36 +1,13 @@
 """Whether an exported model computes with the integers of training: onnxruntime beside the forward pass, value by value."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 
+from dopt.plugin.equality import Equality, OpenedModel, open_session, tie_width
 from dopt.torch.calibration import evaluation
 from dopt.torch.quantizer import ActivationQuantizer
-
-#: How near to the middle between two integers a value must be for two ways of adding floats to round it differently,
-#: as a share of the number of levels.
-TIE = 2e-5
-
-
-class Equality(NamedTuple):
-    """Quantized values compared, those that are another integer, and how many of these are no rounding ties."""
-
-    samples: int
-    values: int
-    different: int
-    beyond_ties: int
-    #: Samples whose largest output is the same element, and the largest difference of outputs.
-    decisions: int
-    largest: float
-
-    def sentence(self) -> str:
-        """For a report."""
-        return (
-            f"In onnxruntime and in training, {self.values:,} quantized values of {self.samples} samples: {self.different}"
-            f" differ, {self.different - self.beyond_ties} of them at rounding ties;"
-            f" {self.decisions} of {self.samples} decisions are the same."
-        )
 
 
 def compare(network: Any, model: str, tensors: Dict[str, List[str]], batches: Sequence[Tuple[Any, ...]]) -> Optional[Equality]:
@@ -39,33 +16,19 @@ def compare(network: Any, model: str, tensors: Dict[str, List[str]], batches: Se
     Behind each comparison the network goes on with onnxruntime's values, so that every difference is one of this place.
     tensors: of the model, by name of their quantizer, in the order of calls.
     """
-    import onnx
-    import onnxruntime
-
-    proto = onnx.load(model)
     wanted = [f"{tensor}/quantized" for names in tensors.values() for tensor in names]
-    outputs = [each.name for each in proto.graph.output]
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001 - onnxruntime raises errors of many classes.
-        return None
-    return _compare(network, session, outputs, tensors, batches)
+    opened = open_session(model, wanted)
+    return None if opened is None else _compare(network, opened, tensors, batches)
 
 
-def _compare(network: Any, session: Any, outputs: List[str], tensors: Dict[str, List[str]], batches: Any) -> Equality:
-    names = [each.name for each in session.get_inputs()]
+def _compare(network: Any, opened: OpenedModel, tensors: Dict[str, List[str]], batches: Any) -> Equality:
     total = [0, 0, 0, 0, 0]
     largest = 0.0
     with evaluation(network), torch.no_grad():
         for batch in batches:
-            found = session.run(None, {name: value.cpu().numpy() for name, value in zip(names, batch)})
-            values = dict(zip([each.name for each in session.get_outputs()], found))
+            values = opened.run([value.cpu().numpy() for value in batch])
             ours = _first(network(*batch))
-            theirs = values[outputs[0]]
+            theirs = values[opened.outputs[0]]
             decided = (ours.reshape(len(ours), -1).argmax(1) == theirs.reshape(len(theirs), -1).argmax(1)).sum()
             largest = max(largest, float(np.abs(ours - theirs).max(initial=0)))
             counts = _differences(network, batch, values, tensors)
@@ -88,8 +51,7 @@ def _differences(network: Any, batch: Any, values: Dict[str, Any], tensors: Dict
         distance = ((position - position.floor()) - 0.5).abs()[different]
         counts[0] += integers.numel()
         counts[1] += int(different.sum())
-        levels = quantizer.grid.high - quantizer.grid.low
-        counts[2] += int((distance > max(TIE * levels, 1e-3)).sum())
+        counts[2] += int((distance > tie_width(quantizer.grid)).sum())
         return (integers - quantizer.zero_point()) * quantizer.scale()
 
     quantizers = [module for module in network.modules() if isinstance(module, ActivationQuantizer)]

@@ -13,8 +13,10 @@ import torch
 from dopt.doors.torch.export import OPSET, separate_parameters
 from dopt.doors.torch.patches import exportable
 from dopt.errors import DoptError
+from dopt.plugin.equality import judged
 from dopt.plugin.folder import Origin, Written, write_folder
 from dopt.plugin.numbers import Network
+from dopt.plugin.refusals import uncalibrated
 from dopt.torch.calibration import evaluation
 from dopt.torch.capture import argument_names
 from dopt.torch.check import compare
@@ -52,18 +54,8 @@ def _checked(network: Any, model: str, tensors: Dict[str, List[str]]) -> List[st
     shapes = list(network.dopt_plan.config.inputs.values())
     with evaluation(network), torch.no_grad():
         batches = [example_inputs(network, shapes, seed) for seed in range(CHECKED)]
-    found = compare(network, model, tensors, batches)
-    if found is None:
-        return ["The exported model was not run: this onnxruntime has no 16-bit operators."]
-    if found.beyond_ties:
-        raise DoptError(
-            "PLUGIN_PARITY",
-            f"{model} does not compute what the network computes. {found.sentence()}",
-            kind="bug",
-            place=model,
-            suggestions=["Does forward() depend on values, or on the size of the batch? Else please report the network."],
-        )
-    return [found.sentence()]
+    hint = "Does forward() depend on values, or on the size of the batch?"
+    return judged(compare(network, model, tensors, batches), model, hint)
 
 
 def check_calibrated(network: Any) -> None:
@@ -74,16 +66,8 @@ def check_calibrated(network: Any) -> None:
         missing = [quantizer.name for quantizer in quantizers_of(network)]
     if not missing:
         return
-    listed = ", ".join(list(dict.fromkeys(missing))[:10])
-    raise DoptError(
-        "PLUGIN_NO_CALIBRATION",
-        f"There is no range yet for {listed}{' and others' if len(missing) > 10 else ''}.",
-        found=listed,
-        suggestions=[
-            "Calibrate: set_calibrate_state(net, True), run some batches, set_calibrate_state(net, False); or train.",
-            "A layer that no batch reaches can be left out: quant_strategy float.",
-        ],
-    )
+    how = "Calibrate: set_calibrate_state(net, True), run some batches, set_calibrate_state(net, False); or train."
+    raise uncalibrated(missing, how)
 
 
 def _described(network: Any, title: str, numbers: Dict[str, Any], places: Places) -> Network:

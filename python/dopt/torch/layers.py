@@ -12,12 +12,9 @@ from torch import Tensor, nn
 
 from dopt.plugin.grids import BIAS_LIMIT, SMALLEST, weight_scales
 from dopt.plugin.numbers import LayerNumbers
-from dopt.plugin.strategies import weight_limit
+from dopt.plugin.strategies import WARM_UP, weight_limit
 from dopt.torch.functions import RoundWeight, integers_of
 from dopt.torch.quantizer import ActivationQuantizer
-
-#: Steps of training in which batch normalization follows the batches; then its statistics are frozen and folded.
-WARM_UP = 50
 
 
 class Folded(NamedTuple):

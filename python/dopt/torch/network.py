@@ -8,8 +8,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import torch
 from torch import fx, nn
 
-from dopt.errors import DoptError
 from dopt.plugin.numbers import FloatLayer
+from dopt.plugin.refusals import not_quantized
 from dopt.torch.layers import QuantizedLayer
 from dopt.torch.quantizer import ActivationQuantizer
 
@@ -71,12 +71,7 @@ def quantized_network(model: Any) -> Any:
     """The quantized network in ``model``, out of DataParallel or DistributedDataParallel. Raises DoptError PLUGIN_NOT_QUANTIZED."""
     inner = unwrapped(model)
     if not isinstance(inner, QuantizedNetwork):
-        raise DoptError(
-            "PLUGIN_NOT_QUANTIZED",
-            f"{type(inner).__name__} is no quantized network.",
-            found=type(inner).__name__,
-            suggestions=["Give what optimize_model() or dopt.torch.prepare() returned."],
-        )
+        raise not_quantized(type(inner).__name__, "optimize_model() or dopt.torch.prepare()")
     return inner
 
 

@@ -6,16 +6,11 @@ from typing import Any, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
-from dopt.errors import DoptError
 from dopt.plugin.grids import observed_range, parameters_of
 from dopt.plugin.numbers import Quantizer
-from dopt.plugin.strategies import Grid
+from dopt.plugin.refusals import not_finite
+from dopt.plugin.strategies import EMA_RATE, Grid, rule_of
 from dopt.torch.functions import RoundActivation
-
-#: How ranges follow training: learned scales, learned clips, or a running mean of the extremes.
-METHODS = ("lsq", "pact", "ema")
-#: Weight of a new batch in the running mean of the extremes.
-EMA_RATE = 0.01
 
 
 class ActivationQuantizer(nn.Module):
@@ -95,7 +90,7 @@ class ActivationQuantizer(nn.Module):
         values = x.detach().to("cpu", torch.float32).contiguous()
         self.histograms.update([(self.index, values.data_ptr(), values.numel())])
         if self.histograms.nonfinite()[self.index]:
-            raise not_finite(self.name)
+            raise not_finite(self.name, ["Leave half precision (autocast) out while calibrating."])
         self.samples += x.shape[0] if x.dim() else 1
 
     def finish(self) -> None:
@@ -136,8 +131,7 @@ class ActivationQuantizer(nn.Module):
     def numbers(self) -> Quantizer:
         """What is exported."""
         trained = self.log_scale is not None and bool(self.log_scale.detach().ne(0).any())
-        known = {"ema": "running mean of the extremes"}.get(self.method, "mse" if self.grid.bits == 8 else "minmax with headroom")
-        rule = "fixed" if self.fixed else "trained" if trained else known
+        rule = rule_of(self.grid, self.method, self.fixed is not None, trained)
         seen = self.fixed or (float(self.seen[0]), float(self.seen[1]))
         return Quantizer(self.name, self.grid, float(self.scale()), int(self.zero_point()), seen, rule)
 
@@ -162,16 +156,4 @@ class MarkQuantizer(torch.autograd.Function):
 def _warn_uncalibrated(name: str) -> None:
     warnings.warn(
         f"The input of {name} has no range yet and stays float: calibrate the network, or train it.", stacklevel=2
-    )
-
-
-def not_finite(name: str) -> DoptError:
-    return DoptError(
-        "PLUGIN_NOT_FINITE",
-        f"Calibration met NaN or infinite values at the input of {name}.",
-        place=name,
-        suggestions=[
-            "Look at the network's inputs, and at the float network's outputs on the same data.",
-            "Leave half precision (autocast) out while calibrating.",
-        ],
     )
