@@ -115,10 +115,7 @@ const FRAMEWORK_TESTS = [
 
 /** The Python tests of each profile, run with the environment that the product makes for it. */
 const PROFILES = {
-  onnx: [
-    'python/tests',
-    ...FRAMEWORK_TESTS.map((name) => `--ignore=python/tests/${name}`),
-  ],
+  onnx: ['python/tests', ...FRAMEWORK_TESTS.map((name) => `--ignore=python/tests/${name}`)],
   tensorflow: ['python/tests/tensorflow_door', 'python/tests/tensorflow_plugin'],
   torch: [
     'python/tests/torch_door',
