@@ -24,8 +24,8 @@ class LayerName(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The name in a settings file: ``layer1.0.conv1/Conv2D``."""
-        return f"{self.path}/{self.suffix}"
+        """The name in a settings file: ``layer1.0.conv1/Conv2D``. Nodes of a graph are called by their name alone."""
+        return f"{self.path}/{self.suffix}" if self.suffix else self.path
 
 
 class PluginConfig(NamedTuple):

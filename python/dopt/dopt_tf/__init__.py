@@ -1,0 +1,1 @@
+"""The TensorFlow plug-in under the names of the original tool."""
