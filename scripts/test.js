@@ -5,15 +5,28 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { askDopt, main, root, run, runNode, StepFailed, setUp, step } from './setup.js';
+import { askDopt, main, root, run, StepFailed, setUp, step } from './setup.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'dopt-test-'));
 const shared = join(root, '..', 'shared', 'assets');
 const environment = { ...process.env };
 if (!environment.DOPT_ASSETS && existsSync(shared)) environment.DOPT_ASSETS = shared;
 
-/** Runs a program with its output shown; resolves with its exit code (null: not started or killed) and output. */
-function watch(command, args, extra = {}) {
+/** Shows what a program prints, as it comes. */
+const live = (stream, chunk) => process[stream].write(chunk);
+
+/** Keeps what a program prints, to be shown in one piece: two programs at once would be read line by line in turn. */
+function kept() {
+  const chunks = [];
+  const show = (stream, chunk) => chunks.push([stream, chunk]);
+  const flush = () => {
+    for (const [stream, chunk] of chunks.splice(0)) process[stream].write(chunk);
+  };
+  return { show, flush };
+}
+
+/** Runs a program with its output given to `show`; resolves with its exit code (null: not started or killed) and output. */
+function watch(show, command, args, extra = {}) {
   return new Promise((resolve) => {
     const env = { ...environment, ...extra };
     const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -21,35 +34,38 @@ function watch(command, args, extra = {}) {
     for (const name of ['stdout', 'stderr']) {
       child[name].on('data', (chunk) => {
         output += chunk;
-        process[name].write(chunk);
+        show(name, chunk);
       });
     }
     child.on('error', (error) => {
-      console.error(`${command}: ${error.message}`);
+      show('stderr', `${command}: ${error.message}\n`);
       resolve({ code: null, output });
     });
     child.on('close', (code) => resolve({ code, output }));
   });
 }
 
-const node = (args, extra) => watch(process.execPath, args, extra);
+const node = (show, args, extra) => watch(show, process.execPath, args, extra);
 const nothing = () => ({ passed: 0, failed: 0, skipped: [], broken: [] });
 
 /** A check that is one test: it passes when the program does. */
-const asOne = async (args) => {
-  const { code } = await node(args);
+const asOne = async (show, args) => {
+  const { code } = await node(show, args);
   return { ...nothing(), [code === 0 ? 'passed' : 'failed']: 1 };
 };
 
-const typecheck = () => asOne(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']);
-const lint = () => asOne(['node_modules/@biomejs/biome/bin/biome', 'check', '.']);
+const typecheck = (show) =>
+  asOne(show, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']);
+const lint = (show) => asOne(show, ['node_modules/@biomejs/biome/bin/biome', 'check', '.']);
 
-async function vitest() {
+async function vitest(show) {
   const file = join(scratch, 'vitest.json');
   const projects = ['--project', 'unit', '--project', 'flow'];
   const reporters = ['--reporter', 'default', '--reporter', './scripts/vitest-tally.js'];
   const args = ['run', ...projects, ...reporters];
-  const { code, output } = await node(['node_modules/vitest/vitest.mjs', ...args], { DOPT_TALLY: file });
+  const { code, output } = await node(show, ['node_modules/vitest/vitest.mjs', ...args], {
+    DOPT_TALLY: file,
+  });
   const tally = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : nothing();
   for (const skip of tally.skipped) skip.reason ??= reasonOf(skip.file, output);
   return endedBadly(tally, code);
@@ -69,13 +85,13 @@ function reasonOf(file, output) {
   return said ?? (conditions.join(', ') || 'marked as skipped');
 }
 
-async function native() {
-  const { code, output } = await node(['scripts/build-native.js', '--test']);
+async function native(show) {
+  const { code, output } = await node(show, ['scripts/build-native.js', '--test']);
   const tally = nothing();
   for (const [, state, name] of output.matchAll(/^(ok|FAILED) +(test_\w+ \(\w+\))$/gm)) {
     if (state === 'ok') tally.passed += 1;
     else tally.failed += 1;
-    if (state !== 'ok') console.error(`failed: ${name}`);
+    if (state !== 'ok') show('stderr', `failed: ${name}\n`);
   }
   if (output.includes('No C++ compiler found')) {
     tally.skipped.push({ name: 'native/tests', reason: 'no C++ compiler on this machine' });
@@ -85,8 +101,8 @@ async function native() {
 }
 
 /** Compiles the CUDA core where there is a compiler for it, and runs its tests, which say why where there is no GPU. */
-async function cuda() {
-  const { code, output } = await node(['scripts/build-cuda.js', '--test']);
+async function cuda(show) {
+  const { code, output } = await node(show, ['scripts/build-cuda.js', '--test']);
   const tally = nothing();
   if (/^CUDA core: not built, (.*)$/m.test(output)) {
     const [, reason] = /^CUDA core: not built, (.*)$/m.exec(output);
@@ -144,7 +160,17 @@ function testPackages() {
   rmSync(folder, { recursive: true, force: true });
   const only = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--no-input'];
   const plain = ['--disable-pip-version-check', '--progress-bar', 'off'];
-  run(pythonOf('onnx'), ['-m', 'pip', 'install', ...plain, ...only, '--target', folder, '-r', lock]);
+  run(environmentOf('onnx').python, [
+    '-m',
+    'pip',
+    'install',
+    ...plain,
+    ...only,
+    '--target',
+    folder,
+    '-r',
+    lock,
+  ]);
   writeFileSync(stamp, wanted);
   return 'made';
 }
@@ -153,23 +179,25 @@ const environmentOf = (profile) =>
   askDopt(['env', 'list']).environments.find((one) => one.profile === profile && one.current);
 
 /** The interpreter of a profile's environment, which is made when it is not there. */
-function pythonOf(profile) {
-  if (!environmentOf(profile)) runNode(['bin/run.js', 'env', 'create', profile]);
+async function pythonOf(show, profile) {
+  if (!environmentOf(profile)) await node(show, ['bin/run.js', 'env', 'create', profile]);
   const made = environmentOf(profile);
   if (!made) throw new StepFailed(`dopt env list names no ${profile} environment that is in use`);
   return made.python;
 }
 
-async function pytest(profile) {
+async function pytest(show, profile) {
   if (profile === ON_REQUEST && !environmentOf(profile)) {
     const reason = `the profile ${profile} is not made (dopt env create ${profile})`;
     return { ...nothing(), skipped: [{ name: PROFILES[profile].join(', '), reason }] };
   }
-  const python = pythonOf(profile);
+  const python = await pythonOf(show, profile);
   const file = join(scratch, `${profile}.xml`);
   const args = ['-m', 'pytest', ...PROFILES[profile], '-q', '-p', 'no:cacheprovider', `--junitxml=${file}`];
-  const { code } = await watch(python, args, {
+  const { code } = await watch(show, python, args, {
     PYTHONDONTWRITEBYTECODE: '1',
+    // Frameworks that find the other core busy lose more by waiting for it than they gain.
+    OMP_NUM_THREADS: '1',
     PYTHONPATH: join(root, '.dopt', 'test-packages'),
   });
   return endedBadly(existsSync(file) ? junit(readFileSync(file, 'utf8')) : nothing(), code);
@@ -208,29 +236,43 @@ function endedBadly(tally, code) {
 }
 
 /** Runs one runner; whatever it throws is a broken runner, and the others still run. */
-async function tallied(title, runner) {
+async function tallied(title, runner, show) {
   const started = performance.now();
-  console.log(`\n== ${title}`);
-  const tally = await runner().catch((error) => ({ ...nothing(), broken: [error.message] }));
+  show('stdout', `\n== ${title}\n`);
+  const tally = await runner(show).catch((error) => ({ ...nothing(), broken: [error.message] }));
   const counts = `${tally.passed} passed, ${tally.failed + tally.broken.length} failed`;
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(`== ${title}: ${counts}, ${tally.skipped.length} skipped (${seconds} s)`);
+  show('stdout', `== ${title}: ${counts}, ${tally.skipped.length} skipped (${seconds} s)\n`);
   return { title, ...tally };
+}
+
+/** Runners one after the other, each with its output in one piece when it has ended. */
+async function inTurn(runners) {
+  const tallies = [];
+  for (const [title, runner] of runners) {
+    const { show, flush } = kept();
+    tallies.push(await tallied(title, runner, show));
+    flush();
+  }
+  return tallies;
 }
 
 async function everything() {
   setUp();
   step('packages of the Python tests', testPackages);
-  const tallies = [
-    await tallied('types', typecheck),
-    await tallied('lint', lint),
-    await tallied('native', native),
-    await tallied('cuda', cuda),
-    await tallied('vitest', vitest),
+  // The flows wait for processes that mostly keep one core busy: the rest runs beside them.
+  const others = [
+    ['types', typecheck],
+    ['lint', lint],
+    ['native', native],
+    ['cuda', cuda],
+    ...Object.keys(PROFILES).map((profile) => [
+      `pytest, profile ${profile}`,
+      (show) => pytest(show, profile),
+    ]),
   ];
-  for (const profile of Object.keys(PROFILES)) {
-    tallies.push(await tallied(`pytest, profile ${profile}`, () => pytest(profile)));
-  }
+  const [flows, rest] = await Promise.all([tallied('vitest', vitest, live), inTurn(others)]);
+  const tallies = [flows, ...rest];
   console.log('');
   for (const { title, skipped } of tallies) {
     for (const { name, reason } of skipped) console.log(`skipped (${title}): ${name}: ${reason}`);
