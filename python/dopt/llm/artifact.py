@@ -134,13 +134,15 @@ class Writer:
         sqnr: Optional[float],
         rule: str = "minmax",
     ) -> None:
-        """The grid of an activation, in signed integers: real = scale * (integer - zero_point).
+        """The grid of an activation, in signed integers: real = scale * (integer - zero_point), the scale a float32.
 
         ``low`` and ``high`` are the range seen; ``sqnr`` is in dB, None where it is not known.
         """
+        import numpy as np
+
         self._activations[name] = {
             "name": name,
-            "scale": float(scale),
+            "scale": float(np.float32(scale)),
             "zeroPoint": int(zero_point),
             "bits": int(bits),
             "symmetric": bool(symmetric),

@@ -289,7 +289,7 @@ def test_original_files(run, artifact):
         assert found.min() >= 0 and found.max() <= 15 and (table[found.astype(int)] < 0).mean() > 0.4
         size = wanted.shape[1] // scale.shape[1]
         np.testing.assert_array_equal(table[found.astype(int)] * np.repeat(scale, size, axis=1), wanted)
-    assert second["model.layers.0.mlp.down_proj:input.zero_point"] == 5
+    assert second["model.layers.0.mlp.down_proj.input_zero_point"] == 5
     embedding = artifact.layer("model.embed_tokens")
     integers = np.frombuffer((out / "embedding_weight.bin").read_bytes(), np.int8).reshape(VOCABULARY, 64)
     scales = np.frombuffer((out / "embedding_scale.bin").read_bytes(), "<f4")
@@ -410,3 +410,44 @@ def test_onnx_runs_with_and_without_a_cache(tmp_path, mode):
     past = {name.replace("present", "past"): value for name, value in first.items() if name != "logits"}
     rest = session.run(["logits"], {"input_ids": tokens[:, 4:], **past})[0]
     np.testing.assert_allclose(rest, wanted[:, 4:], rtol=0, atol=tolerance)
+
+
+def test_onnx_rounds_where_the_simulation_does(tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    torch = pytest.importorskip("torch")
+    if tuple(int(part) for part in ort.__version__.split(".")[:2]) < (1, 20):
+        pytest.skip(f"needs onnxruntime 1.20 or newer for 4-bit tensors, not {ort.__version__}")
+    from dopt.llm.artifact import Writer
+    from dopt.llm.evaluate import observe_all
+    from dopt.llm.ranges import Ranges, grids_of, write
+    from dopt.llm.restore import open_quantized
+    from dopt.llm.simulate import Grids
+
+    folder = write_tiny(tmp_path / "artifact", tmp_path / "model", activations=False)
+    tokens = np.arange(1, 25, dtype=np.int64).reshape(2, 12)
+    batches = [torch.from_numpy(tokens)]
+    seen, options = Ranges(), {"bits": 8, "symmetric": False, "warnBelow": 0}
+    observe_all(open_quantized(folder, False), batches, seen.tap, 1, Events())
+    grids = grids_of(seen.state(), options)
+    write(Writer(folder, Reader(folder).fingerprint), grids, options)
+    out = tmp_path / "out"
+    result = export({"artifact": folder, "format": "onnx-qdq", "out": str(out), "options": {}}, Events())
+    assert result["notes"] == []
+    taps, simulated = Grids(Reader(folder).activations), []
+
+    def tap(name, x):
+        x = taps.tap(name, x)
+        if name == "lm_head:output":
+            simulated.append(x.numpy())
+        return x
+
+    observe_all(open_quantized(folder, False), batches, tap, 1, Events())
+    settings = ort.SessionOptions()
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(out / "model.onnx"), settings, providers=["CPUExecutionProvider"])
+    empty = {each.name: np.zeros((2, 2, 0, 16), np.float32) for each in session.get_inputs() if each.name != "input_ids"}
+    logits = session.run(["logits"], {"input_ids": tokens, **empty})[0]
+    step = next(grid["scale"] for grid in grids if grid["name"] == "lm_head:output")
+    # A sum that comes in another order may fall to the other side of a step of 8 bits, and everything behind it follows; a
+    # tensor that is rounded on one side only moves most logits.
+    assert np.mean(np.abs(logits - simulated[0]) < step / 2) > 0.9

@@ -7,7 +7,7 @@ Llama (RMSNorm, rotary positions in halves, gated MLP), with biases and norms of
 """
 
 import os
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from dopt.errors import DoptError
 from dopt.llm.artifact import Reader
@@ -149,27 +149,34 @@ class _Decoder:
         query = self._heads(f"{attention}.q_proj", x, self.heads, f"{attention}.q_norm")
         key = self._heads(f"{attention}.k_proj", x, self.kv_heads, f"{attention}.k_norm")
         value = self._heads(f"{attention}.v_proj", x, self.kv_heads, None)
+        inner = f"{prefix}.attention"
         query, key = (self._rotate(each, cosine, sine) for each in (query, key))
+        query, key, value = (
+            self._grid(f"{inner}:{part}", x) for part, x in (("query", query), ("key", key), ("value", value))
+        )
         key = graph.add("Concat", [f"past.{block}.key", key], f"present.{block}.key", axis=2)
         value = graph.add("Concat", [f"past.{block}.value", value], f"present.{block}.value", axis=2)
         groups = self.heads // self.kv_heads
         query = graph.add("Reshape", [query, graph.ints(0, self.kv_heads, groups, -1, self.size)])
         key, value = (graph.add("Unsqueeze", [each, graph.ints(2)]) for each in (key, value))
         scores = graph.add("MatMul", [query, graph.add("Transpose", [key], perm=[0, 1, 2, 4, 3])])
+        scores = self._grid(f"{inner}:scores", scores)
         scores = graph.add("Mul", [scores, graph.scalar(float(self.size**-0.5))])
         scores = graph.add("Where", [mask, scores, graph.scalar(MASKED)])
-        mixed = graph.add("MatMul", [graph.add("Softmax", [scores], axis=-1), value])
+        shares = self._grid(f"{inner}:probabilities", graph.add("Softmax", [scores], axis=-1))
+        mixed = self._grid(f"{inner}:context", graph.add("MatMul", [shares, value]))
         mixed = graph.add("Reshape", [mixed, graph.ints(0, self.heads, -1, self.size)])
         mixed = graph.add("Transpose", [mixed], perm=[0, 2, 1, 3])
         mixed = graph.add("Reshape", [mixed, graph.ints(0, 0, self.heads * self.size)])
         hidden = graph.add("Add", [hidden, self._linear(f"{attention}.o_proj", mixed)])
         x = self._norm(f"{prefix}.post_attention_layernorm", hidden)
         gate, up = (self._linear(f"{prefix}.mlp.{part}", x) for part in ("gate_proj", "up_proj"))
-        gate = graph.add("Mul", [gate, graph.add("Sigmoid", [gate])])
+        sigmoid = self._grid(f"{prefix}.mlp.act_fn.sigmoid:output", graph.add("Sigmoid", [gate]))
+        gate = self._grid(f"{prefix}.mlp.act_fn:output", graph.add("Mul", [gate, sigmoid]))
         down = self._linear(f"{prefix}.mlp.down_proj", graph.add("Mul", [gate, up]))
         return self._grid(f"{prefix}:output", graph.add("Add", [hidden, down]))
 
-    def _heads(self, name: str, x: str, heads: int, norm: Any) -> str:
+    def _heads(self, name: str, x: str, heads: int, norm: Optional[str]) -> str:
         """[batch, new, width] through a linear as [batch, heads, new, size]."""
         y = self.graph.add("Reshape", [self._linear(name, x), self.graph.ints(0, 0, heads, self.size)])
         if norm is not None and self.reader.has(f"{norm}.weight"):
@@ -187,20 +194,20 @@ class _Decoder:
     def _norm(self, name: str, x: str) -> str:
         import numpy as np
 
-        graph = self.graph
+        graph, x = self.graph, self._grid(f"{name}:input", x)
         power = graph.add("ReduceMean", [graph.add("Mul", [x, x]), graph.ints(-1)], keepdims=1)
         root = graph.add("Sqrt", [graph.add("Add", [power, graph.scalar(self.epsilon)])])
         weight = graph.constant(f"{name}.weight", np.array(self.reader.float_tensor(f"{name}.weight")))
         return self._grid(f"{name}:output", graph.add("Mul", [graph.add("Div", [x, root]), weight]))
 
-    def _linear(self, name: str, x: str, output: Any = None) -> str:
+    def _linear(self, name: str, x: str, output: Optional[str] = None) -> str:
         x = self._grid(f"{name}:input", x)
-        if f"{name}:output" in self.grids and output is None:
-            return self._grid(f"{name}:output", add_linear(self.graph, self.reader, name, x, self.mode))
-        return add_linear(self.graph, self.reader, name, x, self.mode, output)
+        if f"{name}:output" not in self.grids:
+            return add_linear(self.graph, self.reader, name, x, self.mode, output)
+        return self._grid(f"{name}:output", add_linear(self.graph, self.reader, name, x, self.mode), output)
 
-    def _grid(self, name: str, x: str) -> str:
-        """``x`` rounded to the grid that the artifact has for an activation, or ``x``."""
+    def _grid(self, name: str, x: str, output: Optional[str] = None) -> str:
+        """``x`` rounded to the grid that the artifact has for an activation, or ``x``; ``output`` names what is rounded."""
         import numpy as np
 
         grid = self.grids.get(name)
@@ -209,4 +216,5 @@ class _Decoder:
         self.used.add(name)
         scale = self.graph.constant(f"{name}.scale", np.array(grid["scale"], np.float32))
         zero = self.graph.constant(f"{name}.zero_point", np.array(grid["zeroPoint"], _INTEGERS[grid["bits"]]))
-        return self.graph.add("DequantizeLinear", [self.graph.add("QuantizeLinear", [x, scale, zero]), scale, zero])
+        integers = self.graph.add("QuantizeLinear", [x, scale, zero])
+        return self.graph.add("DequantizeLinear", [integers, scale, zero], output)

@@ -1,7 +1,7 @@
 """The files of the original tool's three stages.
 
 ``trained_quant_weight.pth`` (stage 1): the model's state dict with weights on their grid, and ``NAME.weight_scale`` of each
-layer. ``trained.pth`` (stage 2): the same with ``NAME.scale`` and ``NAME.zero_point`` of each activation. Stage 3:
+layer. ``trained.pth`` (stage 2): the same with ``NAME.input_scale`` and ``NAME.input_zero_point`` of each layer. Stage 3:
 ``fake_quant_weight.pth``, the state dict for the ONNX export, whose 4-bit weights are indices 0..15 of −8..7 with
 ``quantParam2``; ``quant_params.json``, every scale (the original's is encrypted); and with ``embeddingSeparate``
 ``embedding_weight.bin`` (int8 [V, H]) and ``embedding_scale.bin`` (float32 [V]).
@@ -87,9 +87,12 @@ def _state(
 def _activations(reader: Reader) -> Iterator[Tuple[str, Any]]:
     import torch
 
+    layers = {entry["name"] for entry in reader.index["linears"]}
     for activation in reader.activations:
-        yield f"{activation['name']}.scale", torch.tensor(activation["scale"], dtype=torch.float32)
-        yield f"{activation['name']}.zero_point", torch.tensor(activation["zeroPoint"], dtype=torch.int32)
+        name, _, edge = activation["name"].rpartition(":")
+        if edge == "input" and name in layers:
+            yield f"{name}.input_scale", torch.tensor(activation["scale"], dtype=torch.float32)
+            yield f"{name}.input_zero_point", torch.tensor(activation["zeroPoint"], dtype=torch.int32)
 
 
 def _entries(reader: Reader, head_rows: int) -> Iterator[Dict[str, Any]]:
