@@ -42,9 +42,9 @@ export function streamProgress(stream: NodeJS.WriteStream): Progress {
         update(done, total, message = '') {
           const now = performance.now();
           const share = total ? `${Math.floor((100 * done) / total)} %` : `${done}`;
-          // The first samples take what starting a framework takes, and tell nothing of the rest.
+          // The first samples take what starting a framework takes, and tell nothing of the rest; a message may know better.
           const left =
-            total && done / total >= TELLING
+            total && done / total >= TELLING && !message.endsWith(' left')
               ? `, ${(((now - start) / 1000 / done) * (total - done)).toFixed(0)} s left`
               : '';
           const text = `${title}: ${share}${left}${message ? `  ${message}` : ''}`;

@@ -4,7 +4,13 @@ import type { LlmInspection } from './layer-plan.js';
 import type { LlmEffort } from './options.js';
 
 /** Interpreter, framework and their buffers. */
-const BASE_BYTES = 450e6;
+const BASE_BYTES = 550e6;
+/** What solving takes beside the sums, whatever the layer. */
+const SOLVER_BYTES = 134e6;
+/** Square matrices in double of a layer's inputs at once: sums, factors, copies. */
+const SQUARES = 7;
+/** Most that passes through a block hold while they wait for each other. */
+const WAITING_BYTES = 2 ** 31;
 /** Multiplications and additions a second that a thread of a desktop processor does in large products. */
 const THREAD_RATE = 12e9;
 /** Of weights in seconds: loading, rounding, packing, writing. */
@@ -35,19 +41,27 @@ export interface MemoryEstimate {
 }
 
 /**
- * Memory at the worst moment: one block and a half of float32 weights (or all of the model where it cannot be read block
- * by block) or what lies outside of the blocks, Gram and cross sums of one input in double, and two streams of hidden states.
+ * Memory at the worst moment, about; python/dopt/llm/memory.py promises it exactly when the shapes of all tensors are known,
+ * and refuses by that. Weights: what lies outside of the blocks in float32, and one and a half blocks (all of the model where
+ * it cannot be read block by block). States: hidden states while they move on, and what waits inside of a block.
  */
 export function estimateMemory(
-  model: Pick<LlmInspection, 'whole' | 'bytes' | 'blockBytes' | 'outsideBytes' | 'inputsMost' | 'hidden'>,
+  model: Pick<
+    LlmInspection,
+    'whole' | 'bytes' | 'blockBytes' | 'outsideBytes' | 'inputsMost' | 'hidden' | 'linears'
+  >,
   { samples, length }: CalibrationSize,
 ): MemoryEstimate {
+  const tokens = samples * length;
+  const widest = Math.max(
+    0,
+    ...model.linears.filter(({ block }) => block !== null).map(({ shape }) => shape[0]!),
+  );
   const weights =
-    model.whole === null
-      ? Math.max(1.5 * model.blockBytes, model.outsideBytes)
-      : model.bytes + model.blockBytes;
-  const gram = 3 * 8 * model.inputsMost ** 2;
-  const states = 2 * 4 * samples * length * model.hidden;
+    model.whole === null ? model.outsideBytes + 1.5 * model.blockBytes : model.bytes + 1.5 * model.blockBytes;
+  const gram = SQUARES * 8 * model.inputsMost ** 2 + SOLVER_BYTES;
+  const waiting = Math.min(8 * tokens * (6 * model.hidden + 2 * widest), WAITING_BYTES);
+  const states = 12 * tokens * model.hidden + waiting;
   return { base: BASE_BYTES, weights, gram, states, total: BASE_BYTES + weights + gram + states };
 }
 

@@ -85,11 +85,11 @@ describe('a plan', () => {
 });
 
 describe('memory', () => {
-  it('is a block and a half, the sums of its widest layer and the states', () => {
+  it('is what lies outside, a block and a half, the sums of the widest layer and the states', () => {
     const estimate = estimateMemory(model, size);
-    expect(estimate.weights).toBe(6e6);
-    expect(estimate.states).toBe(2 * 4 * 128 * 128 * 256);
-    expect(estimateMemory({ ...model, whole: 'tied blocks' }, size).weights).toBe(7.6e6);
+    expect(estimate.weights).toBe(2e6 + 6e6);
+    expect(estimate.states).toBe(128 * 128 * (12 * 256 + 8 * (6 * 256 + 2 * 256)));
+    expect(estimateMemory({ ...model, whole: 'tied blocks' }, size).weights).toBe(3.6e6 + 6e6);
   });
 
   it('is refused early, with the number of samples that would fit', () => {
