@@ -286,9 +286,9 @@ DOPT_API dopt_status dopt_group_nearest(const dopt_layer* layer, const double* v
 DOPT_API dopt_status dopt_gram_round(const dopt_layer* layer, const int64_t* order, const double* factor,
                                      const double* target, const float* scales, int8_t* integers);
 
-/* Lowers (v - w)^T gram (v - w), v the target and w the dequantized weights of a row. First, with refit, scales become
- * those of least squares for the integers; then `sweeps` times each integer moves to its best value, the others fixed
- * (coordinate descent: Behdin et al., "QuantEase", arXiv:2309.01885), with scales fitted again after each sweep. */
+/* Lowers (v - w)^T gram (v - w), v the target and w the dequantized weights of a row: `sweeps` times each integer moves to
+ * its best value, the others fixed (coordinate descent: Behdin et al., "QuantEase", arXiv:2309.01885), and with refit
+ * scales then become those of least squares for the integers; sweeps 0: they do once. */
 DOPT_API dopt_status dopt_gram_refine(const dopt_layer* layer, const double* gram, const double* target, int32_t refit,
                                       int32_t sweeps, float* scales, int8_t* integers);
 

@@ -25,14 +25,21 @@ class Refined {
         integers_(integers),
         count_(count),
         columns_(rows.inputs, count),
-        product_(rows.inputs, count) {}
+        product_(rows.inputs, count),
+        slopes_(rows.inputs, count) {}
 
+  // product := gram (target - dequantized), the slope of the error.
+  void find_slopes() {
+    load([&](size_t o, size_t k) { return target_[o * rows_.inputs + k] - integer(o, k) * scale(o, k); });
+    multiply(0, rows_.inputs);
+    slopes_ = product_;
+  }
+
+  // Moves the scales to those of least squares for the integers; the slopes are out of date then.
   void fit_scales() {
-    const size_t n = rows_.inputs, groups = rows_.groups;
-    load([&](size_t o, size_t k) { return target_[o * n + k]; });
-    multiply(0, n);
+    const size_t groups = rows_.groups;
     std::vector<double> wanted(count_ * groups), forms(count_ * groups * groups);
-    for_groups([&](size_t o, size_t g, size_t k) { wanted[o * groups + g] += integer(o, k) * product_[k][o]; });
+    for_groups([&](size_t o, size_t g, size_t k) { wanted[o * groups + g] += integer(o, k) * slopes_[k][o]; });
     load([&](size_t o, size_t k) { return integer(o, k); });
     for (size_t h = 0; h < groups; ++h) {
       multiply(rows_.begin(h), rows_.end(h));
@@ -43,14 +50,14 @@ class Refined {
     for (size_t o = 0; o < count_; ++o) fit_row(o, &wanted[o * groups], &forms[o * groups * groups]);
   }
 
+  // Moves every integer to its best value, one after the other, and the slopes with them.
   void sweep() {
     const size_t n = rows_.inputs;
-    load([&](size_t o, size_t k) { return target_[o * n + k] - integer(o, k) * scale(o, k); });
-    multiply(0, n);
     std::vector<double> slope(n);
     for (size_t o = 0; o < count_; ++o) {
-      for (size_t k = 0; k < n; ++k) slope[k] = product_[k][o];
+      for (size_t k = 0; k < n; ++k) slope[k] = slopes_[k][o];
       for (size_t k = 0; k < n; ++k) move(o, k, slope.data());
+      for (size_t k = 0; k < n; ++k) slopes_[k][o] = slope[k];
     }
   }
 
@@ -81,7 +88,7 @@ class Refined {
     }
   }
 
-  // Scales s that minimize s^T form s - 2 wanted s, held to the present ones by a small ridge.
+  // Adds the change d of the scales that minimizes d^T form d - 2 wanted d, held back by a small ridge.
   void fit_row(size_t o, const double* wanted, const double* form) {
     const size_t groups = rows_.groups;
     float* const row = scales_ + o * groups;
@@ -93,25 +100,28 @@ class Refined {
     for (size_t g = 0; g < groups; ++g) {
       for (size_t h = 0; h <= g; ++h) m[g][h] = form[g * groups + h];
       m[g][g] += ridge;
-      x[g][0] = wanted[g] + ridge * static_cast<double>(row[g]);
+      x[g][0] = wanted[g];
     }
     if (!factorize(m)) return;
     solve(m, x);
-    std::vector<double> before(row, row + groups), after(groups);
+    std::vector<double> change(groups);
+    std::vector<float> after(groups);
     for (size_t g = 0; g < groups; ++g) {
+      const double before = static_cast<double>(row[g]), fitted = half_scale(before + x[g][0]);
       // A fit that leaves the neighbourhood says that the group hardly counts.
-      const double fitted = static_cast<double>(half_scale(x[g][0]));
-      after[g] = fitted > 0.5 * before[g] && fitted < 2.0 * before[g] ? fitted : before[g];
+      after[g] = fitted > 0.5 * before && fitted < 2.0 * before ? static_cast<float>(fitted) : row[g];
+      change[g] = static_cast<double>(after[g]) - before;
     }
-    if (loss(after, wanted, form) < loss(before, wanted, form)) std::copy(after.begin(), after.end(), row);
+    if (gain(change, wanted, form) > 0) std::copy(after.begin(), after.end(), row);
   }
 
-  static double loss(const std::vector<double>& s, const double* wanted, const double* form) {
+  // How much a change of the scales lowers the error.
+  static double gain(const std::vector<double>& change, const double* wanted, const double* form) {
     double sum = 0;
-    for (size_t g = 0; g < s.size(); ++g) {
-      double product = -2.0 * wanted[g];
-      for (size_t h = 0; h < s.size(); ++h) product += form[g * s.size() + h] * s[h];
-      sum += s[g] * product;
+    for (size_t g = 0; g < change.size(); ++g) {
+      double slope = 2.0 * wanted[g];
+      for (size_t h = 0; h < change.size(); ++h) slope -= form[g * change.size() + h] * change[h];
+      sum += change[g] * slope;
     }
     return sum;
   }
@@ -133,7 +143,7 @@ class Refined {
   float* scales_;
   int8_t* integers_;
   size_t count_;
-  Matrix columns_, product_;
+  Matrix columns_, product_, slopes_;
 };
 
 }  // namespace
@@ -153,10 +163,14 @@ dopt_status dopt_gram_refine(const dopt_layer* layer, const double* gram, const 
     dopt::each_chunk(rows, [&](size_t first, size_t last) {
       dopt::Refined chunk(rows, whole, target + first * rows.inputs, scales + first * rows.groups,
                           integers + first * rows.inputs, last - first);
-      if (refit != 0) chunk.fit_scales();
       for (int32_t i = 0; i < sweeps; ++i) {
+        chunk.find_slopes();
         chunk.sweep();
         if (refit != 0) chunk.fit_scales();
+      }
+      if (sweeps == 0 && refit != 0) {
+        chunk.find_slopes();
+        chunk.fit_scales();
       }
     });
     return DOPT_OK;

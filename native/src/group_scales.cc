@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "dopt.h"
+#include "kernels.h"
 #include "layer.h"
 #include "rows.h"
 #include "status.h"
@@ -24,23 +25,14 @@ struct Piece {
   const float* w;
   const double* power;  // or nullptr: all 1
   size_t n;
-
-  double weight(size_t k) const { return power == nullptr ? 1.0 : power[k]; }
 };
 
 // Weighted squared error of a scale; `fitted` is the scale of least squares for the integers that it gives.
 double error_of(const Rows& rows, const Piece& piece, double scale, double* fitted) {
-  const double inverse = 1.0 / scale;
-  double error = 0, dot = 0, power = 0;
-  for (size_t k = 0; k < piece.n; ++k) {
-    const double w = static_cast<double>(piece.w[k]), h = piece.weight(k);
-    const double q = rows.clamp(std::nearbyint(w * inverse)), off = w - q * scale;
-    error += h * off * off;
-    dot += h * w * q;
-    power += h * q * q;
-  }
-  *fitted = power > 0 && dot > 0 ? dot / power : scale;
-  return error;
+  double sums[3];
+  kernels().scale_sums(piece.w, piece.power, piece.n, 1.0 / scale, scale, rows.qmin, rows.qmax, sums);
+  *fitted = sums[2] > 0 && sums[1] > 0 ? sums[1] / sums[2] : scale;
+  return sums[0];
 }
 
 float scale_of(const Rows& rows, const Piece& piece, int32_t candidates, double least) {

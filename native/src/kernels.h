@@ -53,6 +53,10 @@ struct Kernels {
                       double sign, double* c, size_t c_stride);
   // to[i] -= factor * from[i].
   void (*subtract_scaled)(double* to, const double* from, double factor, size_t n);
+  // Over i < n, q[i] = w[i] * inverse clamped to [qmin, qmax] and rounded: error = sum power (w - q scale)^2,
+  // dot = sum power w q, square = sum power q^2, in sums = {error, dot, square}. power NULL: all 1.
+  void (*scale_sums)(const float* w, const double* power, size_t n, double inverse, double scale, double qmin, double qmax,
+                     double* sums);
 };
 
 namespace baseline {

@@ -49,12 +49,12 @@ class NumpyRows:
         self, gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any, refit: bool, sweeps: int
     ) -> None:
         """Scales and integers made better in place; see ``RowCalls``."""
-        if refit:
-            _fit(gram, target, grid, scales, integers)
         for _ in range(sweeps):
             _sweep(gram, target, grid, scales, integers)
             if refit:
                 _fit(gram, target, grid, scales, integers)
+        if refit and sweeps == 0:
+            _fit(gram, target, grid, scales, integers)
 
 
 def spread(scales: Any, grid: RowGrid, inputs: int) -> Any:

@@ -41,6 +41,8 @@ def quantize_head(
 
     linear = next(each for each in linears_of(source.network, "") if each.name == source.head_name)
     solver = options["solver"]
+    if strategy["bits"] >= 8:  # a fine grid: error feedback over a whole vocabulary would cost more than it brings
+        solver = {**solver, "rounding": "nearest", "ridges": []}
     cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
     inputs = Inputs(linear.shape[1], cross)
     batches = list(zip(torch.from_numpy(ids).split(len(states.float[0])), states.float, states.quantized))

@@ -4,7 +4,7 @@ Several solutions are made (nearest rounding; error feedback; error feedback tow
 before the linear) and judged on tokens that did not make them, so that none is taken that is worse than plain rounding.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from dopt.llm.gram import Inputs
 from dopt.native_rows import RowGrid
@@ -121,15 +121,21 @@ def solve(core: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution
         if prepared.inputs.cross is not None:
             tries += [("cross", ridge) for ridge in solver["ridges"]]
     judge = Judge(weight, prepared)
+    maker = _Maker(core, matrix, prepared, grid)
     results = []
     for chosen, ridge in tries:
-        made = _make(core, matrix, prepared, grid, chosen, ridge)
+        made = maker.make(chosen, ridge)
         if made is not None:
             results.append((judge.error(*made), chosen, ridge, made))
     nearest = results[0][0]
-    error, chosen, ridge, (integers, scales) = min(results, key=lambda result: result[0])
+    error, chosen, ridge, made = min(results, key=lambda result: result[0])
+    if chosen != "nearest" and (solver["refit"] or solver["sweeps"]):
+        refined = maker.refine(ridge, *made)
+        refined_error = judge.error(*refined)
+        if refined_error < error:
+            error, made = refined_error, refined
     damping = None if chosen == "nearest" else prepared.damping
-    return Solution(integers, scales, chosen, ridge, damping, prepared.fallback, error, nearest)
+    return Solution(*made, chosen, ridge, damping, prepared.fallback, error, nearest)
 
 
 class Judge:
@@ -174,36 +180,64 @@ def grid_of(strategy: Dict[str, Any], inputs: int) -> RowGrid:
     return RowGrid(strategy["groupSize"] or inputs, -most - int(strategy["fullRange"]), most)
 
 
-def _make(
-    core: Any, matrix: Any, prepared: Prepared, grid: RowGrid, chosen: str, ridge: Optional[float]
-) -> Optional[Tuple[Any, Any]]:
-    """(integers, scales) of one try, in parts of the rows; None where it cannot be computed."""
-    import numpy as np
-    import torch
+class _Maker:
+    """Solutions of one linear, made in parts of its rows so that float64 targets stay small."""
 
-    transfer = prepared.transfer(ridge) if ridge is not None else None
-    if ridge is not None and transfer is None:
-        return None
-    solver, inputs = prepared.solver, matrix.shape[1]
-    importance = prepared.importance if solver["scales"] == "weighted" and prepared.mean > 0 else None
-    candidates = 1 if solver["scales"] == "absmax" else CANDIDATES
-    gram = prepared.inputs.gram.numpy()
-    parts = []
-    rows = max(64, TARGET_BYTES // (8 * inputs) // 64 * 64)
-    for first in range(0, len(matrix), rows):
-        part = np.ascontiguousarray(matrix[first : first + rows])
-        target = part.astype(np.float64)
-        if transfer is not None:
-            target = (torch.from_numpy(target) @ transfer).numpy()
-        scales = core.group_scales(target.astype(np.float32), grid, importance, candidates, LEAST)
-        if chosen == "nearest":
-            parts.append((core.group_nearest(target, grid, scales), scales))
-            continue
-        integers = core.gram_round(prepared.order, prepared.factor, target, grid, scales)
-        if solver["refit"] or solver["sweeps"]:
-            core.gram_refine(gram, target, grid, scales, integers, solver["refit"], solver["sweeps"])
-        parts.append((integers, scales))
-    return tuple(np.concatenate(each) for each in zip(*parts))  # type: ignore[return-value]
+    def __init__(self, core: Any, matrix: Any, prepared: Prepared, grid: RowGrid) -> None:
+        self._core, self._matrix, self._prepared, self._grid = core, matrix, prepared, grid
+        self._scales: Optional[Any] = None  # of the weights themselves
+
+    def make(self, chosen: str, ridge: Optional[float]) -> Optional[Tuple[Any, Any]]:
+        """(integers, scales) of one try; None where it cannot be computed."""
+        import numpy as np
+
+        prepared, parts = self._prepared, []
+        if ridge is not None and prepared.transfer(ridge) is None:
+            return None
+        scales = self._own_scales() if ridge is None else None
+        for rows, target in self._targets(ridge):
+            if scales is None:
+                part = self._find_scales(np.ascontiguousarray(target.astype(np.float32)))
+            else:
+                part = np.ascontiguousarray(scales[rows])
+            if chosen == "nearest":
+                integers = self._core.group_nearest(target, self._grid, part)
+            else:
+                integers = self._core.gram_round(prepared.order, prepared.factor, target, self._grid, part)
+            parts.append((integers, part))
+        return np.concatenate([each for each, _ in parts]), np.concatenate([each for _, each in parts])
+
+    def refine(self, ridge: Optional[float], integers: Any, scales: Any) -> Tuple[Any, Any]:
+        """A solution with scales and integers moved to where the error on the tokens that solve is less."""
+        solver, gram = self._prepared.solver, self._prepared.inputs.gram.numpy()
+        integers, scales = integers.copy(), scales.copy()
+        for rows, target in self._targets(ridge):
+            part = (scales[rows], integers[rows])  # views: changed in place
+            self._core.gram_refine(gram, target, self._grid, *part, solver["refit"], solver["sweeps"])
+        return integers, scales
+
+    def _targets(self, ridge: Optional[float]) -> Iterator[Tuple[slice, Any]]:
+        import numpy as np
+        import torch
+
+        inputs = self._matrix.shape[1]
+        count = max(64, TARGET_BYTES // (8 * inputs) // 64 * 64)
+        for first in range(0, len(self._matrix), count):
+            rows = slice(first, first + count)
+            target = self._matrix[rows].astype(np.float64)
+            if ridge is not None:
+                target = (torch.from_numpy(target) @ self._prepared.transfer(ridge)).numpy()
+            yield rows, target
+
+    def _own_scales(self) -> Any:
+        if self._scales is None:
+            self._scales = self._find_scales(self._matrix)
+        return self._scales
+
+    def _find_scales(self, weights: Any) -> Any:
+        kind, prepared = self._prepared.solver["scales"], self._prepared
+        importance = prepared.importance if kind == "weighted" and prepared.mean > 0 else None
+        return self._core.group_scales(weights, self._grid, importance, 1 if kind == "absmax" else CANDIDATES, LEAST)
 
 
 def _cholesky(matrix: Any) -> Optional[Any]:

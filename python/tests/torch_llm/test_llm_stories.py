@@ -90,14 +90,14 @@ def test_four_bits_and_int16_activations_cost_little(stories, assets, tmp_path):
     for name, part in (("calibrate", texts[:200]), ("judge", texts[800:900])):
         files.append(str(tmp_path / f"{name}.json"))
         (tmp_path / f"{name}.json").write_text(json.dumps(part))
-    text = {"files": [files[0]], "samples": 64, "length": 128, "chat": False, "bos": True}
+    text = {"files": [files[0]], "samples": 32, "length": 128, "chat": False, "bos": True}
     results = {}
     activations = {"bits": 16, "symmetric": True, "warnBelow": 35.0}
     for name, changes in (("nearest", {"rounding": "nearest", "scales": "absmax"}), ("solved", {"activations": activations})):
         params = params_of(stories, tmp_path / name, files[0], group=0, **changes)
         quantize({**params, "calibration": text, "batch": 8}, Events())
         for rounded in {False, "activations" in changes}:
-            given = {"model": stories, "trustRemoteCode": False, "quantized": params["out"], "text": {**text, "files": [files[1]], "samples": 24}}
+            given = {"model": stories, "trustRemoteCode": False, "quantized": params["out"], "text": {**text, "files": [files[1]], "samples": 12}}
             given.update(activations=rounded, prompts=["Once upon a time"] if rounded else [], newTokens=12, batch=8, threads=1)
             results[name, rounded] = evaluate(given, Events())
     plain, int16 = results["solved", False]["quantized"], results["solved", True]["quantized"]
