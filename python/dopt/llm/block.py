@@ -148,6 +148,7 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
     solver = work.options["solver"]
     cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
     firsts = [group[0] for group in step]
+    judging = sum(judges(index, solver["heldBack"], batches) for index in range(batches))
     gathered = [Inputs(work.linears[name].shape[1], cross) for name in firsts]
     for index, (float_inputs, quantized_inputs) in enumerate(passes.inputs(firsts)):
         for name, inputs in zip(firsts, gathered):
@@ -157,7 +158,7 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
             # The two models may send tokens to different experts: there is no counterpart then.
             z = x if work.linears[name].is_expert else float_inputs[name]
             if judges(index, solver["heldBack"], batches):
-                inputs.hold(z, x)
+                inputs.hold(z, x, judging)
             else:
                 inputs.add(products_of(z, x, cross))
         work.options["events"].check_cancelled()

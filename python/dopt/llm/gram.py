@@ -9,7 +9,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 #: Inputs up to which products are formed in float64: they cost little there, and small models need them.
 EXACT_INPUTS = 512
 #: Tokens kept to judge solutions by.
-HELD_TOKENS = 2048
+HELD_TOKENS = 512
 
 
 class Products(NamedTuple):
@@ -30,7 +30,6 @@ class Inputs:
         self.cross = torch.zeros(inputs, inputs, dtype=torch.float64) if cross else None
         self.tokens = 0
         self._held: List[Tuple[Any, Any]] = []
-        self._kept = 0
 
     def add(self, products: Products) -> None:
         self.gram += products.gram
@@ -38,12 +37,11 @@ class Inputs:
             self.cross += products.cross
         self.tokens += products.tokens
 
-    def hold(self, z: Any, x: Any) -> None:
-        """Keeps tokens that judge, up to a limit."""
-        left = HELD_TOKENS - self._kept
-        if left > 0 and len(x):
-            self._held.append((z[:left].clone(), x[:left].clone()))
-            self._kept += len(self._held[-1][0])
+    def hold(self, z: Any, x: Any, batches: int) -> None:
+        """Keeps tokens that judge: evenly spread over the batch, one of ``batches`` that do."""
+        step = max(1, -(-len(x) * batches // HELD_TOKENS))
+        if len(x):
+            self._held.append((z[::step].clone(), x[::step].clone()))
 
     def held(self) -> Optional[Tuple[Any, Any]]:
         """(z, x) of the tokens that judge, float32 [tokens, inputs]; None when there are none."""

@@ -1,35 +1,54 @@
 """How much memory quantization needs, said before it starts."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, List, NamedTuple, Optional
 
 from dopt.errors import DoptError
 from dopt.llm.families import Linear
+from dopt.llm.solve import TARGET_BYTES
 
 #: Square matrices of float64 with a side of a linear's inputs that exist at once: sums, factors, and the copies of
 #: PyTorch and of the native core while they are made.
 SQUARES, SQUARES_CROSS = 5, 7
+#: Passes wait in lockstep when what they hold is not more, or not more than a quarter of what may be used.
+LOCKSTEP_BYTES = 2 << 30
 #: Parameters of glibc's mallopt.
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3
 
 
-def promise(
-    linears: List[Linear], stored_bytes: int, batch: Dict[str, int], cross: bool, start: int
-) -> int:
-    """Bytes at the most.
+class Plan(NamedTuple):
+    """What a run will do, as far as memory is concerned."""
 
-    linears: those of the largest block. stored_bytes: that block as it is kept in memory. batch:
-    ``tokens`` of the whole calibration text, ``together`` of one batch times threads, ``width``. start: what the process
-    has before the first block, everything outside of the blocks included.
-    """
-    most = max(linear.shape[1] for linear in linears)
-    widest = max(sum(linear.shape[0] for linear in linears if linear.shape[1] == side) for side in {each.shape[1] for each in linears})
-    integers = sum(linear.shape[0] * linear.shape[1] for linear in linears)
-    largest = max(linear.shape[0] * linear.shape[1] for linear in linears)
-    squares = 8 * most * most * (SQUARES_CROSS if cross else SQUARES)
-    states = 4 * 2 * batch["tokens"] * batch["width"]
-    passing = 4 * batch["together"] * (2 * widest + 6 * batch["width"])
-    solving = 4 * 3 * largest + 256 * 1024 * 1024 // 2
-    return int(start + stored_bytes + integers + max(squares + solving, passing) + states)
+    linears: List[Linear]  # of the largest block
+    stored: int  # bytes of that block as it is kept
+    tokens: int  # of the whole calibration text
+    together: int  # tokens that pass through a block at once
+    length: int  # of a sample
+    width: int  # of the hidden states
+    heads: int
+    cross: bool
+    start: int  # bytes of the process before the first block, everything outside of the blocks included
+
+
+def waiting_bytes(plan: Plan) -> int:
+    """What passes hold that wait in lockstep: attention weights before and behind softmax, and what linears work on."""
+    widest = max(linear.shape[0] for linear in plan.linears)
+    each = 2 * plan.heads * plan.length + 6 * plan.width + 2 * widest
+    return 4 * 2 * plan.tokens * each
+
+
+def promise(plan: Plan, lockstep: bool) -> int:
+    """Bytes at the most."""
+    most = max(linear.shape[1] for linear in plan.linears)
+    widest = max(linear.shape[0] for linear in plan.linears)
+    integers = sum(linear.shape[0] * linear.shape[1] for linear in plan.linears)
+    largest = max(linear.shape[0] * linear.shape[1] for linear in plan.linears)
+    squares = 8 * most * most * (SQUARES_CROSS if plan.cross else SQUARES)
+    states = 4 * 3 * plan.tokens * plan.width  # of one model twice, while it moves on
+    passing = 4 * plan.together * (3 * plan.heads * plan.length + 6 * plan.width + 4 * widest)
+    if lockstep:
+        passing = max(passing, waiting_bytes(plan))
+    solving = 4 * 3 * largest + 2 * TARGET_BYTES
+    return int(plan.start + plan.stored + integers + squares + solving + states + passing)
 
 
 def check(promised: int, limit: Optional[float]) -> None:

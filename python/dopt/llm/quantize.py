@@ -202,18 +202,26 @@ class Run:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _promise(self) -> int:
+        """Bytes that the run will need; chooses how passes run."""
         sizes = [(memory.stored_block_bytes(self.source, self.stream.prefix(i)), i) for i in range(len(self.stream))]
         stored, largest = max(sizes)
-        linears = linears_of(self.stream.block(largest), self.stream.prefix(largest))
-        solver = self.params["solver"]
+        solver, length = self.params["solver"], self.ids.shape[1]
         batch = min(self.params["batch"], len(self.ids))
-        tokens = {
-            "tokens": int(self.ids.size),
-            "together": batch * self.ids.shape[1] * min(self.params["threads"], -(-len(self.ids) // batch)),
-            "width": self.source.names[f"{self.source.embedding_name}.weight"][1],
-        }
-        cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
-        return memory.promise(linears, stored, tokens, cross, memory.resident_bytes())
+        plan = memory.Plan(
+            linears=linears_of(self.stream.block(largest), self.stream.prefix(largest)),
+            stored=stored,
+            tokens=int(self.ids.size),
+            together=batch * length * min(self.params["threads"], -(-len(self.ids) // batch)),
+            length=length,
+            width=self.source.names[f"{self.source.embedding_name}.weight"][1],
+            heads=int(getattr(self.source.config, "num_attention_heads", 1)),
+            cross=bool(solver["ridges"]) and solver["rounding"] == "gptq",
+            start=memory.resident_bytes(),
+        )
+        limit = self.params["memory"]
+        most = memory.LOCKSTEP_BYTES if limit is None else limit / 4
+        self.options["lockstep"] = self.options["lockstep"] and memory.waiting_bytes(plan) <= most
+        return memory.promise(plan, self.options["lockstep"])
 
     def _progress(self, index: int) -> None:
         done = [block["seconds"] for block in self.blocks]
