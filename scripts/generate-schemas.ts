@@ -1,8 +1,8 @@
-/** Writes schemas/*.json, and the plug-in's copy of one, from the zod schemas in src/config; removes what is no longer published. */
+/** Writes schemas/*.json, and the Python package's copies, from the zod schemas in src/config; removes what is no longer published. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { PLUGIN_SCHEMA, publishedSchemas } from '../src/config/json-schema.js';
+import { publishedSchemas, pythonSchemas } from '../src/config/json-schema.js';
 
 const folder = fileURLToPath(new URL('../schemas', import.meta.url));
 const schemas = publishedSchemas();
@@ -12,5 +12,6 @@ for (const name of readdirSync(folder)) {
   if (name.endsWith('.json') && !(name in schemas)) rmSync(join(folder, name));
 }
 for (const [name, text] of Object.entries(schemas)) writeFileSync(join(folder, name), text);
-writeFileSync(fileURLToPath(new URL(`../${PLUGIN_SCHEMA}`, import.meta.url)), schemas['plugin_config.json']!);
+for (const [path, text] of Object.entries(pythonSchemas()))
+  writeFileSync(fileURLToPath(new URL(`../${path}`, import.meta.url)), text);
 process.stdout.write(`${Object.keys(schemas).length} schemas written to ${folder}\n`);

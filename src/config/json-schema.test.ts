@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { PLUGIN_SCHEMA, publishedSchemas } from './json-schema.js';
+import { publishedSchemas, pythonSchemas } from './json-schema.js';
 
 const folder = fileURLToPath(new URL('../../schemas', import.meta.url));
 const schemas = publishedSchemas();
@@ -17,9 +17,9 @@ describe('schemas/', () => {
     );
   });
 
-  it('gives the Python package the settings of the plug-in', () => {
-    const copy = fileURLToPath(new URL(`../../${PLUGIN_SCHEMA}`, import.meta.url));
-    expect(readFileSync(copy, 'utf8'), 'run npm run schemas').toBe(schemas['plugin_config.json']);
+  it.each(Object.entries(pythonSchemas()))('gives the Python package %s', (path, text) => {
+    const copy = fileURLToPath(new URL(`../../${path}`, import.meta.url));
+    expect(readFileSync(copy, 'utf8'), 'run npm run schemas').toBe(text);
   });
 
   it('is of the draft that YAML editors read, and refuses unknown keys', () => {

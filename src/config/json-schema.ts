@@ -4,6 +4,7 @@ import { costSchema } from './cost.js';
 import { graphSchema } from './graph.js';
 import { llmArtifactSchema } from './llm-artifact.js';
 import { llmConfigSchema } from './llm-config.js';
+import { llmLayersSchema } from './llm-layers.js';
 import { llmResultSchema } from './llm-result.js';
 import { manifestSchema } from './manifest.js';
 import { planSchema } from './plan.js';
@@ -42,19 +43,29 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
 /** Text of every file in schemas/ by file name: JSON Schema draft 7, the newest that YAML editors read. */
 export function publishedSchemas(): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(PUBLISHED).map(([name, { title, schema }]) => {
-      const { $schema, ...rest } = z.toJSONSchema(schema, {
-        target: 'draft-07',
-        io: 'input',
-        override: fixTupleLength,
-      });
-      return [`${name}.json`, `${JSON.stringify({ $schema, title, ...rest }, null, 2)}\n`];
-    }),
+    Object.entries(PUBLISHED).map(([name, published]) => [`${name}.json`, schemaText(published)]),
   );
 }
 
-/** The schema that the Python package carries along, from the repository's root: the plug-in works without Node. */
-export const PLUGIN_SCHEMA = 'python/dopt/plugin/config.schema.json';
+function schemaText({ title, schema }: { title: string; schema: z.ZodType }): string {
+  const { $schema, ...rest } = z.toJSONSchema(schema, {
+    target: 'draft-07',
+    io: 'input',
+    override: fixTupleLength,
+  });
+  return `${JSON.stringify({ $schema, title, ...rest }, null, 2)}\n`;
+}
+
+/** Schemas that the Python package carries along, by path from the repository's root: the plug-ins work without Node. */
+export function pythonSchemas(): Record<string, string> {
+  return {
+    'python/dopt/plugin/config.schema.json': publishedSchemas()['plugin_config.json']!,
+    'python/dopt/dopt_lm/layers.schema.json': schemaText({
+      title: 'dopt_config.json: what becomes of the layers of a language model',
+      schema: llmLayersSchema,
+    }),
+  };
+}
 
 /** Draft 7 lets a tuple be shorter or longer than its items unless told otherwise. */
 function fixTupleLength({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }): void {

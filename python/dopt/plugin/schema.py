@@ -37,7 +37,7 @@ def faults(value: Any, schema: Dict[str, Any], path: Tuple[str, ...] = ()) -> It
     """Everything wrong with ``value``: types, patterns, enumerations, unknown and missing keys. Depth first."""
     if "anyOf" in schema:
         found = [list(faults(value, each, path)) for each in schema["anyOf"]]
-        yield from [] if any(not each for each in found) else min(found, key=len)
+        yield from [] if any(not each for each in found) else _closest(found)
         return
     kind = schema.get("type")
     kinds = [kind] if isinstance(kind, str) else kind or []
@@ -45,6 +45,8 @@ def faults(value: Any, schema: Dict[str, Any], path: Tuple[str, ...] = ()) -> It
         expected = " or ".join(_TYPES[each][1] for each in kinds)
         yield Fault(path, f"expected {expected}, found {json.dumps(value)[:60]}", [])
         return
+    if "const" in schema and value != schema["const"]:
+        yield Fault(path, f"expected {json.dumps(schema['const'])}, found {json.dumps(value)[:60]}", [])
     if "enum" in schema and value not in schema["enum"]:
         allowed = [str(each) for each in schema["enum"]]
         yield Fault(path, f"expected one of {', '.join(allowed)}, found {value!r}", near_matches(str(value), allowed))
@@ -56,6 +58,16 @@ def faults(value: Any, schema: Dict[str, Any], path: Tuple[str, ...] = ()) -> It
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
         for index, member in enumerate(value):
             yield from faults(member, schema["items"], (*path, str(index)))
+
+
+def _closest(found: List[List[Fault]]) -> List[Fault]:
+    """The faults of the branch that has fewest; where several ask for one value each, what they ask for together."""
+    if all(len(each) == 1 and each[0].message.startswith("expected ") for each in found):
+        wanted = " or ".join(each[0].message[len("expected ") :].split(", found ")[0] for each in found)
+        first = found[0][0]
+        near = [name for each in found for name in each[0].near]
+        return [Fault(first.path, f"expected {wanted}, found {first.message.split(', found ')[-1]}", near)]
+    return min(found, key=len)
 
 
 def _members(value: Dict[str, Any], schema: Dict[str, Any], path: Tuple[str, ...]) -> Iterator[Fault]:

@@ -1,0 +1,1 @@
+"""The original tool's name for quantizing transformers inside of a program."""
