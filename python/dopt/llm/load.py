@@ -31,6 +31,8 @@ class Source:
         self.folder, self.config, self.network = folder, config, network
         self.stored = stored
         self.whole: Optional[str] = None
+        #: dopt.llm.rotate.Rotation, or None: what is done to weights while they are read.
+        self.rotation: Optional[Any] = None
         self._loaded: Dict[str, Any] = {}
         self._names = parameter_names(network)
         head = network.get_output_embeddings()
@@ -58,14 +60,28 @@ class Source:
         """A weight as a float32 tensor. Raises DoptError LLM_WEIGHT_NOT_FINITE, LLM_WEIGHT_SHAPE."""
         return self.keep(name).float()
 
+    @property
+    def shares_head(self) -> bool:
+        """Whether head and embedding are one matrix."""
+        return self.tied and self.rotation is None
+
     def weight(self, linear: Any) -> Any:
         """The weight of a linear (dopt.llm.families.Linear), to be kept in memory."""
         from dopt.llm.linear import Weight
 
         return Weight(linear, self.keep(linear.parameter))
 
+    def rotate(self, rotation: Any) -> None:
+        """Weights are those of the rotated model from now on, in which head and embedding differ; None: as they were."""
+        self.rotation = rotation
+
     def keep(self, name: str) -> Any:
-        """A weight as a tensor of the type it is stored in, checked; 16-bit types take half of the memory."""
+        """A weight to be kept in memory: as it is stored (16-bit types take half of the memory), or rotated in float32."""
+        stored = self.stored_as(name)
+        return stored if self.rotation is None else self.rotation.apply(name, stored)
+
+    def stored_as(self, name: str) -> Any:
+        """A weight of the files as a tensor of the type it is stored in, checked."""
         import torch
 
         if self._is_tied_head(name):

@@ -67,7 +67,7 @@ def write_floats(
     done = {f"{source.head_name}.weight"} if source.head_name in strategies else set()
     if embedding_bits is not None:
         done.add(f"{source.embedding_name}.weight")
-    elif source.tied:
+    elif source.shares_head:
         done.add(f"{source.head_name}.weight")  # the embedding serves
     for _, _, name in parameters_of(source.network, ""):
         if not name.startswith(inside) and name not in done and not writer.has(name):

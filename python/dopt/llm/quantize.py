@@ -19,11 +19,14 @@ from dopt.llm.load import Source, open_model, parameters_of, versions
 from dopt.llm.outside import quantize_embedding, quantize_head, rounded_embedding, write_floats
 from dopt.llm.ranges import Ranges, grids_of, quiet
 from dopt.llm.ranges import write as write_grids
+from dopt.llm.rotate import Rotation, why_not
 from dopt.llm.simulate import tapped_part
 from dopt.llm.solve import Solution, dequantized
 from dopt.llm.stream import Stream
 from dopt.llm.tokens import samples_of, warnings_of
 
+#: Blocks that decide whether the model is rotated, and how much its float states may differ by rounding.
+TRIAL_BLOCKS, ROTATION_DRIFT = 2, 1e-3
 #: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
 VERSION = 1
 
@@ -51,11 +54,16 @@ class Run:
         if self.source.whole:
             self.warnings.append(f"The whole model is in memory: {self.source.whole}.")
         self.stream = Stream(self.source)
+        self._reset()
+
+    def _reset(self) -> None:
+        """As before the first block."""
+        params = self.params
         self.options = {
             "solver": params["solver"],
             "strategies": self._strategies(),
             "threads": params["threads"],
-            "events": events,
+            "events": self.events,
             "lockstep": True,
             "ranges": None if params["activations"] is None else Ranges(),
             "orders": {},
@@ -65,11 +73,13 @@ class Run:
         self.linears: List[Dict[str, Any]] = []
         self.seen: Dict[str, Dict[str, float]] = {}
         self.head_weight: Any = None
+        self.rotated = False
 
     def run(self) -> Dict[str, Any]:
         fingerprint = self._fingerprint()
         promised = self._promise()
         memory.check(promised, self.params["memory"])
+        self._choose_rotation()
         journal = Journal(self.params["out"], fingerprint)
         writer = Writer(self.params["out"], fingerprint)
         first, states = self._start(journal, writer)
@@ -98,14 +108,66 @@ class Run:
         lengths = {tuple(batch.shape): batch for batch in batches}
         if found is None:
             journal.remove()
-            given = [self.stream.begin(batch) for batch in batches]
-            with self.source.embedding_as(rounded_embedding(self.source, bits)):
-                rounded = [self.stream.begin(batch) for batch in batches]
-            return 0, States(given, rounded)
+            return 0, self._begin()
         for batch in lengths.values():
             self.stream.begin(batch)
         self.blocks, self.linears, self.seen = found["blocks"], found["linears"], found["seen"]
         return found["done"], journal.states(found["done"])
+
+    def _begin(self) -> States:
+        """Hidden states before the first block."""
+        import torch
+
+        batches = torch.from_numpy(self.ids).split(self.params["batch"])
+        given = [self.stream.begin(batch) for batch in batches]
+        with self.source.embedding_as(rounded_embedding(self.source, self.params["embeddingBits"])):
+            return States(given, [self.stream.begin(batch) for batch in batches])
+
+    def _choose_rotation(self) -> None:
+        """Rotates the model where that was asked for, or where it lowers the error of its first blocks.
+
+        Both models are solved up to ``TRIAL_BLOCKS``; the float states of the rotated one must be those of the other, turned.
+        """
+        wish = self.params["solver"]["rotate"]
+        if wish == "never":
+            return
+        blocks = self.stream.blocks
+        reason = why_not(self.source, blocks)
+        if reason is not None:
+            self.warnings.append(f"Not rotated: {reason}.")
+            return
+        rotation = Rotation(self.source, blocks, self.params["seed"])
+        first, plain = self._try(None)
+        other, turned = self._try(rotation)
+        first = first @ rotation.q
+        drift = float((first - other).norm() / first.norm())
+        keep = drift < ROTATION_DRIFT and (wish == "always" or turned < plain)
+        if not drift < ROTATION_DRIFT:
+            self.warnings.append(f"Not rotated: the float model changed by {drift:.1e}, more than rounding explains.")
+        self.events.log("info", f"Error of the first blocks: {plain:.3e} as it is, {turned:.3e} rotated.")
+        self._renew(rotation if keep else None)
+        self.rotated = keep
+
+    def _try(self, rotation: Optional[Rotation]) -> Tuple[Any, float]:
+        """Solves the first blocks; the float states of a batch behind them, float64, and the error of the quantized ones."""
+        self._renew(rotation)
+        states = self._begin()
+        for index in range(min(TRIAL_BLOCKS, len(self.stream))):
+            work = Work(self.stream, index, self.options)
+            work.load()
+            with work.running():
+                _, states = solve_block(native.load(), work, states)
+            self.stream.drop(index)
+        return states.float[0].double(), relative_error(states)
+
+    def _renew(self, rotation: Optional[Rotation]) -> None:
+        """Another network of the same weights, rotated or not."""
+        lockstep = self.options["lockstep"]
+        self.source = open_model(self.params["model"], self.params["trustRemoteCode"])
+        self.source.rotate(rotation)
+        self.stream = Stream(self.source)
+        self._reset()
+        self.options["lockstep"] = lockstep
 
     def _block(self, index: int, states: States, writer: Writer) -> States:
         begun = time.monotonic()
@@ -126,7 +188,7 @@ class Run:
         self.stream.drop(index)
         memory.return_freed_memory()
         seconds = time.monotonic() - begun
-        self.blocks.append({"block": index, "error": error, "rotated": False, "seconds": seconds})
+        self.blocks.append({"block": index, "error": error, "rotated": self.rotated, "seconds": seconds})
         return states
 
     def _write(self, writer: Writer, name: str, solution: Solution) -> None:
@@ -242,7 +304,7 @@ class Run:
         }
 
     def _unties(self) -> bool:
-        return self.params["embeddingBits"] is not None or self.source.head_name in self.options["strategies"]
+        return not self.source.shares_head or self.params["embeddingBits"] is not None or self.source.head_name in self.options["strategies"]
 
     def _activations(self, states: States, writer: Writer) -> List[Dict[str, Any]]:
         """Grids of activations from what was seen in the blocks and is seen outside of them."""

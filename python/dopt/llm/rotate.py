@@ -1,13 +1,128 @@
-"""Rotations of a decoder that change nothing in float and make weights easier to round (QuaRot, arXiv:2404.00456)."""
+"""Rotations of a decoder that change nothing in float and make its weights easier to round, folded into the weights.
 
-from typing import Any, Optional
+R1 turns the residual stream: what reads it is multiplied by Q (the norm's weight folded in before), what writes it by its
+transpose. R2 turns the values of every head, and back where the output projection reads them. A rotation passes through an
+RMSNorm without a weight. Ashkboos et al., "QuaRot", arXiv:2404.00456, section 4, stages 1a to 1c; R1 and R2 as Liu et al.,
+"SpinQuant", arXiv:2405.16406, section 3.1, calls them. Both are Hadamard matrices with random signs, so that outliers spread
+over all channels.
+"""
 
-from dopt.llm.families import Blocks, norm_kind
+from typing import Any, Callable, Dict, List, Optional
+
+from dopt.llm.families import Blocks, linears_of, norm_kind
 from dopt.llm.load import Source
+
+#: Linears by what they do in a block, under the names that families of the Llama kind share.
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "qkv_proj")
+_FEED_FORWARD = ("gate_proj", "up_proj", "gate_up_proj")
+_WRITERS = ("o_proj", "down_proj")
+_NORMS = ("input_layernorm", "post_attention_layernorm")
 
 
 def why_not(source: Source, blocks: Blocks) -> Optional[str]:
-    """Why the residual stream cannot be rotated; None when it can."""
+    """Why a model cannot be rotated; None when it can."""
     if norm_kind(source.network, blocks) != "rms":
-        return "norms are no RMSNorm: a rotation does not pass through them"
+        return "its norms are no RMSNorm: a rotation does not pass through them"
+    if _last_norm(source, blocks) is None:
+        return "the norm before the head was not found"
+    for index, block in enumerate(blocks.modules):
+        names = [name.rpartition(".")[2] for name, each in block.named_modules() if "Norm" in type(each).__name__]
+        outer = [name for name, each in block.named_children() if "Norm" in type(each).__name__]
+        if sorted(outer) != sorted(_NORMS) or any("Gemma" in type(each).__name__ for each in block.modules()):
+            return f"block {index} has the norms {', '.join(names)}, expected {' and '.join(_NORMS)} around attention and feed-forward"
+        known = _ATTENTION + _FEED_FORWARD + _WRITERS
+        other = [each.name for each in linears_of(block, "") if each.name.rpartition(".")[2] not in known or each.is_expert]
+        if other:
+            return f"what {other[0]} of block {index} reads and writes is not known"
     return None
+
+
+class Rotation:
+    """What happens to each weight while it is read. ``q``: float64 [width, width], orthogonal."""
+
+    def __init__(self, source: Source, blocks: Blocks, seed: int) -> None:
+        self.q = hadamard(source.names[f"{source.embedding_name}.weight"][1], seed)
+        self._changes: Dict[str, Callable[[Any], Any]] = {f"{source.embedding_name}.weight": lambda w: w @ self.q}
+        last = str(_last_norm(source, blocks))
+        self._changes[f"{source.head_name}.weight"] = self._reader(source, f"{last}.weight")
+        self._changes[f"{last}.weight"] = _ones
+        for index, block in enumerate(blocks.modules):
+            self._add_block(source, block, blocks.prefix(index), seed)
+
+    def apply(self, name: str, weight: Any) -> Any:
+        """A weight as it is in the rotated model, float32."""
+        change = self._changes.get(name)
+        return weight if change is None else change(weight.double()).float().contiguous()
+
+    def _add_block(self, source: Source, block: Any, prefix: str, seed: int) -> None:
+        for norm in _NORMS:
+            self._changes[f"{prefix}.{norm}.weight"] = _ones
+        heads = _head_rotation(block, seed)
+        for linear in linears_of(block, prefix):
+            leaf = linear.name.rpartition(".")[2]
+            if leaf in _WRITERS:
+                turned = heads if leaf == "o_proj" else None
+                self._changes[linear.parameter] = lambda w, turned=turned: self.q.t() @ _columns(w, turned)
+                self._changes[f"{linear.name}.bias"] = lambda b: self.q.t() @ b
+            else:
+                norm = _NORMS[0] if leaf in _ATTENTION else _NORMS[1]
+                reader = self._reader(source, f"{prefix}.{norm}.weight")
+                turned = heads if leaf == "v_proj" else None
+                self._changes[linear.parameter] = lambda w, reader=reader, turned=turned: _rows(reader(w), turned)
+                if turned is not None:
+                    self._changes[f"{linear.name}.bias"] = lambda b, turned=turned: _rows(b[:, None], turned)[:, 0]
+
+    def _reader(self, source: Source, norm: str) -> Callable[[Any], Any]:
+        return lambda w: (w * source.stored_as(norm).double()) @ self.q
+
+
+def hadamard(size: int, seed: int) -> Any:
+    """Orthogonal float64 [size, size] with random signs: Sylvester's Hadamard matrix for the even part of the size, times a
+    random orthogonal matrix for an odd part above 1."""
+    import numpy as np
+    import torch
+
+    random = np.random.RandomState(seed)
+    odd = size
+    while odd % 2 == 0:
+        odd //= 2
+    matrix = np.linalg.qr(random.standard_normal((odd, odd)))[0] if odd > 1 else np.ones((1, 1))
+    while len(matrix) < size:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]]) / np.sqrt(2.0)
+    return torch.from_numpy(matrix * random.choice([-1.0, 1.0], size)[None, :])
+
+
+def _head_rotation(block: Any, seed: int) -> Optional[Any]:
+    """R2 [head, head] where values and the output projection are matrices of their own."""
+    found: List[Any] = [each for name, each in block.named_modules() if name.rpartition(".")[2] == "v_proj"]
+    size = next((each.head_dim for each in block.modules() if isinstance(getattr(each, "head_dim", None), int)), None)
+    return hadamard(size, seed + 1) if found and size else None
+
+
+def _rows(matrix: Any, turned: Optional[Any]) -> Any:
+    """Rows [heads * size, …] turned head by head."""
+    if turned is None:
+        return matrix
+    return (turned.t() @ matrix.reshape(-1, len(turned), matrix.shape[1])).reshape(matrix.shape)
+
+
+def _columns(matrix: Any, turned: Optional[Any]) -> Any:
+    """Columns turned head by head."""
+    return matrix if turned is None else (matrix.reshape(matrix.shape[0], -1, len(turned)) @ turned).reshape(matrix.shape)
+
+
+def _ones(weight: Any) -> Any:
+    import torch
+
+    return torch.ones_like(weight)
+
+
+def _last_norm(source: Source, blocks: Blocks) -> Optional[str]:
+    """The norm beside the list of blocks."""
+    parent = blocks.name.rpartition(".")[0]
+    found = [
+        name
+        for name, each in source.network.named_modules()
+        if name.rpartition(".")[0] == parent and "RMSNorm" in type(each).__name__
+    ]
+    return found[0] if len(found) == 1 else None

@@ -163,7 +163,7 @@ class Stream:
                 name = f"{path}.{leaf}" if path else leaf
                 if value is None or name.startswith(inside):
                     continue
-                if self.source.tied and name == f"{self.source.head_name}.weight" and embedding is not None:
+                if self.source.shares_head and name == f"{self.source.head_name}.weight" and embedding is not None:
                     owner._parameters[leaf] = embedding
                     continue
                 filled = torch.nn.Parameter(self.source.read(name), requires_grad=False)

@@ -1,0 +1,377 @@
+"""Method ``llmDistil`` of src/bridge/protocol-llm.ts: scales and norms trained until the quantized model speaks as the float one.
+
+Integers stay, so the result is as exact as before (EfficientQAT, arXiv:2407.11062, section 3.3, trains scales end to end in
+the same way). The teacher's likeliest logits are computed once and kept; all other tokens count as one, whose share is the
+rest (Peng et al., "Pre-training Distillation", arXiv:2410.16215, keeps logits alike).
+"""
+
+import hashlib
+import json
+import math
+import os
+import time
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from dopt import safetensors
+from dopt.capture.save import discard
+from dopt.events import Events
+from dopt.execute.peak import peak_bytes
+from dopt.llm.artifact import Reader, Writer
+from dopt.llm.families import linears_of
+from dopt.llm.load import open_model, parameters_of
+from dopt.llm.restore import Restored, open_quantized
+from dopt.llm.tokens import samples_of
+from dopt.native_numpy_rows import half_scale
+from dopt.safetensors import write_error
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class Teacher(NamedTuple):
+    """What the float model says: [samples, length - 1, top]; ``values`` are log-probabilities or, for mse, logits."""
+
+    values: Any
+    tokens: Any
+
+
+def distil(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
+    """Trains and writes another quantized model; see protocol-llm.ts."""
+    import torch
+
+    torch.set_num_threads(params["threads"])
+    started = time.monotonic()
+    torch.manual_seed(params["seed"])
+    restored = open_quantized(params["quantized"], params["trustRemoteCode"])
+    vocabulary = restored.names[f"{restored.embedding_name}.weight"][0]
+    ids, text = samples_of(params["text"], params["model"], vocabulary, params["trustRemoteCode"])
+    ids = torch.from_numpy(ids)
+    teacher = _teach(params, ids, events)
+    student = Student(restored, params["trainable"])
+    training = Training(params, student, ids, teacher, events)
+    result = training.run()
+    path = _write(params, restored, student)
+    training.forget()
+    with open(path, encoding="utf-8") as file:
+        digest = json.load(file)["digest"]
+    return {
+        "folder": params["out"],
+        "text": text,
+        **result,
+        "digest": digest,
+        "seconds": time.monotonic() - started,
+        "peakBytes": peak_bytes(),
+    }
+
+
+class Student:
+    """The quantized network with gradients to scales and norms.
+
+    ``scales`` are factors on the scales that were found, by name of linear and 1 at first; ``norms`` parameters by name.
+    """
+
+    def __init__(self, restored: Restored, trainable: List[str]) -> None:
+        import torch
+
+        self.restored, self.network = restored, restored.network
+        restored.fill(self.network, "")
+        self.scales: Dict[str, Any] = {}
+        self.norms: Dict[str, Any] = {}
+        quantized = {layer["name"] for layer in restored.reader.index["linears"]}
+        frozen = {restored.embedding_name, restored.head_name}
+        if "scales" in trainable:
+            for linear in linears_of(self.network, ""):
+                if linear.kind != "expert" and linear.name in quantized and linear.name not in frozen:
+                    self.scales[linear.name] = self._replace(linear.name, linear.kind == "conv1d")
+        if "norms" in trainable:
+            for owner, leaf, name in parameters_of(self.network, ""):
+                if "norm" in type(owner).__name__.lower():
+                    owner._parameters[leaf] = torch.nn.Parameter(owner._parameters[leaf].detach().clone())
+                    self.norms[name] = owner._parameters[leaf]
+
+    def parameters(self) -> Dict[str, Any]:
+        """All that is trained, by name."""
+        factors = {f"scale/{name}": module.factor for name, module in self.scales.items()}
+        return {**factors, **{f"norm/{name}": parameter for name, parameter in self.norms.items()}}
+
+    def snapshot(self) -> Dict[str, Any]:
+        """Copies of it."""
+        return {name: parameter.detach().clone() for name, parameter in self.parameters().items()}
+
+    def restore(self, values: Dict[str, Any]) -> None:
+        """Puts copies back."""
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in self.parameters().items():
+                parameter.copy_(values[name])
+
+    def _replace(self, name: str, transposed: bool) -> Any:
+        """A module in the place of a linear whose weight is integers times scales."""
+        owner: Any = self.network
+        *parents, leaf = name.split(".")
+        for each in parents:
+            owner = getattr(owner, each)
+        bias = getattr(owner, leaf).bias
+        layer = self.restored.reader.layer(name)
+        module = make_trainable(layer.integers, layer.scales, bias)
+        setattr(owner, leaf, module)
+        return module
+
+
+def make_trainable(integers: Any, scales: Any, bias: Optional[Any]) -> Any:
+    """A linear over fixed integers [outputs, inputs] with a trainable factor for each of its scales [outputs, groups]."""
+    import numpy as np
+    import torch
+
+    class ScaledLinear(torch.nn.Module):
+        """y = (integers * scales * factor) x + bias."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("integers", torch.from_numpy(np.array(integers)))
+            self.register_buffer("scales", torch.from_numpy(np.array(scales)))
+            self.factor = torch.nn.Parameter(torch.ones(scales.shape))
+            self.bias = bias
+
+        def forward(self, x: Any) -> Any:
+            outputs, inputs = self.integers.shape
+            steps = (self.scales * self.factor)[:, :, None]
+            groups = self.integers.view(outputs, steps.shape[1], -1).float()
+            return torch.nn.functional.linear(x, (groups * steps).view(outputs, inputs), self.bias)
+
+    return ScaledLinear()
+
+
+class Training:
+    """The loop: micro batches, accumulation, schedule, checkpoints; the best parameters stay."""
+
+    def __init__(self, params: Dict[str, Any], student: Student, ids: Any, teacher: Teacher, events: Events) -> None:
+        import torch
+
+        self.params, self.student, self.ids, self.teacher, self.events = params, student, ids, teacher, events
+        every = params["heldBack"]
+        self.judging = [i for i in range(len(ids)) if i % every == min(every, len(ids)) - 1]
+        self.making = [i for i in range(len(ids)) if i not in self.judging]
+        per_step = params["microBatch"] * params["accumulation"]
+        self.steps = max(1, math.ceil(params["epochs"] * len(self.making) / per_step))
+        parameters = student.parameters()
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for name, p in parameters.items() if name.startswith("scale/")], "lr": params["learningRate"]},
+                {"params": [p for name, p in parameters.items() if name.startswith("norm/")], "lr": params["learningRate"] / 5},
+            ],
+            weight_decay=params["weightDecay"],
+        )
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.losses: List[float] = []
+        self.best: Tuple[float, Dict[str, Any]] = (math.inf, {})
+
+    def run(self) -> Dict[str, Any]:
+        """Trains; returns steps, before, after, losses and resumedAt."""
+        first, before = self._resume()
+        if first == 0:
+            before = self.judge()
+            self.best = (before, self.student.snapshot())
+        for step in range(first, self.steps):
+            self.losses.append(self._step(step))
+            self.events.progress(step, self.steps, f"step {step} of {self.steps}, loss {self.losses[-1]:.5f}")
+            last = step + 1 == self.steps
+            if last or (step + 1) % self.params["checkpointSteps"] == 0:
+                found = self.judge()
+                if found < self.best[0]:
+                    self.best = (found, self.student.snapshot())
+                self._save(step + 1, before)
+        self.student.restore(self.best[1])
+        return {"steps": self.steps, "before": before, "after": self.best[0], "losses": self.losses, "resumedAt": first}
+
+    def judge(self) -> float:
+        """Mean loss on the samples that judge."""
+        import torch
+
+        with torch.no_grad():
+            found = [float(self._loss(part)) * len(part) for part in _parts(self.judging, self.params["microBatch"])]
+        return sum(found) / len(self.judging)
+
+    def forget(self) -> None:
+        """Removes the checkpoint: the result is written."""
+        discard(self._path())
+
+    def _step(self, step: int) -> float:
+        import torch
+
+        for group, rate in zip(self.optimizer.param_groups, self.rates):
+            group["lr"] = rate * schedule(self.params["schedule"], step, self.steps, self.params["warmupSteps"])
+        taken = self._samples(step)
+        total = 0.0
+        self.optimizer.zero_grad()
+        for part in _parts(taken, self.params["microBatch"]):
+            loss = self._loss(part) * (len(part) / len(taken))
+            loss.backward()
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
+        self.optimizer.step()
+        return total
+
+    def _samples(self, step: int) -> List[int]:
+        """Samples of a step: each epoch is an order of its own, the same whenever it is asked for."""
+        import numpy as np
+
+        per_step = self.params["microBatch"] * self.params["accumulation"]
+        found: List[int] = []
+        position = step * per_step
+        while len(found) < min(per_step, len(self.making)):
+            epoch, at = divmod(position + len(found), len(self.making))
+            order = np.random.RandomState((self.params["seed"] + 7919 * epoch) % 2**32).permutation(len(self.making))
+            found.append(self.making[order[at]])
+        return found
+
+    def _loss(self, samples: List[int]) -> Any:
+        logits = self.student.network(input_ids=self.ids[samples], use_cache=False).logits[:, :-1]
+        values, tokens = self.teacher.values[samples], self.teacher.tokens[samples].long()
+        if self.params["loss"] == "mse":
+            return ((logits.float().gather(2, tokens) - values) ** 2).mean()
+        return divergence(logits.float(), values, tokens, self.params["temperature"])
+
+    def _path(self) -> str:
+        return os.path.join(self.params["out"], CHECKPOINT)
+
+    def _fingerprint(self) -> str:
+        free = ("out", "threads", "resume", "model", "quantized", "text")
+        decides = {key: value for key, value in self.params.items() if key not in free}
+        digest = hashlib.sha256(json.dumps([decides, self.student.restored.reader.index["digest"]], sort_keys=True).encode())
+        digest.update(self.ids.numpy().tobytes())
+        return digest.hexdigest()
+
+    def _save(self, done: int, before: float) -> None:
+        """A checkpoint: parameters, the best ones, the optimizer's moments."""
+        import numpy as np
+
+        tensors = {f"now/{name}": value.numpy() for name, value in self.student.snapshot().items()}
+        tensors.update((f"best/{name}", value.numpy()) for name, value in self.best[1].items())
+        names = {id(parameter): name for name, parameter in self.student.parameters().items()}
+        for parameter, state in self.optimizer.state.items():
+            for key, value in state.items():
+                tensors[f"{key}/{names[id(parameter)]}"] = np.asarray(value, np.float32)
+        content = {"fingerprint": self._fingerprint(), "done": done, "before": before, "best": self.best[0], "losses": self.losses}
+        tensors["state"] = np.frombuffer(json.dumps(content).encode(), np.uint8)
+        path = self._path()
+        try:
+            os.makedirs(self.params["out"], exist_ok=True)
+            safetensors.write(f"{path}.part", tensors)
+            os.replace(f"{path}.part", path)
+        except OSError as error:
+            raise write_error(path, error) from error
+        finally:
+            discard(f"{path}.part")
+
+    def _resume(self) -> Tuple[int, float]:
+        """Steps that an earlier run of the same kind made, and the loss before all of them."""
+        import numpy as np
+        import torch
+
+        if not (self.params["resume"] and os.path.isfile(self._path())):
+            return 0, math.nan
+        found = {name: np.array(array) for name, array in safetensors.read(self._path()).items()}
+        content = json.loads(found.pop("state").tobytes().decode())
+        if content["fingerprint"] != self._fingerprint():
+            return 0, math.nan
+        tensors = {name: torch.from_numpy(array) for name, array in found.items()}
+        parameters = self.student.parameters()
+        self.student.restore({name: tensors[f"now/{name}"] for name in parameters})
+        self.best = (content["best"], {name: tensors[f"best/{name}"] for name in parameters})
+        self.losses = content["losses"]
+        for name, parameter in parameters.items():
+            state = {key: tensors[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
+            step = tensors[f"step/{name}"]
+            old = torch.__version__.startswith("1.11.")  # counts steps in a plain number
+            self.optimizer.state[parameter] = {**state, "step": int(step) if old else step}
+        return content["done"], content["before"]
+
+
+def divergence(logits: Any, values: Any, tokens: Any, temperature: float) -> Any:
+    """Mean Kullback-Leibler divergence to the teacher's distribution over its likeliest tokens and the rest as one.
+
+    logits: float32 [batch, length, vocabulary] of the student; values: log-probabilities of the teacher at ``temperature``
+    for tokens, both [batch, length, top]. The result is scaled by temperature², which keeps gradients of one size.
+    """
+    import torch
+
+    mine = torch.log_softmax(logits / temperature, dim=-1).gather(2, tokens)
+    rest, my_rest = (torch.log1p(-each.exp().sum(-1).clamp(max=1 - 1e-6)) for each in (values, mine))
+    kept = (values.exp() * (values - mine)).sum(-1)
+    return (kept + rest.exp() * (rest - my_rest)).mean() * temperature**2
+
+
+def schedule(kind: str, step: int, steps: int, warmup: int) -> float:
+    """Share of the learning rate at a step."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if kind == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * (1 + math.cos(math.pi * done)) if kind == "cosine" else 1.0 - done
+
+
+def _teach(params: Dict[str, Any], ids: Any, events: Events) -> Teacher:
+    """Runs the float model once over all samples."""
+    import torch
+
+    source = open_model(params["model"], params["trustRemoteCode"])
+    source.fill(source.network, "")
+    values, tokens = [], []
+    with torch.no_grad():
+        for first in range(0, len(ids), params["microBatch"]):
+            events.progress(first, len(ids), f"teacher {first} of {len(ids)}")
+            logits = source.network(input_ids=ids[first : first + params["microBatch"]], use_cache=False).logits[:, :-1].float()
+            if params["loss"] == "kl":
+                logits = torch.log_softmax(logits / params["temperature"], dim=-1)
+            found = logits.topk(min(params["top"], logits.shape[-1] - 1), dim=-1)
+            values.append(found.values)
+            tokens.append(found.indices.int())
+    return Teacher(torch.cat(values), torch.cat(tokens))
+
+
+def _write(params: Dict[str, Any], restored: Restored, student: Student) -> str:
+    """The artifact with other scales and norms. Ranges of activations are left out: they were of the old model."""
+    reader: Reader = restored.reader
+    fingerprint = hashlib.sha256(f"{reader.fingerprint} distilled {student_digest(student)}".encode()).hexdigest()
+    writer = Writer(params["out"], fingerprint)
+    for shard in reader.by_shard():
+        entries = [each for kind in ("linears", "embeddings", "floats") for each in shard[kind]]
+        block = entries[0]["block"] if entries else None
+        if block is not None:
+            writer.begin_block(block)
+        _write_shard(writer, reader, shard, student)
+        if block is not None:
+            writer.end_block(block)
+    return writer.close({**reader.meta, "model": reader.model_folder})
+
+
+def _write_shard(writer: Writer, reader: Reader, shard: Dict[str, List[Dict[str, Any]]], student: Student) -> None:
+    for entry in shard["linears"]:
+        layer = reader.layer(entry["name"])
+        module = student.scales.get(entry["name"])
+        scales = layer.scales if module is None else half_scale((module.scales * module.factor.detach()).numpy())
+        form = {"bits": entry["bits"], "group_size": entry["groupSize"], "strategy": entry["strategy"]}
+        writer.linear(entry["name"], layer.integers, scales, **form)
+    for entry in shard["embeddings"]:
+        layer = reader.layer(entry["name"])
+        writer.embedding(entry["name"], layer.integers, layer.scales, strategy=entry["strategy"])
+    for entry in shard["floats"]:
+        name = entry["name"]
+        if name in student.norms:
+            writer.floats(name, student.norms[name].detach().numpy())
+        else:
+            writer.floats(name, reader.float_bits(name), bfloat16=entry["dtype"] == "BF16")
+
+
+def student_digest(student: Student) -> str:
+    """Over all that was trained."""
+    digest = hashlib.sha256()
+    for name, value in sorted(student.snapshot().items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _parts(items: List[int], size: int) -> Iterator[List[int]]:
+    return (items[first : first + size] for first in range(0, len(items), size))
