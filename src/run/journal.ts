@@ -1,6 +1,6 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
+import { existsSync, truncateSync } from 'node:fs';
 import { z } from 'zod';
-import { diskError } from './atomic.js';
+import { appendLine, readLines } from './lines.js';
 
 /**
  * An append-only list of finished pieces of work, one JSON object a line, each on the disk before `record` returns: a
@@ -22,11 +22,8 @@ export class Journal<T> {
       truncateSync(path);
       return journal;
     }
-    const text = readFileSync(path, 'utf8');
-    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-    if (whole.length < text.length) truncateSync(path, Buffer.byteLength(whole));
     const line = z.strictObject({ key: z.string(), entry });
-    for (const one of whole.split('\n').filter((part) => part !== '')) {
+    for (const one of readLines(path)) {
       const { key, entry: value } = line.parse(JSON.parse(one));
       journal.known.set(key, value);
     }
@@ -40,17 +37,7 @@ export class Journal<T> {
 
   /** Adds an entry; it is on the disk when this returns. Throws EnvironmentError DISK_WRITE. */
   record(key: string, entry: T): void {
-    try {
-      const file = openSync(this.path, 'a');
-      try {
-        writeSync(file, `${JSON.stringify({ key, entry })}\n`);
-        fsyncSync(file);
-      } finally {
-        closeSync(file);
-      }
-    } catch (error) {
-      throw diskError(error, this.path);
-    }
+    appendLine(this.path, JSON.stringify({ key, entry }));
     this.known.set(key, entry);
   }
 }

@@ -8,11 +8,15 @@ const TRIES = 40;
 /** Genomes of a space that is gone through one by one when draws find no more. */
 const LISTED = 20_000;
 
+const same = (genome: Genome): Genome => genome;
+
 /** A genome that keeps all limits, from one that may not: single genes are changed as long as less is broken. */
-export function repair({ space, screen }: Problem, genome: Genome, draws: Draws): Genome | null {
-  let [now, broken] = [genome, screen(genome).violation];
+export function repair(problem: Problem, genome: Genome, draws: Draws): Genome | null {
+  const { space, screen, canonical = same } = problem;
+  let now = canonical(genome);
+  let broken = screen(now).violation;
   for (let step = 0; step < STEPS && broken > 0; step++) {
-    const next = mutate(space, now, draws);
+    const next = canonical(mutate(space, now, draws));
     const { violation } = screen(next);
     if (violation <= broken) [now, broken] = [next, violation];
   }
@@ -58,7 +62,7 @@ export function randomGenomes(
 
 /** The next genome of a small space, from a random one on, that keeps all limits and is in none of the sets. */
 function remaining(
-  { space, screen }: Problem,
+  { space, screen, canonical = same }: Problem,
   draws: Draws,
   seen: readonly ReadonlySet<string>[],
 ): Genome | null {
@@ -66,7 +70,7 @@ function remaining(
   if (size > LISTED) return null;
   const start = draws.below(size);
   for (let step = 0; step < size; step++) {
-    const genome = genomeAt(space, (start + step) % size);
+    const genome = canonical(genomeAt(space, (start + step) % size));
     const key = genomeKey(genome);
     if (!seen.some((set) => set.has(key)) && screen(genome).violation === 0) return genome;
   }

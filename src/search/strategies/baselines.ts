@@ -86,7 +86,9 @@ export class LocalSearch extends Baseline {
   ask(round: number, count: number): Genome[] {
     const { at } = this;
     if (!at) return this.random(round, Math.min(count, 1));
-    const open = neighbours(this.problem.space, at.genome, new Draws(this.seed, this.moves, 0, 1)).filter(
+    const { space, canonical = (genome: Genome) => genome } = this.problem;
+    const near = neighbours(space, at.genome, new Draws(this.seed, this.moves, 0, 1)).map(canonical);
+    const open = [...new Map(near.map((genome) => [genomeKey(genome), genome])).values()].filter(
       (genome) => !this.seen.has(genomeKey(genome)) && this.problem.screen(genome).violation === 0,
     );
     if (open.length > 0) return open.slice(0, count);

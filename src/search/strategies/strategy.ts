@@ -19,6 +19,8 @@ export interface Scored extends Judged {
 /** What a search is about. */
 export interface Problem {
   space: Space;
+  /** The form that all genomes of one network share; missing where each is a network of its own. */
+  readonly canonical?: (genome: Genome) => Genome;
   /** A pure function, called for thousands of candidates a second. */
   readonly screen: (genome: Genome) => Screen;
 }

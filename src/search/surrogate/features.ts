@@ -1,34 +1,40 @@
 import type { Genome, Space } from '../space.js';
 
-/**
- * A genome as numbers among which distances make sense: a gene without order has one place a choice, so that any two
- * values are one apart (squared); one with order a place for each step, and its ends are one apart.
- */
-export function encode(space: Space, genome: Genome, more: readonly number[] = []): Float64Array {
-  const own = space.reduce((sum, { choices, ordered }) => sum + (ordered ? choices - 1 : choices), 0);
-  const length = own + more.length;
-  const features = new Float64Array(length);
-  let at = 0;
-  space.forEach(({ choices, ordered }, gene) => {
-    const value = genome[gene]!;
-    if (ordered) {
-      const step = Math.sqrt(1 / Math.max(1, choices - 1));
-      for (let i = 0; i < value; i++) features[at + i] = step;
-      at += choices - 1;
-    } else {
-      features[at + value] = Math.SQRT1_2;
-      at += choices;
-    }
-  });
-  features.set(more, at);
-  return features;
-}
+/** Two vectors of features as a distance that a kernel can use. */
+export type Distance = (a: Float64Array, b: Float64Array) => number;
 
-export function squaredDistance(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) {
-    const difference = a[i]! - b[i]!;
-    sum += difference * difference;
+/**
+ * Turns genomes into numbers among which distances make sense: values of a gene without order are all one apart, those of
+ * one with order as far as their places are, its ends one; what is known beside the genome counts by its square.
+ */
+export class Encoding {
+  /** Genes without order first, then those with it. */
+  private readonly order: readonly number[];
+  private readonly unordered: number;
+
+  constructor(private readonly space: Space) {
+    const genes = space.map((_, gene) => gene);
+    const without = genes.filter((gene) => !space[gene]!.ordered);
+    this.order = [...without, ...genes.filter((gene) => space[gene]!.ordered)];
+    this.unordered = without.length;
   }
-  return sum;
+
+  encode(genome: Genome, more: readonly number[] = []): Float64Array {
+    const features = new Float64Array(this.order.length + more.length);
+    this.order.forEach((gene, at) => {
+      const { choices } = this.space[gene]!;
+      features[at] = at < this.unordered ? genome[gene]! : genome[gene]! / Math.max(1, choices - 1);
+    });
+    features.set(more, this.order.length);
+    return features;
+  }
+
+  readonly distance: Distance = (a, b) => {
+    let sum = 0;
+    const [unordered, genes] = [this.unordered, this.order.length];
+    for (let i = 0; i < unordered; i++) if (a[i] !== b[i]) sum++;
+    for (let i = unordered; i < genes; i++) sum += Math.abs(a[i]! - b[i]!);
+    for (let i = genes; i < a.length; i++) sum += (a[i]! - b[i]!) ** 2;
+    return sum;
+  };
 }

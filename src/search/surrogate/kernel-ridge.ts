@@ -1,4 +1,4 @@
-import { squaredDistance } from './features.js';
+import type { Distance } from './features.js';
 
 /** What fits scores of a search: predicts one of a network that was not tried. */
 export interface Predictor {
@@ -6,7 +6,7 @@ export interface Predictor {
 }
 
 export interface KernelSettings {
-  /** Per squared distance, where the mean over pairs of rows is 1. */
+  /** Per distance, where the mean over pairs of rows is 1. */
   width: number;
   ridge: number;
 }
@@ -31,12 +31,13 @@ export class KernelRidge implements Predictor {
   constructor(
     private readonly rows: readonly Float64Array[],
     targets: readonly number[],
+    private readonly distance: Distance,
     settings: KernelSettings,
   ) {
     const fenced = fence(targets);
     this.mean = fenced.reduce((a, b) => a + b, 0) / fenced.length;
-    this.scale = settings.width / meanDistance(rows);
-    const lower = cholesky(kernelMatrix(rows, this.scale), settings.ridge, rows.length);
+    this.scale = settings.width / meanDistance(rows, distance);
+    const lower = cholesky(kernelMatrix(rows, distance, this.scale), settings.ridge, rows.length);
     this.weights = solve(
       lower,
       Float64Array.from(fenced, (value) => value - this.mean),
@@ -46,21 +47,25 @@ export class KernelRidge implements Predictor {
   predict(features: Float64Array): number {
     let sum = this.mean;
     for (let i = 0; i < this.rows.length; i++)
-      sum += this.weights[i]! * Math.exp(-this.scale * squaredDistance(features, this.rows[i]!));
+      sum += this.weights[i]! * Math.exp(-this.scale * this.distance(features, this.rows[i]!));
     return sum;
   }
 
   /** The settings that predict each row best from all others, in closed form (Golub, Heath, Wahba, 1979, section 1). */
-  static choose(rows: readonly Float64Array[], targets: readonly number[]): KernelSettings {
+  static choose(
+    rows: readonly Float64Array[],
+    targets: readonly number[],
+    distance: Distance,
+  ): KernelSettings {
     const some = rows.slice(-CHOOSING_ROWS);
     const fenced = fence(targets.slice(-CHOOSING_ROWS));
     const mean = fenced.reduce((a, b) => a + b, 0) / fenced.length;
     const centred = Float64Array.from(fenced, (value) => value - mean);
-    const distance = meanDistance(some);
+    const apart = meanDistance(some, distance);
     let best: KernelSettings = { width: 1, ridge: 0.03 };
     let least = Number.POSITIVE_INFINITY;
     for (const width of WIDTHS) {
-      const kernel = kernelMatrix(some, width / distance);
+      const kernel = kernelMatrix(some, distance, width / apart);
       for (const ridge of RIDGES) {
         const error = leaveOneOut(kernel, ridge, centred);
         if (error >= least) continue;
@@ -80,20 +85,19 @@ function fence(values: readonly number[]): number[] {
   return values.map((value) => Math.max(value, low));
 }
 
-/** Mean squared distance between neighbouring rows in the list: as good as that of all pairs, for the price of one pass. */
-function meanDistance(rows: readonly Float64Array[]): number {
+/** Mean distance between neighbouring rows in the list: as good as that of all pairs, for the price of one pass. */
+function meanDistance(rows: readonly Float64Array[], distance: Distance): number {
   let sum = 0;
-  for (let i = 1; i < rows.length; i++) sum += squaredDistance(rows[i]!, rows[i - 1]!);
+  for (let i = 1; i < rows.length; i++) sum += distance(rows[i]!, rows[i - 1]!);
   return sum > 0 ? sum / (rows.length - 1) : 1;
 }
 
 /** Lower half of the matrix, row by row. */
-function kernelMatrix(rows: readonly Float64Array[], scale: number): Float64Array {
+function kernelMatrix(rows: readonly Float64Array[], distance: Distance, scale: number): Float64Array {
   const size = rows.length;
   const matrix = new Float64Array(size * size);
   for (let i = 0; i < size; i++)
-    for (let j = 0; j <= i; j++)
-      matrix[i * size + j] = Math.exp(-scale * squaredDistance(rows[i]!, rows[j]!));
+    for (let j = 0; j <= i; j++) matrix[i * size + j] = Math.exp(-scale * distance(rows[i]!, rows[j]!));
   return matrix;
 }
 

@@ -4,7 +4,7 @@ import { randomGenomes } from '../feasible.js';
 import { type Genome, genomeKey } from '../space.js';
 import { breed, type Parents } from '../strategies/breeding.js';
 import type { Problem, Scored } from '../strategies/strategy.js';
-import { encode } from './features.js';
+import { Encoding } from './features.js';
 import { KernelRidge, type KernelSettings, type Predictor } from './kernel-ridge.js';
 
 /** Scored networks that fits are made of at the most; the latest ones, which lie where the search is. */
@@ -29,6 +29,7 @@ type Candidate = Judged & { genome: Genome };
  * something else gets tried (bootstrap Thompson sampling: Eckles, Kaptein, 2014, section 2).
  */
 export class Proposals {
+  private readonly encoding: Encoding;
   private fitted: Scored[] = [];
   /** Settings of the fits, chosen anew whenever there are half as many networks again. */
   private chosen: { settings: KernelSettings; rows: number } | null = null;
@@ -36,7 +37,9 @@ export class Proposals {
   constructor(
     private readonly problem: Problem,
     private readonly seed: number,
-  ) {}
+  ) {
+    this.encoding = new Encoding(problem.space);
+  }
 
   tell(scored: readonly Scored[]): void {
     const usable = scored.filter(
@@ -45,7 +48,10 @@ export class Proposals {
     this.fitted = [...this.fitted, ...usable].slice(-FITTED);
     const { length } = this.fitted;
     if (length < 3 || (this.chosen && length < 1.5 * this.chosen.rows)) return;
-    this.chosen = { settings: KernelRidge.choose(...this.rowsOf(this.fitted)), rows: length };
+    this.chosen = {
+      settings: KernelRidge.choose(...this.rowsOf(this.fitted), this.encoding.distance),
+      rows: length,
+    };
   }
 
   /** @param population the best networks so far, from the best to the worst */
@@ -102,18 +108,20 @@ export class Proposals {
 
   private judge(genome: Genome, predictor: Predictor): Candidate {
     const { costs, violation, features } = this.problem.screen(genome);
-    const score = predictor.predict(encode(this.problem.space, genome, features));
+    const score = predictor.predict(this.encoding.encode(genome, features));
     return { genome, objectives: [-score, ...costs], violation };
   }
 
   private fit(draws: Draws): Predictor {
     const some = this.fitted.filter(() => draws.next() < SHARE);
-    return new KernelRidge(...this.rowsOf(some.length < 3 ? this.fitted : some), this.chosen!.settings);
+    const rows = this.rowsOf(some.length < 3 ? this.fitted : some);
+    return new KernelRidge(...rows, this.encoding.distance, this.chosen!.settings);
   }
 
   private rowsOf(scored: readonly Scored[]): [Float64Array[], number[]] {
-    const { space } = this.problem;
-    const rows = scored.map(({ genome }) => encode(space, genome, this.problem.screen(genome).features));
+    const rows = scored.map(({ genome }) =>
+      this.encoding.encode(genome, this.problem.screen(genome).features),
+    );
     return [rows, scored.map(({ objectives }) => -objectives[0]!)];
   }
 }

@@ -1,0 +1,151 @@
+"""A network that holds the weights of all candidates at once, in PyTorch.
+
+Every kind of block of a layer has weights of the largest size; a candidate uses the first channels and the middle of the
+windows (Cai et al., "Once-for-All", ICLR 2020, section 3.3; Yu, Huang, "Universally Slimmable Networks", ICCV 2019).
+"""
+
+from typing import Any, Dict, List, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Norm(nn.Module):
+    """Batch normalization of the first channels; statistics are those of the batch, or what ``recalibrate`` has gathered."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels), persistent=False)
+        self.register_buffer("variance", torch.ones(channels), persistent=False)
+        self.momentum = 1.0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        count = inputs.shape[1]
+        return F.batch_norm(
+            inputs, self.mean[:count], self.variance[:count], self.weight[:count], self.bias[:count],
+            self.training, self.momentum, 1e-5,
+        )
+
+
+class Conv(nn.Module):
+    """A convolution whose output channels and window may be smaller than its weights, with its normalization."""
+
+    def __init__(self, before: int, after: int, kernel: int, stride: int = 1, depthwise: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(after, 1 if depthwise else before, kernel, kernel))
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        self.stride, self.depthwise = stride, depthwise
+        self.norm = Norm(after)
+
+    def forward(self, inputs: torch.Tensor, after: int, kernel: int = 1, relu: bool = True) -> torch.Tensor:
+        edge = (self.weight.shape[2] - kernel) // 2
+        before = 1 if self.depthwise else inputs.shape[1]
+        weight = self.weight[:after, :before, edge:edge + kernel, edge:edge + kernel]
+        groups = after if self.depthwise else 1
+        outputs = self.norm(F.conv2d(inputs, weight, None, self.stride, kernel // 2, 1, groups))
+        return torch.relu(outputs) if relu else outputs
+
+
+class SharedLayer(nn.Module):
+    """All blocks that one layer may be; ``largest`` has for each kind of block the layer with the most channels."""
+
+    def __init__(self, largest: Dict[str, Dict[str, Any]]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleDict({
+            block: nn.ModuleDict(_parts(layer)) for block, layer in largest.items() if block != "skip"
+        })
+
+    def forward(self, inputs: torch.Tensor, layer: Dict[str, Any]) -> torch.Tensor:
+        block, kernel, hidden, after = layer["block"], layer["kernel"], layer["hidden"], layer["out"]
+        if block == "skip":
+            return inputs
+        parts = self.blocks[block]
+        straight = layer["stride"] == 1 and inputs.shape[1] == after
+        if block == "conv":
+            return parts["first"](inputs, after, kernel)
+        if block == "residual":
+            outputs = parts["last"](parts["first"](inputs, hidden, kernel), after, kernel, relu=False)
+        elif block == "bottleneck":
+            outputs = parts["middle"](parts["first"](inputs, hidden), hidden, kernel)
+            outputs = parts["last"](outputs, after, relu=False)
+        elif block == "mbconv":
+            outputs = parts["middle"](parts["first"](inputs, hidden), hidden, kernel)
+            if layer["squeeze"]:
+                outputs = _excite(outputs, parts["reduce"], parts["expand"], layer["squeeze"])
+            outputs = parts["last"](outputs, after, relu=False)
+        else:
+            outputs = parts["last"](parts["first"](inputs, hidden, kernel), after, relu=False)
+        if block in ("mbconv", "fused"):
+            return outputs + inputs if straight else outputs
+        return torch.relu(outputs + (inputs if straight else parts["shortcut"](inputs, after, relu=False)))
+
+
+def _parts(layer: Dict[str, Any]) -> Dict[str, nn.Module]:
+    block, kernel, stride = layer["block"], layer["kernel"], layer["stride"]
+    before, hidden, after = layer["in"], layer["hidden"], layer["out"]
+    if block == "conv":
+        return {"first": Conv(before, after, kernel, stride)}
+    if block == "residual":
+        parts: Dict[str, nn.Module] = {"first": Conv(before, hidden, kernel, stride), "last": Conv(hidden, after, kernel)}
+    elif block == "bottleneck":
+        parts = {"first": Conv(before, hidden, 1), "middle": Conv(hidden, hidden, kernel, stride)}
+        parts["last"] = Conv(hidden, after, 1)
+    elif block == "mbconv":
+        parts = {"first": Conv(before, hidden, 1), "middle": Conv(hidden, hidden, kernel, stride, depthwise=True)}
+        parts.update(last=Conv(hidden, after, 1), reduce=nn.Conv2d(hidden, layer["squeeze"], 1))
+        parts["expand"] = nn.Conv2d(layer["squeeze"], hidden, 1)
+        return parts
+    else:
+        return {"first": Conv(before, hidden, kernel, stride), "last": Conv(hidden, after, 1)}
+    parts["shortcut"] = Conv(before, after, 1, stride)
+    return parts
+
+
+def _excite(inputs: torch.Tensor, reduce: nn.Conv2d, expand: nn.Conv2d, squeeze: int) -> torch.Tensor:
+    count = inputs.shape[1]
+    pooled = inputs.mean((2, 3), keepdim=True)
+    squeezed = torch.relu(F.conv2d(pooled, reduce.weight[:squeeze, :count], reduce.bias[:squeeze]))
+    return inputs * torch.sigmoid(F.conv2d(squeezed, expand.weight[:count, :squeeze], expand.bias[:count]))
+
+
+class Supernet(nn.Module):
+    """The fixed parts of the user's with all candidates between them; ``layers`` says which one computes."""
+
+    def __init__(self, pre_net: nn.Module, largest: Sequence[Dict[str, Dict[str, Any]]], post_net: nn.Module,
+                 features: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.pre_net = pre_net
+        self.layers = nn.ModuleList(SharedLayer(blocks) for blocks in largest)
+        self.post_net = post_net
+        self.features = tuple(features)
+        self.active: List[Dict[str, Any]] = []
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        outputs = self.pre_net(inputs)
+        chosen = []
+        for index, (shared, layer) in enumerate(zip(self.layers, self.active)):
+            outputs = shared(outputs, layer)
+            if index in self.features:
+                chosen.append(outputs)
+        return self.post_net([*chosen, outputs] if self.features else outputs)
+
+
+def recalibrate(network: nn.Module, batches: Sequence[torch.Tensor]) -> None:
+    """Gathers the statistics of all normalizations anew: shared weights have none that fit every candidate (Yu, Huang,
+    section 3.3). The network is left in evaluation mode."""
+    network.eval()
+    norms = [each for each in network.modules() if isinstance(each, (Norm, nn.modules.batchnorm._BatchNorm))]
+    kept = [each.momentum for each in norms]
+    for each in norms:
+        each.train()
+    with torch.no_grad():
+        for count, inputs in enumerate(batches, 1):
+            for each in norms:
+                each.momentum = 1.0 / count
+            network(inputs)
+    for each, momentum in zip(norms, kept):
+        each.momentum = momentum
+        each.eval()

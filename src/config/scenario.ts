@@ -1,0 +1,168 @@
+import { z } from 'zod';
+import { precisionSchema } from './target.js';
+import { readTextFile } from './text-file.js';
+import { parseYaml, type YamlKind } from './yaml.js';
+
+/**
+ * scen.yaml: what an architecture search is to do, with the keys of the original tool. What dopt adds lies in
+ * `constraints`, `searcher.seed` and after it, and `evaluator`.
+ */
+
+/** Whole numbers as the samples write them: a list, `(224,224,3)`, `64,64,128`, or a number alone. */
+const counts = z.preprocess((value) => {
+  if (typeof value === 'number') return [value];
+  if (typeof value !== 'string') return value;
+  const parts = value.replace(/^[([]|[)\]]$/g, '').split(',');
+  return parts.map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
+}, z.array(z.number().int().nonnegative()));
+
+const path = z.string().min(1);
+
+export const COSTS = ['size', 'flops', 'latency', 'peak_memory', 'energy'] as const;
+export type CostName = (typeof COSTS)[number];
+
+/** A number, or one with a unit letter: 11.4M parameters, 9.25G operations. */
+const amount = z.preprocess((value) => {
+  const found = typeof value === 'string' ? /^\s*([\d.]+)\s*([kKMG])\s*$/.exec(value) : null;
+  const factors: Record<string, number> = { k: 1e3, K: 1e3, M: 1e6, G: 1e9 };
+  return found ? Number(found[1]) * factors[found[2]!]! : value;
+}, z.number({ error: 'a number, or one with k, M or G behind it' }).positive());
+
+const limitSchema = z
+  .strictObject({
+    cost: z.enum(COSTS),
+    max: amount.optional(),
+    min: amount.optional(),
+    target: z.string().min(1).optional().describe('device whose cost it is; that of --target when left out'),
+    precision: precisionSchema.optional().describe('fp16 when left out'),
+  })
+  .refine(({ max, min }) => max !== undefined || min !== undefined, 'max, min or both')
+  .refine(({ max, min }) => max === undefined || min === undefined || min <= max, 'min not above max');
+
+const supernetSchema = z
+  .strictObject({
+    input_shape: counts
+      .refine((shape) => shape.length === 3 && shape.every((side) => side > 0), 'height, width, channels')
+      .default([224, 224, 3]),
+    data_format: z.enum(['channels_last', 'channels_first']).optional(),
+    filters: counts
+      .refine((list) => list.length > 0 && list.every((n) => n > 0), 'numbers above 0')
+      .optional(),
+    strides: counts.refine((list) => list.every((n) => n === 1 || n === 2), 'ones and twos').optional(),
+    feature_choose: counts.optional(),
+  })
+  .superRefine(({ filters, strides, feature_choose }, context) => {
+    if ((filters?.length ?? 0) !== (strides?.length ?? 0))
+      context.addIssue({
+        code: 'custom',
+        path: [strides ? 'strides' : 'filters'],
+        message: `as many strides as filters: there are ${filters?.length ?? 0} filters and ${strides?.length ?? 0} strides`,
+      });
+    const layers = filters?.length ?? DEFAULT_FILTERS.length;
+    if (feature_choose?.some((layer) => layer >= layers))
+      context.addIssue({
+        code: 'custom',
+        path: ['feature_choose'],
+        message: `layers from 0 to ${layers - 1}`,
+      });
+  });
+
+/** What is searched where the file names no layers: a small network as the example of the original has it. */
+export const DEFAULT_FILTERS = [64, 64, 128, 128, 256, 256] as const;
+export const DEFAULT_STRIDES = [1, 1, 2, 1, 2, 1] as const;
+
+const resourceSchema = z.strictObject({
+  name: z
+    .preprocess(
+      (value) => (typeof value === 'string' ? value.toLowerCase() : value),
+      z.enum(['tensorflow_standalone', 'pytorch_standalone']),
+    )
+    .optional(),
+  gpu_id: z
+    .preprocess(
+      (value) => (typeof value === 'number' ? String(value) : value),
+      z.string().regex(/^\d+(,\d+)*$/, 'numbers of devices, separated by commas'),
+    )
+    .optional(),
+});
+
+const strategySchema = z.strictObject({
+  name: z.literal('NASEA'),
+  framework: z.enum(['TensorFlow', 'PyTorch']),
+  batch_size: z.number().int().positive(),
+  epochs: z.number().int().positive(),
+  supernet: supernetSchema.prefault({}),
+  constraint: z
+    .strictObject({
+      application_type: z.enum(['image_classification', 'object_detection', 'semantic_segmentation']),
+      constraint_type: z.enum(['size', 'flops', 'latency']),
+      constraint_value: amount,
+      processor_version: z.literal('npu_v1').optional(),
+    })
+    .describe(
+      'size: parameters; flops: multiplications and additions; latency: milliseconds; of the whole network',
+    ),
+  constraints: z.array(limitSchema).default([]).describe('more limits, all of which hold'),
+  optimizer: z
+    .strictObject({
+      weights_optimizer: z
+        .strictObject({
+          type: z.enum(['SGD', 'Momentum', 'Adam']).optional(),
+          betas: z.tuple([z.number().min(0).max(1), z.number().min(0).max(1)]).default([0.9, 0.999]),
+          learning_rate: z.number().positive().optional(),
+          momentum: z.number().min(0).max(1).default(0.9),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  dataset: z.strictObject({ pre_train_dir: path.nullish(), train_dir: path, val_dir: path }),
+  searcher: z
+    .strictObject({
+      generation_num: z.number().int().positive().default(100),
+      pop_size: z.number().int().min(4).default(40),
+      seed: z.number().int().nonnegative().default(0),
+    })
+    .prefault({}),
+  evaluator: z
+    .strictObject({
+      kind: z.enum(['supernet', 'standalone']).default('supernet'),
+      epochs: z.number().int().positive().optional().describe('of each network where it is trained alone'),
+    })
+    .prefault({}),
+  resource: resourceSchema.optional(),
+});
+
+export const scenarioSchema = z.strictObject({
+  scenario: z.strictObject({ strategy: strategySchema, resource: resourceSchema.optional() }),
+});
+export type Scenario = z.output<typeof strategySchema> & { notes: string[] };
+
+const SCENARIO: YamlKind = {
+  code: 'SCENARIO_INVALID',
+  never: 'no scenario',
+  advice: 'Give the scen.yaml of a search.',
+  check: 'Mend the file; `dopt search profile -c FILE` reads it and trains nothing.',
+};
+
+/**
+ * Reads a scenario. The samples' own slips are read as they were meant, with a note: a full-width colon, and `resource`
+ * indented one level too deep.
+ * @throws UserError SCENARIO_INVALID, with file, line and column
+ */
+export async function readScenario(file: string): Promise<Scenario> {
+  const notes: string[] = [];
+  const text = (await readTextFile(file, SCENARIO))
+    .split('\n')
+    .map((line, index) => {
+      if (!/^\s*[a-z_]+\s*：/u.test(line)) return line;
+      notes.push(`${file}:${index + 1} has a full-width colon; it is read as ":".`);
+      return line.replace(/：\s*/u, ': ');
+    })
+    .join('\n');
+  const { strategy, resource } = parseYaml(text, file, scenarioSchema, SCENARIO).scenario;
+  return {
+    ...strategy,
+    ...((resource ?? strategy.resource) && { resource: resource ?? strategy.resource }),
+    notes,
+  };
+}

@@ -1,0 +1,40 @@
+import { z } from 'zod';
+
+/** Why a network has no score. */
+export const failureSchema = z.enum(['not-a-number', 'out-of-memory', 'died']);
+export type Failure = z.infer<typeof failureSchema>;
+
+const genomeSchema = z.array(z.number().int().nonnegative());
+
+/** A line of search.ndjson: everything that happens in a search, in the order in which it does. */
+export const searchEventSchema = z.discriminatedUnion('event', [
+  z.strictObject({
+    event: z.literal('opened'),
+    version: z.literal(1),
+    /** Digest of all that decides which networks are tried and what they score. */
+    digest: z.string(),
+    time: z.string(),
+  }),
+  z.strictObject({
+    event: z.literal('proposed'),
+    round: z.number().int().nonnegative(),
+    genomes: z.array(genomeSchema),
+  }),
+  /** An evaluator has taken networks on; it beats while it works, and who is dead holds nothing. */
+  z.strictObject({
+    event: z.literal('leased'),
+    keys: z.array(z.string()),
+    attempt: z.number().int().positive(),
+    process: z.number().int(),
+    time: z.string(),
+  }),
+  z.strictObject({
+    event: z.literal('scored'),
+    key: z.string(),
+    score: z.number().nullable(),
+    reason: failureSchema.nullable(),
+  }),
+  /** All networks of a round have a score or a reason. */
+  z.strictObject({ event: z.literal('closed'), round: z.number().int().nonnegative() }),
+]);
+export type SearchEvent = z.infer<typeof searchEventSchema>;
