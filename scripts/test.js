@@ -125,6 +125,7 @@ const FRAMEWORK_TESTS = [
   'tensorflow_plugin',
   'torch_door',
   'torch_llm',
+  'torch_nas',
   'torch_plugin',
   'torch_weights',
 ];
@@ -137,12 +138,14 @@ const PROFILES = {
     'python/tests/torch_door',
     'python/tests/torch_weights',
     'python/tests/torch_plugin',
+    'python/tests/torch_nas',
     'python/tests/torch_llm',
   ],
   current: [
     'python/tests/torch_door',
     'python/tests/torch_weights',
     'python/tests/torch_plugin',
+    'python/tests/torch_nas',
     'python/tests/torch_llm',
   ],
 };

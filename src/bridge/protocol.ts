@@ -3,6 +3,7 @@ import { dataSourceSchema, preprocessSchema } from '../config/data.js';
 import { paritySchema } from '../config/verification.js';
 import { LLM_METHODS } from './protocol-llm.js';
 import { method } from './protocol-method.js';
+import { NAS_METHODS } from './protocol-nas.js';
 
 /**
  * The whole contract between TypeScript and Python, in one file.
@@ -107,6 +108,7 @@ const metricFileShape = {
 
 export const METHODS = {
   ...LLM_METHODS,
+  ...NAS_METHODS,
 
   /** Versions of the interpreter and of every package in the environment. */
   probe: method(

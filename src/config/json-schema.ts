@@ -13,6 +13,8 @@ import { quantParamsSchema } from './quant-params.js';
 import { recipeSchema } from './recipe.js';
 import { resultSchema } from './result.js';
 import { rewriteSchema } from './rewrite.js';
+import { scenarioSchema } from './scenario.js';
+import { searchEventSchema } from './search-event.js';
 import { statisticsSchema } from './statistics.js';
 import { targetSchema } from './target.js';
 import { writeBackSchema } from './write-back.js';
@@ -36,6 +38,8 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
     schema: writeBackSchema,
   },
   rewrite: { title: 'rewrite.json: edits of an ONNX model', schema: rewriteSchema },
+  scenario: { title: 'scen.yaml: what an architecture search is to do', schema: scenarioSchema },
+  search_event: { title: 'a line of search.ndjson: what happened in a search', schema: searchEventSchema },
   statistics: { title: 'statistics.json: what calibration saw', schema: statisticsSchema },
   target: { title: 'target profile: what is known of a device', schema: targetSchema },
 };

@@ -86,51 +86,60 @@ const resourceSchema = z.strictObject({
     .optional(),
 });
 
-const strategySchema = z.strictObject({
-  name: z.literal('NASEA'),
-  framework: z.enum(['TensorFlow', 'PyTorch']),
-  batch_size: z.number().int().positive(),
-  epochs: z.number().int().positive(),
-  supernet: supernetSchema.prefault({}),
-  constraint: z
-    .strictObject({
-      application_type: z.enum(['image_classification', 'object_detection', 'semantic_segmentation']),
-      constraint_type: z.enum(['size', 'flops', 'latency']),
-      constraint_value: amount,
-      processor_version: z.literal('npu_v1').optional(),
-    })
-    .describe(
-      'size: parameters; flops: multiplications and additions; latency: milliseconds; of the whole network',
-    ),
-  constraints: z.array(limitSchema).default([]).describe('more limits, all of which hold'),
-  optimizer: z
-    .strictObject({
-      weights_optimizer: z
-        .strictObject({
-          type: z.enum(['SGD', 'Momentum', 'Adam']).optional(),
-          betas: z.tuple([z.number().min(0).max(1), z.number().min(0).max(1)]).default([0.9, 0.999]),
-          learning_rate: z.number().positive().optional(),
-          momentum: z.number().min(0).max(1).default(0.9),
-        })
-        .prefault({}),
-    })
-    .prefault({}),
-  dataset: z.strictObject({ pre_train_dir: path.nullish(), train_dir: path, val_dir: path }),
-  searcher: z
-    .strictObject({
-      generation_num: z.number().int().positive().default(100),
-      pop_size: z.number().int().min(4).default(40),
-      seed: z.number().int().nonnegative().default(0),
-    })
-    .prefault({}),
-  evaluator: z
-    .strictObject({
-      kind: z.enum(['supernet', 'standalone']).default('supernet'),
-      epochs: z.number().int().positive().optional().describe('of each network where it is trained alone'),
-    })
-    .prefault({}),
-  resource: resourceSchema.optional(),
-});
+const strategySchema = z
+  .strictObject({
+    name: z.literal('NASEA'),
+    framework: z.enum(['TensorFlow', 'PyTorch']),
+    batch_size: z.number().int().positive(),
+    epochs: z.number().int().positive(),
+    supernet: supernetSchema.prefault({}),
+    constraint: z
+      .strictObject({
+        application_type: z.enum(['image_classification', 'object_detection', 'semantic_segmentation']),
+        constraint_type: z.enum(['size', 'flops', 'latency']),
+        constraint_value: amount,
+        processor_version: z.literal('npu_v1').optional(),
+      })
+      .describe(
+        'size: parameters; flops: multiplications and additions; latency: milliseconds; of the whole network',
+      ),
+    constraints: z.array(limitSchema).default([]).describe('more limits, all of which hold'),
+    optimizer: z
+      .strictObject({
+        weights_optimizer: z
+          .strictObject({
+            type: z.enum(['SGD', 'Momentum', 'Adam']).optional(),
+            betas: z.tuple([z.number().min(0).max(1), z.number().min(0).max(1)]).default([0.9, 0.999]),
+            learning_rate: z.number().positive().optional(),
+            momentum: z.number().min(0).max(1).default(0.9),
+          })
+          .prefault({}),
+      })
+      .prefault({}),
+    dataset: z.strictObject({ pre_train_dir: path.nullish(), train_dir: path, val_dir: path }),
+    searcher: z
+      .strictObject({
+        generation_num: z.number().int().positive().default(100),
+        pop_size: z.number().int().min(4).default(40),
+        seed: z.number().int().nonnegative().default(0),
+      })
+      .prefault({}),
+    evaluator: z
+      .strictObject({
+        kind: z.enum(['supernet', 'standalone']).default('supernet'),
+        epochs: z.number().int().positive().optional().describe('of each network where it is trained alone'),
+      })
+      .prefault({}),
+    resource: resourceSchema.optional(),
+  })
+  .superRefine(({ framework, optimizer }, context) => {
+    if (framework === 'PyTorch' && optimizer.weights_optimizer.type === 'Momentum')
+      context.addIssue({
+        code: 'custom',
+        path: ['optimizer', 'weights_optimizer', 'type'],
+        message: 'SGD or Adam in PyTorch; SGD takes `momentum`',
+      });
+  });
 
 export const scenarioSchema = z.strictObject({
   scenario: z.strictObject({ strategy: strategySchema, resource: resourceSchema.optional() }),

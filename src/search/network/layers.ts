@@ -49,30 +49,75 @@ export const spaceOf = ({ filters }: Skeleton): Space => filters.flatMap(() => G
 const rounded = (channels: number, multiple: number): number =>
   Math.max(multiple, Math.round(channels / multiple) * multiple);
 
+/** What the genes of a layer say, as indices of the choices above. */
+interface Choice {
+  block: Block;
+  kernel: number;
+  expansion: number;
+  squeezes: number;
+  width: number;
+}
+
+const choiceOf = (genome: Genome, index: number): Choice => {
+  const [block, kernel, expansion, squeezes, width] = genome.slice(index * GENES.length) as [
+    number,
+    ...number[],
+  ];
+  return {
+    block: BLOCKS[block]!,
+    kernel: kernel!,
+    expansion: expansion!,
+    squeezes: squeezes!,
+    width: width!,
+  };
+};
+
 /** The layers that a genome stands for. */
 export function layersOf(skeleton: Skeleton, genome: Genome): Layer[] {
-  const { filters, strides, multiple } = skeleton;
-  let channels = skeleton.channels;
-  return filters.map((filter, index) => {
-    const [kind, kernel, expansion, squeezes, width] = genome.slice(
-      index * GENES.length,
-      (index + 1) * GENES.length,
-    ) as [number, number, number, number, number];
-    const stride = strides[index]!;
-    const fixed = isFixed(skeleton, index);
-    const block = blockOf(BLOCKS[kind]!, stride, !fixed || channels === filter);
-    const out = block === 'skip' ? channels : fixed ? filter : rounded(filter * WIDTHS[width]!, multiple);
-    const layer = { block, in: channels, out, stride, ...insides(block, channels, out, multiple) };
-    const expands = block === 'mbconv' || block === 'fused';
-    const hidden = expands ? rounded(channels * EXPANSIONS[expansion]!, multiple) : layer.hidden;
-    channels = out;
-    return {
-      ...layer,
-      kernel: block === 'skip' ? 0 : KERNELS[kernel]!,
-      hidden,
-      squeeze: block === 'mbconv' && squeezes === 1 ? Math.max(8, Math.round(hidden / 4)) : 0,
-    };
+  let { channels } = skeleton;
+  return skeleton.filters.map((_, index) => {
+    const layer = layerOf(skeleton, index, channels, choiceOf(genome, index));
+    channels = layer.out;
+    return layer;
   });
+}
+
+/**
+ * For each layer, and each kind of block that it may be, the layer with the most channels and the largest window of any
+ * genome: what shared weights are made for.
+ */
+export function largestLayers(skeleton: Skeleton): Record<string, Layer>[] {
+  const most = {
+    kernel: KERNELS.length - 1,
+    expansion: EXPANSIONS.length - 1,
+    squeezes: 1,
+    width: WIDTHS.length - 1,
+  };
+  let { channels } = skeleton;
+  return skeleton.filters.map((_, index) => {
+    const layers = BLOCKS.map((block) => layerOf(skeleton, index, channels, { ...most, block }));
+    channels = Math.max(...layers.map(({ out }) => out));
+    return Object.fromEntries(layers.map((layer) => [layer.block, layer]));
+  });
+}
+
+function layerOf(skeleton: Skeleton, index: number, channels: number, choice: Choice): Layer {
+  const { multiple } = skeleton;
+  const [filter, stride] = [skeleton.filters[index]!, skeleton.strides[index]!];
+  const fixed = isFixed(skeleton, index);
+  const block = blockOf(choice.block, stride, !fixed || channels === filter);
+  const wanted = fixed ? filter : rounded(filter * WIDTHS[choice.width]!, multiple);
+  const out = block === 'skip' ? channels : wanted;
+  const hidden = hiddenOf(block, channels, out, EXPANSIONS[choice.expansion]!, multiple);
+  return {
+    block,
+    in: channels,
+    out,
+    stride,
+    kernel: block === 'skip' ? 0 : KERNELS[choice.kernel]!,
+    hidden,
+    squeeze: block === 'mbconv' && choice.squeezes === 1 ? Math.max(8, Math.round(hidden / 4)) : 0,
+  };
 }
 
 const isFixed = ({ filters, features }: Skeleton, index: number): boolean =>
@@ -82,28 +127,28 @@ const isFixed = ({ filters, features }: Skeleton, index: number): boolean =>
 const blockOf = (block: Block, stride: number, anyChannels: boolean): Block =>
   block === 'skip' && (stride > 1 || !anyChannels) ? 'conv' : block;
 
-/** A residual block has its output's channels inside, a bottleneck a quarter of them (He et al., CVPR 2016, figure 5). */
-function insides(block: Block, _in: number, out: number, multiple: number): { hidden: number } {
-  if (block === 'residual') return { hidden: out };
-  if (block === 'bottleneck') return { hidden: rounded(out / 4, multiple) };
-  return { hidden: 0 };
+/**
+ * Channels inside of a block: those of its output (residual), a quarter of them (bottleneck: He et al., CVPR 2016, figure
+ * 5), or a multiple of those of its input (mobile blocks: Sandler et al., CVPR 2018, table 1).
+ */
+function hiddenOf(block: Block, channels: number, out: number, expansion: number, multiple: number): number {
+  if (block === 'residual') return out;
+  if (block === 'bottleneck') return rounded(out / 4, multiple);
+  return block === 'mbconv' || block === 'fused' ? rounded(channels * expansion, multiple) : 0;
 }
 
 /** The genome with every gene that changes nothing at its first value: equal networks have equal genomes. */
 export function canonical(skeleton: Skeleton, genome: Genome): Genome {
   const layers = layersOf(skeleton, genome);
   return layers.flatMap(({ block }, index) => {
-    const [, kernel, expansion, squeezes, width] = genome.slice(index * GENES.length) as [
-      number,
-      ...number[],
-    ];
+    const { kernel, expansion, squeezes, width } = choiceOf(genome, index);
     const expands = block === 'mbconv' || block === 'fused';
     return [
       BLOCKS.indexOf(block),
-      block === 'skip' ? 0 : kernel!,
-      expands ? expansion! : 0,
-      block === 'mbconv' ? squeezes! : 0,
-      block === 'skip' || isFixed(skeleton, index) ? 0 : width!,
+      block === 'skip' ? 0 : kernel,
+      expands ? expansion : 0,
+      block === 'mbconv' ? squeezes : 0,
+      block === 'skip' || isFixed(skeleton, index) ? 0 : width,
     ];
   });
 }

@@ -1,0 +1,206 @@
+"""Shared weights compute what the network itself computes, and what a user may do wrong is told."""
+
+import json
+import os
+import textwrap
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from dopt.errors import DoptError  # noqa: E402
+from dopt.events import Events  # noqa: E402
+from dopt.nas import torch_search, torch_user  # noqa: E402
+from dopt.nas.torch_blocks import Network  # noqa: E402
+from dopt.nas.torch_supernet import Supernet, recalibrate  # noqa: E402
+
+USER = """
+import torch
+from torch import nn
+
+class Points(torch.utils.data.Dataset):
+    def __init__(self, count):
+        generator = torch.Generator().manual_seed(3)
+        self.inputs = torch.randn(count, 3, 8, 8, generator=generator)
+        self.labels = (self.inputs.mean((1, 2, 3)) > 0).long()
+    def __len__(self):
+        return len(self.inputs)
+    def __getitem__(self, index):
+        return self.inputs[index], self.labels[index]
+
+class UserModule:
+    def __init__(self, epoch, batch_size):
+        pass
+    def dataset_define(self, dir, is_training):
+        return Points(COUNT)
+    def scheduler_define(self, optimizer, steps_per_epoch):
+        return None
+    def metrics_func(self, eval_dataloader, eval_function):
+        return sum((eval_function(x).argmax(1) == y).sum().item() for x, y in eval_dataloader) / COUNT
+    def loss_func(self, labels, logits):
+        return nn.functional.cross_entropy(logits, labels) * FACTOR
+
+class PreNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+    def forward(self, inputs):
+        return self.stem(inputs)
+
+class PostNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(16, 2)
+    def forward(self, inputs):
+        return self.head(inputs.mean((2, 3)))
+"""
+
+
+def layer(block, before=8, after=16, stride=1, kernel=5, hidden=16, squeeze=0):
+    return {"block": block, "in": before, "out": after, "stride": stride, "kernel": kernel, "hidden": hidden, "squeeze": squeeze}
+
+
+BLOCKS = [
+    layer("conv", hidden=0), layer("residual", stride=2), layer("residual", after=8, hidden=8), layer("bottleneck", hidden=8),
+    layer("mbconv", squeeze=8), layer("mbconv", after=8), layer("fused", stride=2), layer("skip", after=8, kernel=0, hidden=0),
+]
+
+
+def largest(small):
+    """Shared weights with more channels and a larger window than the layer needs."""
+    grown = dict(small, kernel=max(small["kernel"], 7), hidden=2 * small["hidden"], squeeze=max(16, 2 * small["squeeze"]))
+    grown.update({"in": 12, "out": 24})
+    return {small["block"]: grown}
+
+
+@pytest.mark.parametrize("small", BLOCKS, ids=lambda each: f"{each['block']}-{each['stride']}-{each['out']}")
+def test_shared_weights_compute_what_the_network_does(small):
+    torch.manual_seed(1)
+    shared = Supernet(torch.nn.Identity(), [largest(small)], torch.nn.Identity())
+    shared.active = [small]
+    alone = Network(torch.nn.Identity(), [small], torch.nn.Identity())
+    inputs = torch.randn(4, 8, 8, 8)
+    copy_weights(shared, alone)
+    alone.train(), shared.train()
+    expected, found = alone(inputs), shared(inputs)
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, atol=1e-5)
+    # With statistics of their own both are the same in evaluation too.
+    for network in (alone, shared):
+        recalibrate(network, [inputs, 2 * inputs])
+    assert torch.allclose(shared(inputs), alone(inputs), atol=1e-5)
+
+
+def copy_weights(shared, alone):
+    """The part of the shared weights that a network uses, in the order in which both compute."""
+    from dopt.nas.torch_supernet import Conv
+
+    parts = {name: each for blocks in shared.layers[0].blocks.values() for name, each in blocks.items()}
+    body = alone.layers[0].body
+    convs = [each for each in body.modules() if isinstance(each, torch.nn.Conv2d) and each.bias is None]
+    names = [name for name in ("first", "middle", "last") if name in parts]
+    pairs = list(zip([parts[name] for name in names], convs))
+    shortcut = alone.layers[0].shortcut
+    if shortcut is not None and "shortcut" in parts and isinstance(shortcut, torch.nn.Sequential):
+        pairs.append((parts["shortcut"], shortcut[0]))
+    with torch.no_grad():
+        for source, target in pairs:
+            assert isinstance(source, Conv)
+            after, before, kernel, _ = target.weight.shape
+            edge = (source.weight.shape[2] - kernel) // 2
+            target.weight.copy_(source.weight[:after, :before, edge:edge + kernel, edge:edge + kernel])
+        for excite in (each for each in body.modules() if type(each).__name__ == "SqueezeExcite"):
+            for name in ("reduce", "expand"):
+                source, target = parts[name], getattr(excite, name)
+                after, before = target.weight.shape[:2]
+                target.weight.copy_(source.weight[:after, :before])
+                target.bias.copy_(source.bias[:after])
+
+
+@pytest.fixture
+def project(tmp_path):
+    def write(count=32, factor=1.0, source=USER):
+        text = f"COUNT, FACTOR = {count}, float('{factor}')\n" + textwrap.dedent(source)
+        (tmp_path / "user_module.py").write_text(text, encoding="utf-8")
+        (tmp_path / "data").mkdir(exist_ok=True)
+        return str(tmp_path)
+
+    return write
+
+
+def params(folder, **changes):
+    networks = [[layer("conv", hidden=0)], [layer("residual")]]
+    return {
+        "folder": folder, "application": "image_classification", "trainFolder": os.path.join(folder, "data"),
+        "valFolder": os.path.join(folder, "data"), "epochs": 2, "batchSize": 8, "features": [], "seed": 1, "gpu": None,
+        "optimizer": {"type": "SGD", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9}, "threads": 1,
+        "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.pth"),
+        "deck": networks, "largestNetwork": networks[1], "smallestNetwork": networks[0], "calibrationBatches": 2,
+        "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
+    }
+
+
+def test_training_that_was_cut_off_ends_with_the_same_weights(project):
+    folder = project()
+    torch_search.train(params(folder), Events())
+    whole = torch.load(os.path.join(folder, "net.pth"))["network"]
+    os.remove(os.path.join(folder, "net.pth"))
+    torch_search.train(params(folder, epochs=1), Events())
+    torch_search.train(params(folder), Events())
+    again = torch.load(os.path.join(folder, "net.pth"))["network"]
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    scores = [torch_search.score(params(folder), Events())["results"] for _ in range(2)]
+    assert scores[0] == scores[1]
+    assert [each["key"] for each in scores[0]] == ["0", "1"]
+    assert all(each["reason"] is None and 0 <= each["score"] <= 1 for each in scores[0])
+
+
+def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
+    given = params(project(), checkpoint=None, epochs=1)
+    both = torch_search.score(given, Events())["results"]
+    second = torch_search.score(dict(given, networks=given["networks"][1:]), Events())["results"]
+    assert both[1:] == second
+
+
+def test_a_loss_that_is_no_number_is_told(project):
+    folder = project(factor="nan")
+    with pytest.raises(DoptError) as caught:
+        torch_search.train(params(folder), Events())
+    assert caught.value.code == "NAS_LOSS"
+    results = torch_search.score(params(folder, checkpoint=None), Events())["results"]
+    assert [each["reason"] for each in results] == ["not-a-number", "not-a-number"]
+
+
+def test_memory_that_runs_out_is_a_reason_and_no_crash(project, monkeypatch):
+    def full(*_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(torch_search.Run, "fit", full)
+    results = torch_search.score(params(project(), checkpoint=None), Events())["results"]
+    assert [each["reason"] for each in results] == ["out-of-memory", "out-of-memory"]
+
+
+def test_what_user_module_lacks_is_named_with_a_skeleton(project):
+    with pytest.raises(DoptError) as caught:
+        torch_user.load(project(source=USER.replace("def metrics_func", "def metric")))
+    assert caught.value.code == "NAS_USER_MODULE"
+    assert "UserModule.metrics_func" in caught.value.message
+    assert "def metrics_func(self, eval_dataloader, eval_function)" in caught.value.suggestions[0]
+
+
+def test_an_empty_dataset_is_named(project):
+    with pytest.raises(DoptError) as caught:
+        torch_search.train(params(project(count=0)), Events())
+    assert caught.value.code == "NAS_DATASET"
+
+
+def test_fixed_parts_are_described(project, tmp_path):
+    given = {"folder": project(), "inputShape": [8, 8, 3], "filters": [16], "strides": [2], "features": [], "out": str(tmp_path)}
+    described = torch_search.describe(given, Events())
+    assert (described["channels"], described["height"], described["width"]) == (8, 8, 8)
+    assert os.path.getsize(described["pre"]) > 0
+    with pytest.raises(DoptError) as caught:
+        torch_search.describe(dict(given, filters=[24]), Events())
+    assert caught.value.code == "NAS_NETWORK"
+    assert "[1, 24, 4, 4]" in caught.value.message
+    json.dumps(described)

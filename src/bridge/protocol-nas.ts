@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import { failureSchema } from '../config/search-event.js';
+import { method } from './protocol-method.js';
+
+/** The part of the protocol that is about architecture search (python/dopt/nas). */
+
+const count = z.number().int().positive();
+
+/** A searched layer: src/search/network/layers.ts. */
+const layerSchema = z.strictObject({
+  block: z.enum(['conv', 'residual', 'bottleneck', 'mbconv', 'fused', 'skip']),
+  in: count,
+  out: count,
+  stride: count,
+  /** 0 for a skip. */
+  kernel: z.number().int().nonnegative(),
+  hidden: z.number().int().nonnegative(),
+  squeeze: z.number().int().nonnegative(),
+});
+const networkSchema = z.array(layerSchema).min(1);
+
+/** What training and scoring share. */
+const runShape = {
+  /** Folder of user_module.py. */
+  folder: z.string(),
+  application: z.enum(['image_classification', 'object_detection', 'semantic_segmentation']),
+  trainFolder: z.string(),
+  valFolder: z.string(),
+  epochs: count,
+  batchSize: count,
+  optimizer: z.strictObject({
+    type: z.enum(['SGD', 'Momentum', 'Adam']),
+    learningRate: z.number().positive(),
+    betas: z.tuple([z.number(), z.number()]),
+    momentum: z.number(),
+  }),
+  /** Layers whose results PostNet gets too. */
+  features: z.array(z.number().int().nonnegative()),
+  /** For each layer, and each kind of block that it may be, the one with the most channels. */
+  largest: z.array(z.record(z.string(), layerSchema)),
+  seed: z.number().int().nonnegative(),
+  /** Index of a GPU; null for the processor. */
+  gpu: z.number().int().nonnegative().nullable(),
+  /** 0 leaves it to the framework. */
+  threads: z.number().int().nonnegative(),
+};
+
+export const NAS_METHODS = {
+  /** Runs the user's fixed parts once: what the searched part gets, and both as ONNX, for the cost model. */
+  nasDescribe: method(
+    z.strictObject({
+      folder: z.string(),
+      /** Height, width, channels. */
+      inputShape: z.array(count).length(3),
+      filters: z.array(count).min(1),
+      strides: z.array(count).min(1),
+      features: z.array(z.number().int().nonnegative()),
+      /** Folder for pre.onnx and post.onnx. */
+      out: z.string(),
+    }),
+    z.strictObject({ channels: count, height: count, width: count, pre: z.string(), post: z.string() }),
+  ),
+
+  /** Trains the shared weights of all candidates; goes on from the last finished epoch in `checkpoint`. */
+  nasTrain: method(
+    z.strictObject({
+      ...runShape,
+      checkpoint: z.string(),
+      /** Networks that are trained in turn, in which each choice stands equally often. */
+      deck: z.array(networkSchema).min(1),
+      largestNetwork: networkSchema,
+      smallestNetwork: networkSchema,
+    }),
+    z.strictObject({ epochs: z.number().int(), loss: z.number().nullable() }),
+  ),
+
+  /** Scores networks: with shared weights, or each trained alone for `epochs` where there is no checkpoint. */
+  nasScore: method(
+    z.strictObject({
+      ...runShape,
+      checkpoint: z.string().nullable(),
+      /** Batches that statistics of normalizations are gathered from. */
+      calibrationBatches: count,
+      networks: z.array(
+        z.strictObject({ key: z.string(), layers: networkSchema, seed: z.number().int().nonnegative() }),
+      ),
+    }),
+    z.strictObject({
+      results: z.array(
+        z.strictObject({
+          key: z.string(),
+          score: z.number().nullable(),
+          reason: failureSchema.nullable(),
+        }),
+      ),
+    }),
+  ),
+};

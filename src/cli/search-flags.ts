@@ -1,0 +1,40 @@
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import * as Flags from '@oclif/core/flags';
+import { TORCH_PROFILES, type TorchProfile } from '../bridge/profiles.js';
+import { runtimeFlags, targetFlag } from './flags.js';
+
+/** Flags of all commands about a scenario. */
+export const searchFlags = {
+  config: Flags.string({
+    char: 'c',
+    default: 'scen.yaml',
+    description: 'scenario; user_module.py lies beside it',
+  }),
+  target: targetFlag({ description: 'device of limits that name none (dopt target list)' }),
+  out: Flags.string({ description: 'folder for results (default: that of the scenario)' }),
+  profile: Flags.string({
+    options: [...TORCH_PROFILES],
+    default: 'torch',
+    description: 'packages that train the networks',
+    helpGroup: 'RUN',
+  }),
+  ...runtimeFlags,
+};
+
+/** What the services take of them. */
+export const searchOptions = (flags: {
+  config: string;
+  target: string;
+  out?: string | undefined;
+  profile: string;
+  env: string;
+  threads?: number | undefined;
+}) => ({
+  scenario: resolve(flags.config),
+  target: flags.target,
+  out: resolve(flags.out ?? resolve(flags.config, '..')),
+  profile: flags.profile as TorchProfile,
+  environment: flags.env as 'venv',
+  threads: flags.threads ?? availableParallelism(),
+});

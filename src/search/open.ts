@@ -1,0 +1,139 @@
+import { mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { ensureEnvironment } from '../bridge/environments.js';
+import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
+import { progressJob, type RunJob } from '../bridge/progress-job.js';
+import type { Progress } from '../cli/progress.js';
+import { DEFAULT_FILTERS, DEFAULT_STRIDES, readScenario, type Scenario } from '../config/scenario.js';
+import { UserError } from '../errors.js';
+import type { Graph } from '../graph/graph.js';
+import { CostModel } from '../target/cost-model.js';
+import { networkOf } from '../target/network.js';
+import { loadTarget } from '../target/target-files.js';
+import { Costs, type Frame, type Limit, problemOf } from './network/costs.js';
+import type { Skeleton } from './network/layers.js';
+import type { Problem } from './strategies/strategy.js';
+
+export interface OpenOptions {
+  /** scen.yaml; user_module.py lies beside it. */
+  scenario: string;
+  /** Device of limits that name none. */
+  target: string;
+  /** Folder for the journal and what else a search keeps. */
+  work: string;
+  profile: TorchProfile;
+  environment: EnvironmentKind;
+  threads: number;
+  progress: Progress;
+  signal: AbortSignal;
+}
+
+/** A scenario with all that follows from it before anything is trained. */
+export interface OpenSearch {
+  scenario: Scenario;
+  folder: string;
+  skeleton: Skeleton;
+  limits: Limit[];
+  costs: Costs;
+  problem: Problem;
+  job: RunJob;
+}
+
+/**
+ * Reads a scenario and looks at the user's fixed parts.
+ *
+ * Rejects with UserError SCENARIO_INVALID, SEARCH_UNSUPPORTED, TARGET_UNKNOWN, TARGET_PRECISION, and with what Python says
+ * of user_module.py: NAS_USER_MODULE, NAS_NETWORK.
+ */
+export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
+  const { progress, signal } = options;
+  const scenario = await readScenario(options.scenario);
+  for (const note of scenario.notes) progress.warn(note);
+  refuseUnsupported(scenario, options.scenario);
+  const limits = limitsOf(scenario, options.target);
+  const environment = await ensureEnvironment(options.profile, options.environment, {
+    onProgress: (line) => progress.note(line),
+  });
+  const job = progressJob(environment, options.threads, progress, signal);
+  const folder = dirname(resolve(options.scenario));
+  mkdirSync(options.work, { recursive: true });
+  const { supernet } = scenario;
+  const layers = {
+    filters: supernet.filters ?? [...DEFAULT_FILTERS],
+    strides: supernet.strides ?? [...DEFAULT_STRIDES],
+    features: supernet.feature_choose ?? [],
+  };
+  const params = { folder, inputShape: supernet.input_shape, ...layers, out: resolve(options.work) };
+  const described = await job('Look at user_module.py', 'nasDescribe', params);
+  const fixed = [await graphOf(described.pre, options), await graphOf(described.post, options)];
+  const skeleton: Skeleton = { channels: described.channels, ...layers, multiple: multipleFor(limits[0]!) };
+  const frame: Frame = { skeleton, height: described.height, width: described.width, fixed };
+  const costs = new Costs(frame, limits);
+  return { scenario, folder, skeleton, limits, costs, problem: problemOf(frame, costs), job };
+}
+
+function refuseUnsupported({ framework, constraint }: Scenario, place: string): void {
+  const what =
+    framework === 'TensorFlow'
+      ? 'TensorFlow'
+      : constraint.application_type === 'object_detection'
+        ? 'object detection'
+        : null;
+  if (what === null) return;
+  throw new UserError('SEARCH_UNSUPPORTED', `dopt does not search networks for ${what} yet.`, {
+    place,
+    expected: 'framework: PyTorch, and image_classification or semantic_segmentation',
+  });
+}
+
+/** The scenario's constraint first, then the further ones. */
+function limitsOf({ constraint, constraints }: Scenario, target: string): Limit[] {
+  const first: Limit = {
+    cost: constraint.constraint_type,
+    target,
+    precision: 'fp16',
+    min: null,
+    max: constraint.constraint_value,
+  };
+  const more = constraints.map(
+    ({ cost, max, min, target: device, precision }): Limit => ({
+      cost,
+      target: device ?? target,
+      precision: precision ?? 'fp16',
+      min: min ?? null,
+      max: max ?? null,
+    }),
+  );
+  const all = [first, ...more];
+  for (const limit of all) new CostModel(loadTarget(limit.target)).rates(limit.precision);
+  return all;
+}
+
+/** Fewest channels that a multiple is worth having of. */
+const LEAST_MULTIPLE = 8;
+
+/** What channels fill the matrix unit of the device with, on both sides of a product. */
+function multipleFor({ target, precision }: Limit): number {
+  const [, inner, columns] = new CostModel(loadTarget(target)).rates(precision).tile;
+  return Math.max(LEAST_MULTIPLE, inner, columns);
+}
+
+async function graphOf(model: string, { progress, signal, environment }: OpenOptions): Promise<Graph> {
+  const { graph } = await networkOf({
+    model,
+    weights: null,
+    framework: 'onnx',
+    className: null,
+    profile: null,
+    inputShapes: {},
+    outputs: null,
+    float16ToFloat32: true,
+    environment,
+    progress,
+    signal,
+  });
+  return graph;
+}
+
+/** Where a search keeps its files, below the folder of results. */
+export const workFolder = (out: string): string => join(out, 'log_search');

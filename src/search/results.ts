@@ -1,0 +1,96 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { writeFileAtomic } from '../run/atomic.js';
+import { VERSION } from '../version.js';
+import { fronts } from './algorithms/dominance.js';
+import type { Tried } from './engine.js';
+import { type Layer, layersOf } from './network/layers.js';
+import type { OpenSearch } from './open.js';
+import { genomeKey } from './space.js';
+
+/** A network that no other beats in score and cost. */
+export interface FrontNetwork {
+  /** N of model_arch_result_N.py. */
+  number: number;
+  key: string;
+  score: number;
+  /** Costs of the limits, in their order. */
+  costs: number[];
+  layers: Layer[];
+  file: string;
+}
+
+/** Networks of the front, cheapest first. */
+export function frontOf(tried: readonly Tried[]): Tried[] {
+  const scored = tried.filter(({ score, violation }) => score !== null && violation === 0);
+  const [front = []] = fronts(scored);
+  return front.map((index) => scored[index]!).sort((a, b) => a.objectives[1]! - b.objectives[1]!);
+}
+
+/** Blocks in PyTorch, from src/ and from dist/ alike. */
+const BLOCKS = fileURLToPath(new URL('../../python/dopt/nas/torch_blocks.py', import.meta.url));
+
+/** Writes results/model_arch_result_N.py and pareto.json; resolves with what they say. */
+export async function writeResults(
+  open: OpenSearch,
+  tried: readonly Tried[],
+  out: string,
+): Promise<FrontNetwork[]> {
+  const folder = join(out, 'results');
+  mkdirSync(folder, { recursive: true });
+  const networks = frontOf(tried).map(
+    ({ genome, score }, number): FrontNetwork => ({
+      number,
+      key: genomeKey(genome),
+      score: score!,
+      costs: open.costs.of(genome),
+      layers: layersOf(open.skeleton, genome),
+      file: join(folder, `model_arch_result_${number}.py`),
+    }),
+  );
+  for (const network of networks) await writeFileAtomic(network.file, programOf(open, network, folder));
+  const pareto = { version: 1, dopt: VERSION, limits: open.limits, tried: tried.length, networks };
+  await writeFileAtomic(join(out, 'pareto.json'), `${JSON.stringify(pareto, null, 2)}\n`);
+  return networks;
+}
+
+/** A Python file that builds a network and runs alone. */
+function programOf(open: OpenSearch, { number, score, costs, layers }: FrontNetwork, folder: string): string {
+  const [height, width, channels] = open.scenario.supernet.input_shape;
+  const says = open.limits.map(
+    ({ cost, target, precision }, at) => `${cost} (${target}, ${precision}): ${costs[at]}`,
+  );
+  const blocks = readFileSync(BLOCKS, 'utf8').replace(/^"""[\s\S]*?"""\n/, '');
+  return `"""Network ${number} of an architecture search by dopt ${VERSION}.
+
+accuracy: ${score} (what metrics_func said of it in the search; train it from scratch before you use it)
+${says.join('\n')}
+
+Run this file to write model_arch_result_${number}.onnx; import it and call build() to train the network.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ${JSON.stringify(relative(folder, open.folder) || '.')}))
+${blocks}
+
+LAYERS = [
+${layers.map((layer) => `    ${JSON.stringify(layer)},`).join('\n')}
+]
+
+
+def build():
+    """The network with fresh weights; PreNet and PostNet come from user_module.py."""
+    from user_module import PostNet, PreNet
+
+    return Network(PreNet(), LAYERS, PostNet(), (${open.skeleton.features.map((layer) => `${layer}, `).join('')}))
+
+
+if __name__ == "__main__":
+    target = os.path.splitext(os.path.abspath(__file__))[0] + ".onnx"
+    torch.onnx.export(build().eval(), (torch.zeros(1, ${channels}, ${height}, ${width}),), target, opset_version=13)
+    print(target)
+`;
+}

@@ -1,0 +1,112 @@
+import { join } from 'node:path';
+import { UserError } from '../errors.js';
+import { digestOf } from '../run/digest.js';
+import { lockRun } from '../run/lock.js';
+import { hypervolume } from './algorithms/hypervolume.js';
+import { runSearch, type Tried } from './engine.js';
+import { pythonEvaluator } from './evaluator.js';
+import { SearchJournal } from './journal.js';
+import { type OpenOptions, openSearch, workFolder } from './open.js';
+import { profileSpace, refuseImpossible } from './profile.js';
+import { type FrontNetwork, frontOf, writeResults } from './results.js';
+import { LocalSearch, RandomSearch, RegularizedEvolution } from './strategies/baselines.js';
+import { EVOLUTION_DEFAULTS, Evolution } from './strategies/evolution.js';
+import type { Problem, Strategy } from './strategies/strategy.js';
+
+export const STRATEGIES = ['evolution', 'regularized', 'local', 'random'] as const;
+export type StrategyName = (typeof STRATEGIES)[number];
+
+export interface SearchRunOptions extends Omit<OpenOptions, 'work'> {
+  out: string;
+  strategy: StrategyName;
+  /** Goes on under changed settings, all scores kept. */
+  extend: boolean;
+}
+
+export interface SearchResult {
+  version: 1;
+  tried: number;
+  failed: number;
+  /** Share of the volume between the worst score and the highest cost that was tried. */
+  hypervolume: number;
+  networks: FrontNetwork[];
+}
+
+/** Networks that are scored at a time. */
+const ROUND = 10;
+
+/**
+ * Searches networks for a scenario: trains shared weights, then lets a strategy try networks, and writes those that none
+ * beats. A search that was cut off goes on from its journal.
+ *
+ * Rejects as `openSearch` and jobs do, with UserError SEARCH_IMPOSSIBLE, SEARCH_CHANGED, SEARCH_EMPTY, RUN_LOCKED.
+ */
+export async function search(options: SearchRunOptions): Promise<SearchResult> {
+  const { out, progress } = options;
+  const work = workFolder(out);
+  const open = await openSearch({ ...options, work });
+  const { scenario, problem, costs, skeleton, limits } = open;
+  const { seed, generation_num, pop_size } = scenario.searcher;
+  refuseImpossible(profileSpace(problem, costs, seed), options.scenario);
+  const unlock = lockRun(join(work, 'lock'), out);
+  try {
+    const { searcher: _, notes: __, resource: ___, ...decides } = scenario;
+    const digest = digestOf({ decides, skeleton, limits, seed, pop_size, strategy: options.strategy });
+    const journal = new SearchJournal(join(work, 'search.ndjson'), digest, options.extend);
+    const evaluator = await pythonEvaluator(open, work, options.threads);
+    const tried = await runSearch({
+      problem,
+      strategy: strategyOf(options.strategy, problem, seed, pop_size),
+      evaluator,
+      journal,
+      evaluations: generation_num * pop_size,
+      size: Math.min(ROUND, pop_size),
+      onRound: (all) => progress.note(lineOf(all, generation_num * pop_size)),
+    });
+    const networks = await writeResults(open, tried, out);
+    if (networks.length === 0) throw nothingFound(tried, options.scenario);
+    const failed = tried.filter(({ score }) => score === null).length;
+    return { version: 1, tried: tried.length, failed, hypervolume: volumeOf(tried), networks };
+  } finally {
+    unlock();
+  }
+}
+
+function strategyOf(name: StrategyName, problem: Problem, seed: number, population: number): Strategy {
+  if (name === 'random') return new RandomSearch(problem, seed);
+  if (name === 'local') return new LocalSearch(problem, seed);
+  if (name === 'regularized') return new RegularizedEvolution(problem, seed);
+  const initial = Math.min(EVOLUTION_DEFAULTS.initial, population);
+  return new Evolution(problem, { ...EVOLUTION_DEFAULTS, seed, population, initial });
+}
+
+/** Between the corner of what was tried: the worst score and the highest cost; 1 would be all of it. */
+function volumeOf(tried: readonly Tried[]): number {
+  const scored = tried.filter(({ score, violation }) => score !== null && violation === 0);
+  if (scored.length < 2) return 0;
+  const ends = [0, 1].map((at) => {
+    const values = scored.map(({ objectives }) => objectives[at]!);
+    return { min: Math.min(...values), range: Math.max(...values) - Math.min(...values) || 1 };
+  });
+  const points = scored.map(({ objectives }) =>
+    ends.map(({ min, range }, at) => (objectives[at]! - min) / range),
+  );
+  return hypervolume(points, [1, 1]);
+}
+
+function lineOf(tried: readonly Tried[], evaluations: number): string {
+  const front = frontOf(tried);
+  const best = front.reduce((most, { score }) => Math.max(most, score!), Number.NEGATIVE_INFINITY);
+  return `${tried.length} of ${evaluations} networks, ${front.length} on the front, best ${best.toPrecision(4)}, volume ${volumeOf(tried).toFixed(3)}`;
+}
+
+function nothingFound(tried: readonly Tried[], place: string): UserError {
+  const reasons = [...new Set(tried.map(({ reason }) => reason).filter((reason) => reason !== null))];
+  return new UserError('SEARCH_EMPTY', `None of ${tried.length} networks could be scored.`, {
+    place,
+    found: reasons.join(', ') || 'no network',
+    suggestions: [
+      'Lower learning_rate or batch_size, and check loss_func and metrics_func on a single batch.',
+    ],
+  });
+}

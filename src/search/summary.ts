@@ -1,0 +1,14 @@
+import { figure } from './profile.js';
+import type { SearchResult } from './search.js';
+
+/** A finished search in words. */
+export function searchLines({ tried, failed, networks }: SearchResult): string[] {
+  return [
+    `${tried} networks tried${failed > 0 ? `, ${failed} without a score` : ''}; none of them beats these:`,
+    ...networks.map(
+      ({ number, score, costs, layers, file }) =>
+        `  ${number}  score ${figure(score)}, costs ${costs.map(figure).join(', ')}  ` +
+        `${layers.map(({ block, out }) => `${block} ${out}`).join(', ')}  ${file}`,
+    ),
+  ];
+}
