@@ -198,9 +198,10 @@ export async function llmOptionsFrom(
   flags: LlmQuantizeValues,
 ): Promise<LlmOptions> {
   const groupSize = flags['group-size'];
-  const bits = (width: string | undefined): number | null =>
-    width === 'float' || width === undefined ? null : Number(width);
-  const activationBits = bits(flags['activation-bits']);
+  // A command that lacks a flag means its default.
+  const bits = (width: string | undefined, usual: number): number | null =>
+    width === 'float' ? null : Number(width ?? usual);
+  const activationBits = bits(flags['activation-bits'], 16);
   const { readLayerFile } = await import('../llm/layer-file.js');
   const file = flags['dopt-config'];
   return {
@@ -211,8 +212,8 @@ export async function llmOptionsFrom(
     widths: {
       bits: (flags.bits ?? 4) as 4,
       groupSize: groupSize === undefined ? null : groupSize === 'channel' ? 0 : Number(groupSize),
-      headBits: bits(flags['head-bits']) as 8 | null,
-      embeddingBits: bits(flags['embedding-bits']) as 8 | null,
+      headBits: bits(flags['head-bits'], 8) as 8 | null,
+      embeddingBits: bits(flags['embedding-bits'], 8) as 8 | null,
       bitsBudget: flags['bits-budget'] ?? null,
       fullRange: !flags['narrow-range'],
     },

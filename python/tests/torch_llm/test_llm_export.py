@@ -70,8 +70,8 @@ def test_compressed_tensors(run, artifact):
         np.testing.assert_array_equal(weight, expected(artifact, name))
     config = json.loads((out / "config.json").read_text())
     groups = config["quantization_config"]["config_groups"]
-    assert groups["group_0"]["targets"] == ["Linear"] and groups["group_1"]["targets"] == ["lm_head"]
-    assert (groups["group_0"]["weights"]["num_bits"], groups["group_1"]["weights"]["num_bits"]) == (4, 8)
+    assert groups["group_0"]["targets"] == ["lm_head"] and groups["group_1"]["targets"] == ["Linear"]
+    assert (groups["group_0"]["weights"]["num_bits"], groups["group_1"]["weights"]["num_bits"]) == (8, 4)
     assert config["tie_word_embeddings"] is False and config["dtype"] == "float16"
     assert (result["layers"], result["float"], result["notes"]) == (15, [], [])
     assert (out / "tokenizer.json").exists()

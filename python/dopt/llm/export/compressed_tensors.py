@@ -41,11 +41,12 @@ def configuration(reader: Reader, kept: Any) -> Dict[str, Any]:
     for entry in reader.index["linears"]:
         if entry["name"] not in kept:
             schemes.setdefault((entry["bits"], entry["groupSize"]), []).append(entry["name"])
-    ordered = sorted(schemes, key=lambda scheme: (-len(schemes[scheme]), scheme))
+    # The widths of most come last: readers take the first group that names a layer, and warn of names that come too late.
+    ordered = sorted(schemes, key=lambda scheme: (len(schemes[scheme]), scheme))
     groups = {}
     for number, (bits, group_size) in enumerate(ordered):
         groups[f"group_{number}"] = {
-            "targets": ["Linear"] if number == 0 else schemes[(bits, group_size)],
+            "targets": ["Linear"] if number == len(ordered) - 1 else schemes[(bits, group_size)],
             "weights": {
                 "num_bits": bits,
                 "type": "int",
