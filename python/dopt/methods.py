@@ -43,7 +43,7 @@ METHODS = {
     "nasDescribe": "dopt.nas.torch_search:describe",
     "nasTrain": "dopt.nas.torch_search:train",
     "nasScore": "dopt.nas.torch_search:score",
-    "pluginCheck": "dopt.torch.probe:plugin_check",
+    "pluginCheck": "dopt.plugin.probe:plugin_check",
     "userMetric": "dopt.metric.run:user_metric",
 }
 

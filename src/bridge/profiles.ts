@@ -11,6 +11,10 @@ export type Profile = (typeof PROFILES)[number];
 export const TORCH_PROFILES = ['torch', 'current'] as const satisfies readonly Profile[];
 export type TorchProfile = (typeof TORCH_PROFILES)[number];
 
+/** Profiles that a training project can run in. */
+export const PLUGIN_PROFILES = [...TORCH_PROFILES, 'tensorflow'] as const satisfies readonly Profile[];
+export type PluginProfile = (typeof PLUGIN_PROFILES)[number];
+
 /** Ways to come by an interpreter with the packages of a profile. */
 export const ENVIRONMENT_KINDS = ['venv', 'system'] as const;
 export type EnvironmentKind = (typeof ENVIRONMENT_KINDS)[number];

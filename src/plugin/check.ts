@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { ensureEnvironment } from '../bridge/environments.js';
 import { runJob } from '../bridge/jobs.js';
-import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
+import type { EnvironmentKind, PluginProfile } from '../bridge/profiles.js';
 import type { Result } from '../bridge/protocol.js';
 import { UserError } from '../errors.js';
 
@@ -13,7 +13,7 @@ export interface PluginCheckOptions {
   arguments: string[];
   /** Calls of a quantized network after which the program is stopped. */
   steps: number;
-  profile: TorchProfile;
+  profile: PluginProfile;
   environment: EnvironmentKind;
   signal?: AbortSignal;
   onNote?: (line: string) => void;

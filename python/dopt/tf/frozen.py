@@ -83,7 +83,7 @@ def write_frozen(
         found: List[str] = []
 
         def further(_: Dict[str, Any], model: str, edits: Edits) -> Tuple[List[str], List[str]]:
-            notes = _write_back(out, pb, frozen, model, edits)
+            notes = _write_back(out, pb, frozen, model, edits, whole)
             found.extend([pb] if os.path.exists(pb) else [])
             return found, notes
 
@@ -162,7 +162,7 @@ def _unique_names(model: Any, taken: Any, ours: List[Any]) -> None:
 
 
 def _write_back(
-    out: str, pb: str, frozen: Frozen, model: str, edits: Edits
+    out: str, pb: str, frozen: Frozen, model: str, edits: Edits, network: Network
 ) -> List[str]:
     """Writes the frozen graph with the quantization in it, and its plan under stages/write-back; returns notes."""
     from dopt import safetensors
@@ -170,7 +170,7 @@ def _write_back(
 
     folder = os.path.join(out, "stages", "write-back")
     os.makedirs(folder, exist_ok=True)
-    plan, numbers = write_back_of(edits)
+    plan, numbers = write_back_of(edits, network)
     parameters = os.path.join(folder, "parameters.safetensors")
     safetensors.write(parameters, numbers)
     with open(os.path.join(folder, "write-back.json"), "w", encoding="utf-8") as file:
@@ -192,11 +192,11 @@ def _write_back(
     return notes + [f"In the .pb, {each['tensor']} is not rounded: {each['reason']}." for each in unmapped]
 
 
-def write_back_of(edits: Edits) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+def write_back_of(edits: Edits, network: Network) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """write-back.json (src/config/write-back.ts) and its numbers."""
     numbers: Dict[str, Any] = {}
     layers = []
-    for layer in edits.layers:
+    for layer in network.layers:
         node = edits.nodes[layer.name]
         place = edits.biases.get(layer.name)
         integers = edits.parameters[f"{layer.name}/weight/quantized"]
@@ -214,7 +214,8 @@ def write_back_of(edits: Edits) -> Tuple[Dict[str, Any], Dict[str, Any]]:
             "input": node["inputs"][0],
             "output": edits.nodes[place[0]]["outputs"][0] if place else node["outputs"][0],
             "batchNorm": None,
-            "bias": {"node": place[0], "index": place[1]} if place else None,
+            # Also of zeros, which the ONNX form leaves out and the graph may have.
+            "bias": None if layer.bias is None else dict(zip(("node", "index"), place or (layer.name, 2))),
         })
     activations = []
     for tensor, quantizer in edits.activations:

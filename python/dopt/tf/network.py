@@ -73,6 +73,9 @@ class QuantizedModel(tf.keras.Model):
 
     dopt_plan: Plan
 
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return super().call(inputs, training=training, mask=mask)
+
 
 def quantized_model(model: Any) -> QuantizedModel:
     """Raises DoptError PLUGIN_NOT_QUANTIZED for other models."""

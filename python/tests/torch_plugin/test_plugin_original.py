@@ -194,7 +194,7 @@ raise SystemExit("never reached")
 
 def test_a_project_is_run_for_a_few_steps_and_told_about(tmp_path):
     from dopt.events import Events
-    from dopt.torch.probe import plugin_check
+    from dopt.plugin.probe import plugin_check
 
     script = tmp_path / "train.py"
     script.write_text(PROJECT.format(tests=str(Path(__file__).resolve().parent)))

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import { TORCH_PROFILES, type TorchProfile } from '../../bridge/profiles.js';
+import { PLUGIN_PROFILES, type PluginProfile } from '../../bridge/profiles.js';
 import { BaseCommand } from '../../cli/base-command.js';
 import { runtimeFlags } from '../../cli/flags.js';
 import type { PluginCheck as Checked } from '../../plugin/check.js';
@@ -9,10 +9,11 @@ import type { PluginCheck as Checked } from '../../plugin/check.js';
 export default class PluginCheck extends BaseCommand {
   static override summary = 'run a training project for a few steps and say what the plug-in captured';
   static override description =
-    'Runs a Python program that uses dopt.torch or dopt.dopt_torch until its quantized networks have been called a few ' +
+    'Runs a Python program that uses dopt.torch, dopt.tf or the functions of the original until its quantized networks have been called a few ' +
     'times, then names every layer that is quantized and everything that stays in float, with the reason.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> train.py',
+    '<%= config.bin %> <%= command.id %> train_keras.py --profile tensorflow',
     '<%= config.bin %> <%= command.id %> train.py --env system --steps 5 -- --epochs 1',
   ];
   static override strict = false;
@@ -22,7 +23,7 @@ export default class PluginCheck extends BaseCommand {
   static override flags = {
     steps: Flags.integer({ min: 1, default: 2, description: 'calls of a quantized network to wait for' }),
     profile: Flags.string({
-      options: [...TORCH_PROFILES],
+      options: [...PLUGIN_PROFILES],
       default: 'torch',
       description: 'packages that run the program',
       helpGroup: 'RUN',
@@ -37,7 +38,7 @@ export default class PluginCheck extends BaseCommand {
       script: resolve(args.script),
       arguments: (argv as string[]).slice(1),
       steps: flags.steps,
-      profile: flags.profile as TorchProfile,
+      profile: flags.profile as PluginProfile,
       environment: flags.env as 'venv',
       signal: this.signal,
     });

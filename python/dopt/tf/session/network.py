@@ -1,6 +1,6 @@
 """What the plug-in put into a session's graph, kept on the graph; and changing a graph that a session has run already."""
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Union
 
 import tensorflow as tf
 
@@ -43,6 +43,14 @@ class Plan:
         self.failure: Optional[DoptError] = None
         #: Our variables, which are initialized by us.
         self.variables: List[Any] = []
+
+    def layers(self) -> Dict[str, Union[str, FloatLayer]]:
+        """What became of every layer by name: its widths, ``product``, or a FloatLayer."""
+        found: Dict[str, Union[str, FloatLayer]] = {}
+        for each in self.operators:
+            bits = each.inputs[0].quantizer.grid.bits
+            found[each.layer.name.path] = "product" if each.grid is None else f"int{bits}-{each.grid.bits}"
+        return {**found, **{layer.name: layer for layer in self.float_layers}}
 
 
 def plan_of(sess: Any) -> Plan:
