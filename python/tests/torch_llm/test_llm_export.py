@@ -451,3 +451,33 @@ def test_onnx_rounds_where_the_simulation_does(tmp_path):
     # A sum that comes in another order may fall to the other side of a step of 8 bits, and everything behind it follows; a
     # tensor that is rounded on one side only moves most logits.
     assert np.mean(np.abs(logits - simulated[0]) < step / 2) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "mixtral"])
+def test_layers_that_are_no_linear_are_stored_as_the_model_has_them(tmp_path, models, tokens, kind):
+    torch = pytest.importorskip("torch")
+    from conftest import params_of
+
+    import dopt.llm.quantize as core
+    from dopt.llm.export.stored import forms_of
+    from dopt.llm.restore import open_quantized
+
+    folder = str(tmp_path / "artifact")
+    core.quantize(params_of(models(kind), folder, tokens), Events())
+    restored = open_quantized(folder, False)
+    wanted = {name: restored.keep(name).float() for name in restored.names}
+    params = {"artifact": folder, "format": "original", "out": str(tmp_path / "original"), "options": {"stages": [1, 3]}}
+    export(params, Events())
+    for file in ("trained_quant_weight.pth", "fake_quant_weight.pth"):
+        state = torch.load(str(tmp_path / "original" / file))
+        assert not set(wanted) - set(state)
+        for name, weight in wanted.items():
+            torch.testing.assert_close(state[name], weight, rtol=0, atol=0)
+    params.update({"format": "compressed-tensors", "out": str(tmp_path / "ct"), "options": {"dtype": "float32"}})
+    result = export(params, Events())
+    tensors = safetensors.read(str(tmp_path / "ct" / "model.safetensors"))
+    kept = {each["name"] for each in result["float"]}
+    stored = {name for name in wanted if name in tensors}
+    assert kept == set(forms_of(Reader(folder)))
+    for name in stored:
+        torch.testing.assert_close(torch.from_numpy(np.array(tensors[name])), wanted[name], rtol=0, atol=0)

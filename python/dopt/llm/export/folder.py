@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from dopt import safetensors
 from dopt.capture.save import write_bytes
 from dopt.llm.artifact import Layer, Reader, as_float32
 from dopt.llm.export.rounding import cast
+from dopt.llm.export.stored import WORDS, Form, forms_of, stored_weights
 from dopt.safetensors import write_error
 
 #: Models whose integers take less than this many bytes become one file; larger ones a file a block.
@@ -27,13 +28,22 @@ class Kept(NamedTuple):
 Convert = Callable[[Layer], "Dict[str, Any] | str"]
 
 
-def write_folder(reader: Reader, out: str, convert: Convert, dtype: str, events: Any) -> List[Kept]:
+def write_folder(
+    reader: Reader, out: str, convert: Convert, dtype: str, events: Any, kinds: Tuple[str, ...] = ()
+) -> List[Kept]:
     """Writes the weights and copies config and tokenizer; returns the layers that stay float.
 
     One shard of the artifact is in memory at a time. Floats, embeddings and layers that ``convert`` gives a reason for
-    become ``dtype``. ``out`` must not exist. Raises DoptError OUTPUT_WRITE.
+    become ``dtype``, and so do layers of a kind (``stored.py``) that is not in ``kinds``. ``out`` must not exist. Raises
+    DoptError OUTPUT_WRITE.
     """
     kept: List[Kept] = []
+    forms = forms_of(reader)
+
+    def judge(layer: Layer) -> Any:
+        form = forms.get(layer.name)
+        return convert(layer) if form is None or form.kind in kinds else WORDS[form.kind]
+
     try:
         os.makedirs(out)
         for name in sorted(os.listdir(reader.model_folder)):
@@ -49,7 +59,7 @@ def write_folder(reader: Reader, out: str, convert: Convert, dtype: str, events:
     total = 0
     for number, shard in enumerate(shards):
         events.progress(number, len(shards), "writing weights")
-        for name, (array, kind) in _tensors(reader, shard, convert, dtype, kept).items():
+        for name, (array, kind) in _tensors(reader, shard, judge, forms, dtype, kept).items():
             tensors[name], specs[name] = array, safetensors.TensorSpec(kind, tuple(array.shape))
         if together and number + 1 < len(shards):
             continue
@@ -81,18 +91,22 @@ def float_dtype(reader: Reader, asked: Optional[str]) -> str:
     return asked or (own if own in ("float16", "bfloat16") else "float16")
 
 
-def _tensors(reader: Reader, shard: Dict[str, Any], convert: Convert, dtype: str, kept: List[Kept]) -> Dict[str, Any]:
+def _tensors(
+    reader: Reader, shard: Dict[str, Any], convert: Convert, forms: Dict[str, Form], dtype: str, kept: List[Kept]
+) -> Dict[str, Any]:
     tensors: Dict[str, Any] = {}
+    floats: List[Tuple[str, Any]] = []
     for entry in shard["linears"]:
         layer = reader.layer(entry["name"])
         converted = convert(layer)
         if isinstance(converted, str):
             kept.append(Kept(layer.name, converted))
-            tensors[f"{layer.name}.weight"] = cast(layer.dequantized(), dtype)
+            floats.append((layer.name, layer.dequantized()))
             continue
         for suffix, value in converted.items():
             pair = value if isinstance(value, tuple) else (value, safetensors.spec_of(value).dtype)
             tensors[f"{layer.name}.{suffix}"] = pair
+    tensors.update((name, cast(weight, dtype)) for name, weight in stored_weights(forms, floats))
     for entry in shard["embeddings"]:
         tensors[f"{entry['name']}.weight"] = cast(reader.layer(entry["name"]).dequantized(), dtype)
     for entry in shard["floats"]:

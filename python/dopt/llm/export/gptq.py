@@ -41,7 +41,8 @@ def write(reader: Reader, out: str, options: Dict[str, Any], events: Any) -> Tup
         }
 
     dtype = float_dtype(reader, options.get("dtype"))
-    kept = write_folder(reader, out, convert, dtype, events)
+    # Readers of GPTQ take a Conv1D for the linear layer that it is.
+    kept = write_folder(reader, out, convert, dtype, events, kinds=("conv1d",))
     settings = configuration(reader, {each.name for each in kept})
     write_config(out, {"dtype": dtype, "torch_dtype": dtype}, settings)
     write_bytes(os.path.join(out, "quantize_config.json"), json.dumps(settings, indent=2).encode() + b"\n")

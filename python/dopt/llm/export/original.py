@@ -15,6 +15,7 @@ from dopt.errors import DoptError
 from dopt.llm.artifact import Layer, Reader, as_float32
 from dopt.llm.export.folder import Kept
 from dopt.llm.export.parameters import activation_entry, layer_entry, quant_params, write_json
+from dopt.llm.export.stored import forms_of, stored_weights
 from dopt.safetensors import write_error
 
 STAGES = (1, 2, 3)
@@ -65,14 +66,20 @@ def _state(
     import torch
 
     kind = getattr(torch, dtype)
-    for layer in [*reader.linears(), *reader.embeddings()]:
-        as_index = indices and layer.meta["bits"] == 4
-        values = (layer.integers + np.int8(INDEX_OFFSET)).astype(np.float32) if as_index else layer.dequantized()
-        if _is_head(layer.name) and head_rows > values.shape[0]:
-            padding = ((0, head_rows - values.shape[0]), (0, 0))
-            values = np.pad(values, padding, constant_values=INDEX_OFFSET if as_index else 0)
-        yield f"{layer.name}.weight", torch.from_numpy(values).to(kind)
-        if scales:
+
+    def weights() -> Iterator[Tuple[str, Any]]:
+        for layer in [*reader.linears(), *reader.embeddings()]:
+            as_index = indices and layer.meta["bits"] == 4
+            values = (layer.integers + np.int8(INDEX_OFFSET)).astype(np.float32) if as_index else layer.dequantized()
+            if _is_head(layer.name) and head_rows > values.shape[0]:
+                padding = ((0, head_rows - values.shape[0]), (0, 0))
+                values = np.pad(values, padding, constant_values=INDEX_OFFSET if as_index else 0)
+            yield layer.name, values
+
+    for name, values in stored_weights(forms_of(reader), weights()):
+        yield name, torch.from_numpy(values).to(kind)
+    if scales:
+        for layer in [*reader.linears(), *reader.embeddings()]:
             yield f"{layer.name}.weight_scale", torch.from_numpy(np.array(layer.scales))
     for name, array, entry in reader.floats():
         if entry["dtype"] not in ("F16", "BF16", "F32", "F64"):
