@@ -15,7 +15,11 @@ LOGIT_TOKENS = 1024
 
 
 class Ranges:
-    """Extremes, mean square and number of values of tensors, by name; may be fed by several threads."""
+    """Extremes of tensors and the power of a typical row of them (a token's), by name; may be fed by several threads.
+
+    The typical power is the geometric mean over rows: in a residual stream a single token, the attention sink, can have a
+    million times the power of all others, and a mean over values would tell of that one alone.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +28,9 @@ class Ranges:
     def tap(self, name: str, x: Any) -> Any:
         """Observes a tensor and gives it back."""
         if fixed_rule(name) is None and x.numel():
-            found = (float(x.min()), float(x.max()), float((x.double() ** 2).sum()), x.numel())
+            powers = (x.reshape(-1, x.shape[-1]) ** 2).mean(dim=1).double()
+            powers = powers[powers > 0]
+            found = (float(x.min()), float(x.max()), float(powers.log10().sum()), len(powers))
             with self._lock:
                 self._seen.setdefault(name, []).append(found)
         else:
@@ -37,13 +43,13 @@ class Ranges:
         self._seen = {}
 
     def state(self) -> Dict[str, Dict[str, float]]:
-        """``{name: {low, high, power, count}}``, whatever order the values came in."""
+        """``{name: {low, high, logs, rows}}``, whatever order the values came in: logs are decimal, of the rows' powers."""
         return {
             name: {
                 "low": min((each[0] for each in seen), default=0.0),
                 "high": max((each[1] for each in seen), default=0.0),
-                "power": math.fsum(each[2] for each in seen),
-                "count": sum(each[3] for each in seen),
+                "logs": math.fsum(each[2] for each in seen),
+                "rows": sum(each[3] for each in seen),
             }
             for name, seen in sorted(self._seen.items())
         }
@@ -129,10 +135,10 @@ def _grid(
 
 
 def _sqnr(seen: Dict[str, float], scale: float) -> Optional[float]:
-    """Signal to the noise of uniform rounding, dB."""
-    if not seen["power"] > 0:
+    """Power of a typical row over that of the noise of uniform rounding, dB."""
+    if not seen["rows"]:
         return None
-    return 10 * math.log10(seen["power"] / seen["count"] / (scale * scale / 12))
+    return 10 * (seen["logs"] / seen["rows"] - math.log10(scale * scale / 12))
 
 
 def _block_of(name: str) -> Optional[int]:
