@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { askDopt, main, root, run, StepFailed, setUp, step } from './setup.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'dopt-test-'));
@@ -153,27 +153,22 @@ const PROFILES = {
 /** Takes 5 GB: tested where somebody has made it. */
 const ON_REQUEST = 'current';
 
-/** pytest and what it needs, in a folder beside the environments, which stay as the product made them. */
-function testPackages() {
-  const folder = join(root, '.dopt', 'test-packages');
-  const lock = join(root, 'python', 'requirements', 'test.txt');
+/** Packages that tests of a profile alone compare with, by the name of their lock. */
+const COMPARED = { current: 'test-llm' };
+
+const packageFolder = (lock) => join(root, '.dopt', lock === 'test' ? 'test-packages' : `${lock}-packages`);
+
+/** Packages of a lock, by default pytest, in a folder beside the environments, which stay as the product made them. */
+function testPackages(name = 'test', python = environmentOf('onnx').python) {
+  const folder = packageFolder(name);
+  const lock = join(root, 'python', 'requirements', `${name}.txt`);
   const wanted = createHash('sha256').update(readFileSync(lock)).digest('hex');
   const stamp = join(folder, 'lock.sha256');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return 'up to date';
   rmSync(folder, { recursive: true, force: true });
   const only = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--no-input'];
   const plain = ['--disable-pip-version-check', '--progress-bar', 'off'];
-  run(environmentOf('onnx').python, [
-    '-m',
-    'pip',
-    'install',
-    ...plain,
-    ...only,
-    '--target',
-    folder,
-    '-r',
-    lock,
-  ]);
+  run(python, ['-m', 'pip', 'install', ...plain, ...only, '--target', folder, '-r', lock]);
   writeFileSync(stamp, wanted);
   return 'made';
 }
@@ -196,12 +191,22 @@ async function pytest(show, profile) {
   }
   const python = await pythonOf(show, profile);
   const file = join(scratch, `${profile}.xml`);
+  const folders = [packageFolder('test')];
+  const compared = COMPARED[profile];
+  if (compared) {
+    try {
+      testPackages(compared, python);
+      folders.push(packageFolder(compared));
+    } catch {
+      // Without them the tests that compare say that they are missing.
+    }
+  }
   const args = ['-m', 'pytest', ...PROFILES[profile], '-q', '-p', 'no:cacheprovider', `--junitxml=${file}`];
   const { code } = await watch(show, python, args, {
     PYTHONDONTWRITEBYTECODE: '1',
     // Frameworks that find the other core busy lose more by waiting for it than they gain.
     OMP_NUM_THREADS: '1',
-    PYTHONPATH: join(root, '.dopt', 'test-packages'),
+    PYTHONPATH: folders.join(delimiter),
   });
   return endedBadly(existsSync(file) ? junit(readFileSync(file, 'utf8')) : nothing(), code);
 }
@@ -262,7 +267,7 @@ async function inTurn(runners) {
 
 async function everything() {
   setUp();
-  step('packages of the Python tests', testPackages);
+  step('packages of the Python tests', () => testPackages());
   // The flows wait for processes that mostly keep one core busy: the rest runs beside them.
   const others = [
     ['types', typecheck],
