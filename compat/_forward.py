@@ -5,7 +5,6 @@ import shutil
 import sys
 from typing import List, Optional
 
-_EXIT_USAGE = 2
 _EXIT_ENVIRONMENT = 4
 
 
@@ -13,17 +12,17 @@ def forward(arguments: List[str], command: str = "notrain") -> int:
     """Runs ``dopt compat COMMAND`` with the same arguments, in place of this process: its exit code is the answer.
 
     The command is the one of this checkout or package, else ``dopt`` on PATH. Returns only when it cannot be started
-    (4), or for an option of the original that another command serves (2).
+    (4).
     """
-    if command == "notrain" and arguments[:1] == ["-c"]:
-        return _fail("dopt_so.py -c searches network structures; quantization takes -m 0 and --cal_conf.", _EXIT_USAGE)
     program = _program()
     if program is None:
         return _fail(
             "This script needs Node.js 20 or newer (node on PATH) with dopt beside this folder, or dopt on PATH.",
             _EXIT_ENVIRONMENT,
         )
-    program += ["compat", command] + arguments
+    # With a scenario the original searches network structures.
+    program += ["search"] if command == "notrain" and arguments[:1] == ["-c"] else ["compat", command]
+    program += arguments
     sys.stdout.flush()
     sys.stderr.flush()
     try:

@@ -206,9 +206,9 @@ describe('dopt_so.py', () => {
       expect(nowhere.stderr).toContain('Node.js 20');
     }));
 
-  it('tells users of structure search where to go', () => {
-    const ended = spawnSync('python3', [script, '-c', 'scen.yaml'], { encoding: 'utf8' });
-    expect(ended.status).toBe(2);
-    expect(ended.stderr).toContain('-m 0');
+  it('hands a scenario to the architecture search', () => {
+    const ended = spawnSync('python3', [script, '-c', 'no-scenario.yaml'], { encoding: 'utf8' });
+    expect(ended.status).toBe(3);
+    expect(ended.stderr).toContain('no-scenario.yaml does not exist');
   });
 });

@@ -15,6 +15,8 @@ const LEARNING_RATES = { image_classification: 1e-4, object_detection: 1e-5, sem
 
 type RunParams = Omit<Params<'nasTrain'>, 'checkpoint' | 'deck' | 'largestNetwork' | 'smallestNetwork'>;
 
+const gpusOf = (list: string | undefined): number[] => list?.split(',').map(Number) ?? [];
+
 /** What Python gets to know of a scenario. */
 function runParams({ scenario, folder, skeleton }: OpenSearch, threads: number): RunParams {
   const { constraint, dataset, optimizer, resource, searcher } = scenario;
@@ -37,17 +39,22 @@ function runParams({ scenario, folder, skeleton }: OpenSearch, threads: number):
     features: [...skeleton.features],
     largest: largestLayers(skeleton),
     seed: searcher.seed,
-    gpu: resource?.gpu_id === undefined ? null : Number(resource.gpu_id.split(',')[0]),
+    gpu: gpusOf(resource?.gpu_id)[0] ?? null,
     threads,
   };
 }
 
 /**
- * Evaluates networks in Python: by weights that all of them share, which are trained first, or each trained alone.
+ * Evaluates networks in Python: by weights that all of them share, which are trained first, or each trained alone. Each GPU
+ * of the scenario has a process of its own; without one there are `workers` of them.
  *
  * Rejects as jobs do, with NAS_LOSS, NAS_DATASET, NAS_USER_MODULE.
  */
-export async function pythonEvaluator(open: OpenSearch, work: string, threads: number): Promise<Evaluator> {
+export async function pythonEvaluator(
+  open: OpenSearch,
+  work: string,
+  { threads, workers }: { threads: number; workers: number },
+): Promise<Evaluator> {
   const { scenario, skeleton, problem, job } = open;
   const run = runParams(open, threads);
   const shared = scenario.evaluator.kind === 'supernet';
@@ -67,16 +74,34 @@ export async function pythonEvaluator(open: OpenSearch, work: string, threads: n
     });
   }
   const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
+  const gpus = gpusOf(scenario.resource?.gpu_id);
+  const places = gpus.length > 0 ? gpus : new Array<null>(workers).fill(null);
   return {
     score: async (genomes, report) => {
-      const networks = genomes.map((genome) => ({
-        key: genomeKey(genome),
-        layers: layersOf(skeleton, genome),
-        seed: run.seed,
+      const shares = places.map((gpu, place) => ({
+        gpu,
+        networks: genomes
+          .filter((_, index) => index % places.length === place)
+          .map((genome) => ({ key: genomeKey(genome), layers: layersOf(skeleton, genome), seed: run.seed })),
       }));
-      const params = { ...run, epochs, checkpoint, calibrationBatches: CALIBRATION_BATCHES, networks };
-      const { results } = await job(`Score ${genomes.length} networks`, 'nasScore', params);
-      for (const verdict of results) report(verdict);
+      const ended = await Promise.allSettled(
+        shares
+          .filter(({ networks }) => networks.length > 0)
+          .map(async ({ gpu, networks }) => {
+            const params = {
+              ...run,
+              gpu,
+              epochs,
+              checkpoint,
+              calibrationBatches: CALIBRATION_BATCHES,
+              networks,
+            };
+            const { results } = await job(`Score ${networks.length} networks`, 'nasScore', params);
+            for (const verdict of results) report(verdict);
+          }),
+      );
+      const failed = ended.find(({ status }) => status === 'rejected');
+      if (failed) throw (failed as PromiseRejectedResult).reason;
     },
   };
 }

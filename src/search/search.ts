@@ -19,6 +19,8 @@ export type StrategyName = (typeof STRATEGIES)[number];
 export interface SearchRunOptions extends Omit<OpenOptions, 'work'> {
   out: string;
   strategy: StrategyName;
+  /** Processes that score at the same time where the scenario names no GPU. */
+  workers: number;
   /** Goes on under changed settings, all scores kept. */
   extend: boolean;
 }
@@ -53,7 +55,7 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
     const { searcher: _, notes: __, resource: ___, ...decides } = scenario;
     const digest = digestOf({ decides, skeleton, limits, seed, pop_size, strategy: options.strategy });
     const journal = new SearchJournal(join(work, 'search.ndjson'), digest, options.extend);
-    const evaluator = await pythonEvaluator(open, work, options.threads);
+    const evaluator = await pythonEvaluator(open, work, options);
     const tried = await runSearch({
       problem,
       strategy: strategyOf(options.strategy, problem, seed, pop_size),

@@ -20,6 +20,12 @@ export default class Search extends BaseCommand {
       default: 'evolution',
       description: 'how networks are chosen; all but the first are for comparison',
     }),
+    workers: Flags.integer({
+      min: 1,
+      default: 1,
+      description: 'processes that score networks where the scenario names no GPU',
+      helpGroup: 'RUN',
+    }),
     extend: Flags.boolean({ description: 'go on under changed settings, and keep all scores' }),
   };
 
@@ -30,6 +36,7 @@ export default class Search extends BaseCommand {
     const result = await search({
       ...searchOptions(flags),
       strategy: flags.strategy as StrategyName,
+      workers: flags.workers,
       extend: flags.extend,
       progress: this.progressFor(flags),
       signal: this.signal,

@@ -1,0 +1,66 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { until } from './bridge-fake.js';
+import { dopt, printedError, ROOT, startDopt } from './helpers/cli.js';
+import { pythonOf } from './helpers/frameworks.js';
+
+let folder: string;
+const scenario = (): string => join(folder, 'scen.yaml');
+const search = (out: string, ...more: string[]): string[] => [
+  ...['search', '-c', scenario(), '--target', 'kirin9020', '--out', join(folder, out)],
+  ...['--threads', '1', '--json', ...more],
+];
+const journal = (out: string): string => join(folder, out, 'log_search/search.ndjson');
+/** Proposals and scores, which no kill may change. */
+const told = (out: string): string[] =>
+  readFileSync(journal(out), 'utf8')
+    .split('\n')
+    .filter((line) => /"(proposed|scored)"/.test(line));
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'dopt-search-'));
+  cpSync(join(ROOT, 'test/fixtures/search'), folder, { recursive: true });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('dopt search', () => {
+  it('finds networks, the same after a kill, and writes programs that run alone', async () => {
+    const whole = await dopt(search('whole'));
+    expect(whole.code, whole.err + whole.out).toBe(0);
+    const { tried, failed, networks } = JSON.parse(whole.out);
+    expect([tried, failed]).toEqual([8, 0]);
+    for (const { costs } of networks) expect(costs[0]).toBeLessThanOrEqual(20_000);
+
+    const { child, ended } = startDopt(search('killed'));
+    const lines = (): number => (existsSync(journal('killed')) ? told('killed').length : 0);
+    await until(() => lines() >= 6 || undefined, 'a round', 120_000);
+    child.kill('SIGKILL');
+    await ended;
+    const resumed = await dopt(search('killed', '--workers', '2'));
+    expect(resumed.code, resumed.err + resumed.out).toBe(0);
+    const scores = (lines: string[]): string[] => [...lines].sort();
+    expect(scores(told('killed'))).toEqual(scores(told('whole')));
+
+    const results = readdirSync(join(folder, 'whole/results'));
+    expect(results).toHaveLength(networks.length);
+    execFileSync(await pythonOf('torch'), [join(folder, 'whole/results', results[0]!)]);
+    const [first] = networks;
+    const model = join(folder, 'whole/results/model_arch_result_0.onnx');
+    const cost = await dopt(['cost', model, '--target', 'kirin9020', '--precision', 'fp16', '--json']);
+    // What the search said of the network is what its file is.
+    expect(JSON.parse(cost.out).model.parameters).toBe(first.costs[0]);
+  });
+
+  it('refuses limits that no network keeps before anything is trained', async () => {
+    const text = readFileSync(scenario(), 'utf8');
+    writeFileSync(scenario(), text.replace('20k', '0.02'));
+    const ended = await dopt(search('none'));
+    writeFileSync(scenario(), text);
+    expect(ended.code).toBe(3);
+    expect(printedError(ended)).toMatchObject({ code: 'SEARCH_IMPOSSIBLE' });
+    expect(existsSync(journal('none'))).toBe(false);
+  });
+});
