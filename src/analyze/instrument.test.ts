@@ -41,7 +41,12 @@ function applied() {
       } as SolvedActivation,
     ]),
   );
-  const solved = solveLayers(core, layers, { activations, shifts: new Map(), weights: new Map() });
+  const solved = solveLayers(core, layers, {
+    activations,
+    shifts: new Map(),
+    weights: new Map(),
+    narrow: [],
+  });
   return { layers, edits: qdqRewrite(graph.file, plans, layers, solved, activations, 'int32') };
 }
 

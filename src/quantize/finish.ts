@@ -9,13 +9,15 @@ import type { NativeCore } from '../native/index.js';
 import { missedWhenScored } from '../precision/goal.js';
 import { renderReport, reportInput } from '../report/report.js';
 import { fileDigest, pathDigest } from '../run/digest.js';
+import { targetProfile, targetsWithInt16 } from '../target/profiles.js';
+import type { NarrowInput } from './algorithms/narrow-inputs.js';
 import { type StageContext, warn } from './context.js';
 import type { OpenedModel } from './open.js';
 import { widthOf } from './options.js';
 import type { Calibrated, Quantized } from './pass.js';
 import { assembleResult } from './result.js';
 import { solveLayers } from './solve.js';
-import { labelsOf, type Scoring, verifyStage } from './stages.js';
+import { labelsOf, type Prepared, type Scoring, verifyStage } from './stages.js';
 
 /** What a run has come to before its last stages. */
 export interface RunToFinish {
@@ -45,6 +47,7 @@ export async function finishRun(
   const { prepared, params } = quantized;
   const { name, plan, options } = prepared;
   await run.write('plan.json', json(plan));
+  for (const narrow of quantized.refinement.narrow) warn(context, tooNarrow(narrow, prepared));
 
   const scoring = await scoringOf(opened, quantized);
   const verified = scoring && (await verifyStage(context, prepared, quantized.path, scoring));
@@ -96,6 +99,18 @@ export async function finishRun(
     result.files,
   );
   return result;
+}
+
+/** What the user should know of an input that 8 bits are too few for. It is no choice of ours: not every runtime has 16. */
+function tooNarrow({ input, layer, sqnr }: NarrowInput, { options }: Prepared): string {
+  const where = targetProfile(options.target).int16Activations
+    ? ''
+    : ` on one of ${targetsWithInt16().join(', ')}`;
+  const search = options.labels ? '; --max-drop finds out whether the metric needs it' : '';
+  return (
+    `8 bits keep ${sqnr.toFixed(0)} dB of what ${layer} computes from the input ${input}, of a picture about 40: a few large ` +
+    `values stretch its grid. --int16 "${input}" gives it 16 bits${where}${search}.`
+  );
 }
 
 /** What scores the quantized model; null when no sample could be kept back. */

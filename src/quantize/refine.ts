@@ -2,6 +2,7 @@ import type { Params, Result } from '../bridge/protocol.js';
 import type { Graph } from '../graph/graph.js';
 import type { SafetensorsFile } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
+import { type NarrowInput, narrowInputs } from './algorithms/narrow-inputs.js';
 import type { Range } from './algorithms/ranges.js';
 import { weightLimit } from './algorithms/weights.js';
 import { dequantized } from './apply.js';
@@ -86,6 +87,8 @@ export interface Refinement {
   shifts: Map<string, Float32Array>;
   /** Weights by layer name that were solved to keep the layer's output; each lies on its grid. */
   weights: Map<string, Float32Array>;
+  /** Inputs of the network that 8 bits turned out to be too few for. */
+  narrow: NarrowInput[];
 }
 
 /** A refinement that changes nothing. */
@@ -93,7 +96,25 @@ export const unrefined = ({ activations }: ActivationSolution): Refinement => ({
   activations,
   shifts: new Map(),
   weights: new Map(),
+  narrow: [],
 });
+
+/** Which of the layers read an input of the network in 8 bits and lose much by it; `answer` is the walk over `layers`. */
+export function inputsTooNarrow(
+  graph: Graph,
+  layers: readonly Layer[],
+  { activations }: ActivationSolution,
+  answer: Result<'refine'>,
+): NarrowInput[] {
+  const inputs = new Set(graph.file.inputs.map(({ name }) => name));
+  return narrowInputs(
+    answer.layers.map(({ name, power, errorAfter }, index) => {
+      const read = activations.get(layers[index]?.input ?? '');
+      const narrow = read !== undefined && read.format.bits === 8 && inputs.has(read.root);
+      return { name, input: narrow ? read.root : null, power, error: errorAfter };
+    }),
+  );
+}
 
 /** The solution with the ranges that the walk chose, the bias shifts that it measured, the weights that it solved. */
 export function applyRefinement(
@@ -102,6 +123,7 @@ export function applyRefinement(
   asked: readonly RefineLayer[],
   answer: Result<'refine'>,
   parameters: SafetensorsFile,
+  narrow: NarrowInput[] = [],
 ): Refinement {
   const chosen = new Map<string, Range>();
   answer.layers.forEach((layer, index) => {
@@ -136,5 +158,6 @@ export function applyRefinement(
     activations: new Map(refined),
     shifts: named('shift/'),
     weights: named('weight/'),
+    narrow,
   };
 }

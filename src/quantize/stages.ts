@@ -18,7 +18,14 @@ import type { Layer } from './layers.js';
 import { loadChannels, tensorsToObserve, tensorsWithChannels } from './observe.js';
 import type { QuantizeOptions } from './options.js';
 import { quantParamsFile } from './params.js';
-import { applyRefinement, RECONSTRUCTION, type Refinement, refinementLayers, unrefined } from './refine.js';
+import {
+  applyRefinement,
+  inputsTooNarrow,
+  RECONSTRUCTION,
+  type Refinement,
+  refinementLayers,
+  unrefined,
+} from './refine.js';
 import { type ActivationSolution, solveLayers } from './solve.js';
 import { walkIndices } from './walk-samples.js';
 
@@ -147,7 +154,8 @@ export async function refineStage(
     return { ...answer, parameters: 'refined.safetensors', seconds: 0 };
   });
   const parameters = SafetensorsFile.open(join(context.run.stageFolder('refine'), value.parameters));
-  return { value: applyRefinement(core, solution, asked, value, parameters), digest };
+  const narrow = inputsTooNarrow(prepared.graph, layers, solution, value);
+  return { value: applyRefinement(core, solution, asked, value, parameters, narrow), digest };
 }
 
 /** What the walk does with some of its parts switched off. */
