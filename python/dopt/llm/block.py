@@ -32,6 +32,8 @@ class Work:
         self.prefix = stream.prefix(index)
         #: Whether what passes is what the quantized model will compute.
         self.observing = False
+        #: Whether every linear had an input when the order was found.
+        self.all_met = True
         self.weights: Dict[str, Weight] = {}
         self.experts: Dict[str, ExpertWeight] = {}
         self.linears: Dict[str, Linear] = {
@@ -49,8 +51,10 @@ class Work:
             seen = Seen(stop=False)
             self.forward(hidden, FLOAT, seen)
             found = steps_of(seen, self.linears, self.options["solver"]["sequential"])
-            known[kind] = [[[name[own:] for name in group] for group in step] for step in found]
-        return [[[self.prefix + name for name in group] for group in step] for step in known[kind]]
+            steps = [[[name[own:] for name in group] for group in step] for step in found]
+            known[kind] = (steps, set(seen.order) >= set(self.linears))
+        steps, self.all_met = known[kind]
+        return [[[self.prefix + name for name in group] for group in step] for step in steps]
 
     def load(self) -> None:
         """Reads the block's weights."""
@@ -136,9 +140,10 @@ def _passes(work: Work, states: States, steps: List[Step]) -> Any:
     def mapped(function: Any, items: List[Any]) -> Any:
         return ordered_map(function, items, work.options["threads"])
 
-    mixture = any(work.linears[name].is_expert for step in steps for group in step for name in group)
-    if mixture or not work.options["lockstep"]:
-        return Repeated(work.forward, states, mapped, stop=not mixture)
+    sure = work.all_met and not any(work.linears[name].is_expert for step in steps for group in step for name in group)
+    # A pass that waits has multiplied with what came before the wait: without an order inside of the block with float weights.
+    if not (sure and work.options["lockstep"] and work.options["solver"]["sequential"]):
+        return Repeated(work.forward, states, mapped, stop=sure)
     work.observing = True  # each pass runs once, and every linear in it is solved before it multiplies
     return Lockstep(work.forward, states, mapped)
 

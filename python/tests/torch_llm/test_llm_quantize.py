@@ -87,6 +87,16 @@ def test_threads_and_repeated_passes_change_nothing(models, tokens, tmp_path, mo
     assert again.run()["digest"] == first
 
 
+def test_without_an_order_errors_are_those_of_the_integers(models, tokens, tmp_path):
+    """What is reported of a block, and what comes behind it, is made with all of its integers."""
+    changes = {"sequential": False, "heldBack": 0, "ridges": [], "refit": False, "sweeps": 0, "rounding": "nearest"}
+    done = run(models, tokens, tmp_path, **changes)
+    given = {"model": models("llama"), "trustRemoteCode": False, "quantized": str(tmp_path), "text": text_of(tokens)}
+    given.update(activations=False, prompts=[], newTokens=1, batch=2, threads=1)
+    again = evaluate(given, Events())["quantized"]["blocks"]
+    assert [each["error"] for each in done["blocks"]] == pytest.approx(again, rel=1e-3)
+
+
 def test_a_killed_run_goes_on_to_the_same_result(models, tokens, tmp_path):
     whole = run(models, tokens, tmp_path / "whole")
     params = params_of(models("llama"), tmp_path / "killed", tokens, resume=True)

@@ -1,0 +1,93 @@
+"""One linear solved from its sums: targets in closed form, fallbacks, what is accepted."""
+
+import numpy as np
+import pytest
+import torch
+
+from dopt import native
+from dopt.llm.gram import Inputs, products_of
+from dopt.llm.solve import Prepared, dequantized, solve
+from dopt.native_rows import RowGrid
+
+SOLVER = {
+    "scales": "weighted",
+    "rounding": "gptq",
+    "actOrder": True,
+    "damping": 0.01,
+    "dampingMost": 0.1,
+    "ridges": [0.1],
+    "refit": True,
+    "sweeps": 1,
+}
+GRID = RowGrid(16, -8, 7)
+
+
+def inputs_of(z, x, held=200):
+    inputs = Inputs(x.shape[1], True)
+    inputs.add(products_of(z[held:], x[held:], True))
+    if held:
+        inputs.hold(z[:held], x[:held], 1)
+    return inputs
+
+
+def samples(tokens=1200, inputs=48, noise=0.2, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    z = torch.randn(tokens, inputs, generator=random) @ torch.randn(inputs, inputs, generator=random)
+    return z, z + noise * z.std() * torch.randn(tokens, inputs, generator=random)
+
+
+def test_the_transfer_minimizes_what_it_says():
+    z, x = samples()
+    prepared = Prepared(inputs_of(z, x, held=0), SOLVER)
+    weight = torch.randn(5, 48, dtype=torch.float64)
+    target = weight @ prepared.transfer(0.1)
+    load = (0.1 * prepared.mean) ** 0.5
+    rows = torch.cat([x.double(), load * torch.eye(48, dtype=torch.float64)])
+    wanted = torch.cat([z.double() @ weight.t(), load * weight.t()])
+    best = np.linalg.lstsq(rows.numpy(), wanted.numpy(), rcond=None)[0].T
+    assert np.abs(target.numpy() - best).max() < 1e-6
+
+
+def test_solutions_are_judged_on_other_tokens():
+    z, x = samples()
+    weight = torch.randn(32, 48)
+    found = solve(native.load(), weight, Prepared(inputs_of(z, x), SOLVER), GRID)
+    assert found.chosen == "cross" and found.ridge == 0.1 and found.error < 0.9 * found.error_nearest
+    made = dequantized(found.integers, found.scales)
+    off = ((x[:200] @ made.t() - z[:200] @ weight.t()) ** 2).sum() / ((z[:200] @ weight.t()) ** 2).sum()
+    assert found.error == pytest.approx(float(off), rel=1e-4)
+    # Held tokens of another kind than those that solve: nothing solved is better than rounding to nearest.
+    other = Inputs(48, True)
+    other.add(products_of(z, x, True))
+    flipped = torch.randn(200, 48)
+    other.hold(flipped, flipped, 1)
+    worse = solve(native.load(), weight, Prepared(other, SOLVER), GRID)
+    assert worse.error <= worse.error_nearest
+
+
+def test_sums_that_give_no_factor():
+    weight = torch.randn(8, 48)
+    nothing = solve(native.load(), weight, Prepared(Inputs(48, True), SOLVER), GRID)
+    assert nothing.chosen == "nearest" and "zero" in nothing.fallback and np.isfinite(nothing.error)
+    z, x = samples()
+    inputs = inputs_of(z, x)
+    # A negative direction, as float32 sums of nearly dependent inputs can have: more than the least damping lifts.
+    lifted = inputs.gram.clone()
+    vector = torch.linalg.eigh(lifted)[1][:, 0]
+    value = float(vector @ lifted @ vector)
+    inputs.gram -= (value + 0.02 * float(torch.diagonal(lifted).mean())) * torch.outer(vector, vector)
+    ladder = Prepared(inputs, SOLVER)
+    assert ladder.fallback is not None and "damping" in ladder.fallback
+    inputs.gram -= 100 * float(torch.diagonal(lifted).mean()) * torch.outer(vector, vector)
+    torch.diagonal(inputs.gram).abs_()
+    broken = solve(native.load(), weight, Prepared(inputs, {**SOLVER, "ridges": []}), GRID)
+    assert "not positive definite" in broken.fallback and np.isfinite(broken.error)
+
+
+def test_an_input_that_is_always_zero():
+    z, x = samples()
+    z[:, 7] = 0
+    x[:, 7] = 0
+    weight = torch.randn(8, 48)
+    found = solve(native.load(), weight, Prepared(inputs_of(z, x), SOLVER), GRID)
+    assert found.chosen != "nearest" and np.isfinite(found.scales).all()
