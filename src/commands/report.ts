@@ -29,7 +29,10 @@ export default class Report extends BaseCommand {
     const { writeFileAtomic } = await import('../run/atomic.js');
     const folder = resolve(args.run);
     const report = flags.out ? resolve(flags.out) : join(folder, REPORT);
-    const page = renderReport(readRun(folder));
+    const { readLlmResult } = await import('../run/history.js');
+    const { renderLlmReport } = await import('../report/llm/page.js');
+    const llm = readLlmResult(folder);
+    const page = llm ? renderLlmReport(llm) : renderReport(readRun(folder));
     await writeFileAtomic(report, page);
     this.log(report);
     return { report, bytes: Buffer.byteLength(page) };

@@ -9,7 +9,7 @@ import { type Graph, loadGraph } from '../graph/graph.js';
 import { readJson } from '../graph/safetensors.js';
 import { widthOf } from '../quantize/options.js';
 import { fileDigest } from '../run/digest.js';
-import { readRunSummary } from '../run/history.js';
+import { readRunSummary, refuseLlmRun } from '../run/history.js';
 
 /** A finished run whose files are as it left them. */
 export interface RunFiles {
@@ -33,7 +33,7 @@ const stageSchema = z.object({ outputs: z.array(fileDigestSchema) });
 
 /**
  * Opens a run folder for reading and checks what is going to be read against the digests that the run wrote down.
- * @throws UserError RUN_NOT_FOUND, RUN_NOT_FINISHED, RUN_FILE, RUN_DAMAGED
+ * @throws UserError RUN_NOT_FOUND, RUN_NOT_FINISHED, RUN_OF_LANGUAGE_MODEL, RUN_FILE, RUN_DAMAGED
  */
 export async function openRun(path: string): Promise<RunFiles> {
   const folder = resolve(path);
@@ -44,6 +44,7 @@ export async function openRun(path: string): Promise<RunFiles> {
       suggestions: ['Finish it by repeating its command with --resume.'],
     });
   }
+  refuseLlmRun(folder);
   const result = read(join(folder, 'result.json'), resultSchema);
   const plan = read(join(folder, 'plan.json'), planSchema);
   const params = read(join(folder, 'quant_params.json'), quantParamsSchema);

@@ -8,6 +8,7 @@ import { resultSchema } from '../config/result.js';
 import { UserError } from '../errors.js';
 import { readJson } from '../graph/safetensors.js';
 import { loadObserved } from '../quantize/observe.js';
+import { refuseLlmRun } from '../run/history.js';
 import { reportInput } from './input.js';
 import type { ReportInput } from './types.js';
 
@@ -17,7 +18,7 @@ export const REPORT = 'report.html';
 /**
  * What the report of a finished run shows, from its folder. Histograms are left out where the calibration stage was
  * removed to save room.
- * @throws UserError RUN_NOT_FINISHED, RUN_FILE (with the file)
+ * @throws UserError RUN_NOT_FINISHED, RUN_OF_LANGUAGE_MODEL, RUN_FILE (with the file)
  */
 export function readRun(folder: string): ReportInput {
   if (!existsSync(join(folder, 'result.json'))) {
@@ -26,6 +27,7 @@ export function readRun(folder: string): ReportInput {
       suggestions: ['Name the folder given as --out, or finish the run: dopt quantize … --resume'],
     });
   }
+  refuseLlmRun(folder);
   const result = read(join(folder, 'result.json'), resultSchema);
   // The report cannot list its own digest, so that a report made anew is the same as the first.
   delete result.files[REPORT];

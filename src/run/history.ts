@@ -1,18 +1,22 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import type { z } from 'zod';
 import { toNumber } from '../config/common.js';
+import { type LlmResult, llmResultSchema } from '../config/llm-result.js';
 import type { Manifest } from '../config/manifest.js';
 import { type QuantParams, quantParamsSchema } from '../config/quant-params.js';
 import { type RunResult, resultSchema } from '../config/result.js';
 import { UserError } from '../errors.js';
 import { readManifest } from './run.js';
 
-/** A run folder as the `runs` commands see it; `result` is null until it has finished. */
+/** A run folder as the `runs` commands see it; it has a result of one kind when it has finished. */
 export interface RunSummary {
   folder: string;
   state: Manifest['state'];
   started: string;
   result: RunResult | null;
+  /** Of a language model. */
+  llm: LlmResult | null;
 }
 
 /** Runs in `root` and in folders at most `depth` levels below it, newest first. */
@@ -21,7 +25,7 @@ export function findRuns(root: string, depth = 3): RunSummary[] {
   const visit = (folder: string, left: number): void => {
     const manifest = readManifest(folder);
     if (manifest) {
-      found.push({ folder, state: manifest.state, started: manifest.started, result: readResult(folder) });
+      found.push(summary(folder, manifest));
       return;
     }
     if (left === 0) return;
@@ -44,20 +48,37 @@ export function findRuns(root: string, depth = 3): RunSummary[] {
  */
 export function readRunSummary(folder: string): RunSummary {
   const manifest = readManifest(folder);
-  if (manifest)
-    return { folder, state: manifest.state, started: manifest.started, result: readResult(folder) };
+  if (manifest) return summary(folder, manifest);
   throw new UserError('RUN_NOT_FOUND', `${folder} holds no run of dopt.`, {
     place: folder,
     suggestions: ['List the runs below this folder with: dopt runs list'],
   });
 }
 
-function readResult(folder: string): RunResult | null {
+function summary(folder: string, { state, started }: Manifest): RunSummary {
+  const result = readResult(folder, resultSchema);
+  const llm = result ? null : readResult(folder, llmResultSchema);
+  return { folder, state, started, result, llm };
+}
+
+function readResult<T>(folder: string, schema: z.ZodType<T>): T | null {
   try {
-    return resultSchema.parse(JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8')));
+    return schema.parse(JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8')));
   } catch {
     return null;
   }
+}
+
+/** The result of a finished run of a language model; null for any other folder. */
+export const readLlmResult = (folder: string): LlmResult | null => readResult(folder, llmResultSchema);
+
+/** @throws UserError RUN_OF_LANGUAGE_MODEL for a run that the command knows nothing to do with */
+export function refuseLlmRun(folder: string): void {
+  if (readLlmResult(folder) === null) return;
+  throw new UserError('RUN_OF_LANGUAGE_MODEL', `${folder} holds the run of a language model.`, {
+    place: folder,
+    suggestions: ['Write it for others with: dopt llm export', 'Score it with: dopt llm eval'],
+  });
 }
 
 /** SQNR of the first output in dB, or null where it was not measured. */

@@ -342,7 +342,7 @@ def _unknown(folder: str, error: Exception) -> DoptError:
         f"transformers {known['transformers']} with torch {known['torch']} cannot open {folder}: {error}",
         place=os.path.join(folder, "config.json"),
         suggestions=[
-            "A newer architecture may need the newest transformers: --env current.",
+            "A newer architecture may need the newest transformers: --profile current.",
             "A model with code of its own needs --trust-remote-code.",
         ],
     )

@@ -16,12 +16,13 @@ export default class RunsList extends BaseCommand {
     const runs = findRuns(resolve(flags.root));
     if (runs.length === 0)
       this.log(`No runs below ${flags.root}. Make one with: dopt quantize MODEL --data … --out runs/NAME`);
-    for (const { folder, state, started, result } of runs) {
+    for (const { folder, state, started, result, llm } of runs) {
       const sqnr = outputSqnr(result);
       const score = result?.verification?.task?.scores[0];
       const figures = [
         sqnr === null ? '' : `${sqnr.toFixed(1)} dB`,
         score ? `${score.name} ${score.quantized.toFixed(2)}` : '',
+        llm?.score ? `perplexity ${llm.score.quantized.perplexity.toFixed(2)}` : '',
       ];
       this.log(
         [started.slice(0, 16).replace('T', ' '), state.padEnd(11), shown(folder), ...figures]
