@@ -20,7 +20,7 @@ def begin_calibration(model: Any) -> None:
     for index, quantizer in enumerate(quantizers):
         quantizer.histograms, quantizer.index = histograms, index
         quantizer.samples.assign(0.0)
-    network.dopt_plan.mode = "observe"
+    network.dopt_plan.mode, network.dopt_plan.failure = "observe", None
     forget_compiled(network)
 
 
@@ -59,10 +59,16 @@ def feed(network: Any, batch: Any) -> Any:
 
 
 def run_batches(network: Any, batches: Iterable[Any], forward: Forward) -> int:
-    """Feeds batches; returns how many."""
+    """Feeds batches; returns how many. Raises DoptError PLUGIN_NOT_FINITE as it is, which Keras would wrap in its own."""
     count = 0
+    plan = quantized_model(network).dopt_plan
     for batch in batches:
-        forward(network, batch)
+        try:
+            forward(network, batch)
+        except Exception as error:
+            if plan.failure is None:
+                raise
+            raise plan.failure from error
         count += 1
     return count
 

@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import numpy as np
 import tensorflow as tf
 
+from dopt.errors import DoptError
 from dopt.plugin.numbers import LayerNumbers
 from dopt.plugin.strategies import WARM_UP
 from dopt.tf.quantizer import ActivationQuantizer
@@ -82,12 +83,19 @@ class Rounded(keras.Layer):
 
     def _observe(self, x: Any) -> Any:
         if tf.executing_eagerly():
-            self.quantizer.count(x.numpy())
+            self._count(x.numpy())
         else:
             # A forward function of the user's, compiled: counting is no operator of TensorFlow.
-            tf.numpy_function(self.quantizer.count, [x], [])
+            tf.numpy_function(self._count, [x], [])
         self.quantizer.samples.assign_add(tf.cast(tf.shape(x)[0], tf.float32) if x.shape.rank else 1.0)
         return x
+
+    def _count(self, values: Any) -> None:
+        try:
+            self.quantizer.count(values)
+        except DoptError as error:
+            self.plan.failure = error
+            raise
 
 
 class QuantizedLayer:

@@ -2,10 +2,11 @@
 
 import contextlib
 import warnings
-from typing import Any, Dict, Iterator, List, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 import tensorflow as tf
 
+from dopt.errors import DoptError
 from dopt.plugin.numbers import FloatLayer
 from dopt.plugin.refusals import not_quantized
 from dopt.tf.layers import QuantizedLayer, Rounded, as_written
@@ -40,6 +41,8 @@ class Plan:
         #: Deployment shapes and types by input, in the order of the model.
         self.inputs: List[Tuple[str, Tuple[int, ...], Any]] = []
         self.exported = Exported()
+        #: The error that ended calibration.
+        self.failure: Optional[DoptError] = None
         self._warned: Set[str] = set()
 
     def warn_uncalibrated(self, name: str) -> None:
