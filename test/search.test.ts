@@ -44,6 +44,7 @@ describe('dopt search', () => {
     const scores = (lines: string[]): string[] => [...lines].sort();
     expect(scores(told('killed'))).toEqual(scores(told('whole')));
 
+    expect(readFileSync(join(folder, 'whole/search.html'), 'utf8')).toContain('<section id="front">');
     const results = readdirSync(join(folder, 'whole/results'));
     expect(results).toHaveLength(networks.length);
     execFileSync(await pythonOf('torch'), [join(folder, 'whole/results', results[0]!)]);

@@ -13,6 +13,8 @@ export const searchEventSchema = z.discriminatedUnion('event', [
     version: z.literal(1),
     /** Digest of all that decides which networks are tried and what they score. */
     digest: z.string(),
+    /** Digest of what genomes stand for; under another one no score can be kept. */
+    space: z.string(),
     time: z.string(),
   }),
   z.strictObject({

@@ -36,7 +36,7 @@ const search = (
     problem,
     strategy: new Evolution(problem, { ...EVOLUTION_DEFAULTS, initial: 12, seed: 1 }),
     evaluator,
-    journal: new SearchJournal(journal, digest, extend),
+    journal: new SearchJournal(journal, { digest, space: 's' }, extend),
     evaluations,
     size: 8,
   });
@@ -99,7 +99,8 @@ it('what is wrong with all networks ends the search', async () => {
 it('goes on with more networks, and under other settings only when told to', async () => {
   const first = await search(plain, { evaluations: 30 });
   expect((await search(plain, { evaluations: 60 })).slice(0, 30)).toEqual(first);
-  expect(() => new SearchJournal(journal, 'b', false)).toThrow(/other settings/);
+  expect(() => new SearchJournal(journal, { digest: 'b', space: 's' }, false)).toThrow(/other settings/);
+  expect(() => new SearchJournal(journal, { digest: 'b', space: 't' }, true)).toThrow(/other networks/);
   expect(await search(plain, { evaluations: 70, digest: 'b', extend: true })).toHaveLength(70);
 });
 
@@ -107,5 +108,7 @@ it('names the line of a journal that is none', async () => {
   await search(plain, { evaluations: 10 });
   appendFileSync(journal, '{"event":"guessed"}\n');
   const line = readFileSync(journal, 'utf8').trimEnd().split('\n').length;
-  expect(() => new SearchJournal(journal, 'a', false)).toThrow(`:${line} is no event`);
+  expect(() => new SearchJournal(journal, { digest: 'a', space: 's' }, false)).toThrow(
+    `:${line} is no event`,
+  );
 });

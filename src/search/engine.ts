@@ -28,8 +28,8 @@ export interface SearchOptions {
   /** Networks to be tried in all, and at a time. */
   evaluations: number;
   size: number;
-  /** Called with every closed round. */
-  onRound?: (all: readonly Tried[]) => void;
+  /** Called with all networks after each round that was not closed before, and after the last. */
+  onRound?: (all: readonly Tried[]) => Promise<void> | void;
 }
 
 /** A network of a finished round. */
@@ -68,7 +68,8 @@ export async function runSearch(options: SearchOptions): Promise<Tried[]> {
       round = { genomes, verdicts: new Map(), closed: false };
     }
     strategy.proposed(round.genomes);
-    if (!round.closed) {
+    const wasClosed = round.closed;
+    if (!wasClosed) {
       await finish(round, evaluator, journal);
       journal.add({ event: 'closed', round: number });
     }
@@ -77,7 +78,7 @@ export async function runSearch(options: SearchOptions): Promise<Tried[]> {
     );
     strategy.tell(told);
     tried.push(...told);
-    onRound?.(tried);
+    if (!wasClosed || tried.length >= evaluations) await onRound?.(tried);
   }
   return tried;
 }

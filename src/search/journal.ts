@@ -11,33 +11,38 @@ export class SearchJournal {
 
   /**
    * Opens a journal or begins one.
-   * @param digest of what decides the search
-   * @param extend goes on under another digest with all scores kept
+   * @param digest of all that decides the search
+   * @param space digest of what genomes stand for
+   * @param extend goes on under another digest of the same space, with all scores kept
    * @throws UserError SEARCH_CHANGED for a journal of another search, SEARCH_JOURNAL for a file that is none
    */
   constructor(
     private readonly path: string,
-    digest: string,
+    { digest, space }: { digest: string; space: string },
     extend: boolean,
   ) {
     this.events = readLines(path).map((line, index) => parse(line, path, index + 1));
     const opened = this.events.findLast((event) => event.event === 'opened');
-    if (opened?.digest === digest) return;
-    if (opened && !extend)
-      throw new UserError('SEARCH_CHANGED', `${path} is the journal of a search with other settings.`, {
-        place: path,
-        suggestions: [
-          'Go on with the new settings and keep all scores: --extend',
-          'Begin another search: --out OTHER_FOLDER',
-        ],
-      });
-    this.add({ event: 'opened', version: 1, digest, time: new Date().toISOString() });
+    if (opened?.digest === digest && opened.space === space) return;
+    if (opened && (!extend || opened.space !== space)) throw changed(path, opened.space === space);
+    this.add({ event: 'opened', version: 1, digest, space, time: new Date().toISOString() });
   }
 
   add(event: SearchEvent): void {
     appendLine(this.path, JSON.stringify(event));
     this.events.push(event);
   }
+}
+
+function changed(path: string, sameSpace: boolean): UserError {
+  const what = sameSpace ? 'with other settings' : 'of other networks';
+  return new UserError('SEARCH_CHANGED', `${path} is the journal of a search ${what}.`, {
+    place: path,
+    suggestions: [
+      ...(sameSpace ? ['Go on with the new settings and keep all scores: --extend'] : []),
+      'Begin another search: --out OTHER_FOLDER',
+    ],
+  });
 }
 
 function parse(line: string, path: string, number: number): SearchEvent {

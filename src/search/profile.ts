@@ -77,7 +77,7 @@ function descend(problem: Problem, value: (genome: Genome) => number, at: number
   return least;
 }
 
-const UNITS: Record<CostRange['cost'], string> = {
+export const UNITS: Record<CostRange['cost'], string> = {
   size: 'parameters',
   flops: 'multiplications',
   latency: 'ms',

@@ -1,13 +1,16 @@
 import { mkdirSync, readFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { renderSearch } from '../report/search/page.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { VERSION } from '../version.js';
 import { fronts } from './algorithms/dominance.js';
 import type { Tried } from './engine.js';
 import { type Layer, layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
+import { UNITS } from './profile.js';
 import { genomeKey } from './space.js';
+import { scoredOf, volumes } from './volume.js';
 
 /** A network that no other beats in score and cost. */
 export interface FrontNetwork {
@@ -23,7 +26,7 @@ export interface FrontNetwork {
 
 /** Networks of the front, cheapest first. */
 export function frontOf(tried: readonly Tried[]): Tried[] {
-  const scored = tried.filter(({ score, violation }) => score !== null && violation === 0);
+  const scored = scoredOf(tried);
   const [front = []] = fronts(scored);
   return front.map((index) => scored[index]!).sort((a, b) => a.objectives[1]! - b.objectives[1]!);
 }
@@ -53,6 +56,27 @@ export async function writeResults(
   const pareto = { version: 1, dopt: VERSION, limits: open.limits, tried: tried.length, networks };
   await writeFileAtomic(join(out, 'pareto.json'), `${JSON.stringify(pareto, null, 2)}\n`);
   return networks;
+}
+
+/** Writes search.html: what a search has found so far. */
+export async function writePage(open: OpenSearch, tried: readonly Tried[], out: string): Promise<void> {
+  const numbers = new Map(frontOf(tried).map((one, number) => [one, number]));
+  const scored = scoredOf(tried);
+  const { cost } = open.limits[0]!;
+  const page = renderSearch({
+    version: VERSION,
+    scenario: basename(open.folder),
+    cost: `${cost} in ${UNITS[cost]}`,
+    tried: scored.map((one) => ({
+      score: one.score!,
+      cost: one.objectives[1]!,
+      number: numbers.get(one) ?? null,
+      layers: layersOf(open.skeleton, one.genome),
+    })),
+    failed: tried.length - scored.length,
+    volumes: volumes(tried),
+  });
+  await writeFileAtomic(join(out, 'search.html'), page);
 }
 
 /** A Python file that builds a network and runs alone. */

@@ -2,16 +2,16 @@ import { join } from 'node:path';
 import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
-import { hypervolume } from './algorithms/hypervolume.js';
 import { runSearch, type Tried } from './engine.js';
 import { pythonEvaluator } from './evaluator.js';
 import { SearchJournal } from './journal.js';
 import { type OpenOptions, openSearch, workFolder } from './open.js';
 import { profileSpace, refuseImpossible } from './profile.js';
-import { type FrontNetwork, frontOf, writeResults } from './results.js';
+import { type FrontNetwork, frontOf, writePage, writeResults } from './results.js';
 import { LocalSearch, RandomSearch, RegularizedEvolution } from './strategies/baselines.js';
 import { EVOLUTION_DEFAULTS, Evolution } from './strategies/evolution.js';
 import type { Problem, Strategy } from './strategies/strategy.js';
+import { volumes } from './volume.js';
 
 export const STRATEGIES = ['evolution', 'regularized', 'local', 'random'] as const;
 export type StrategyName = (typeof STRATEGIES)[number];
@@ -54,7 +54,8 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
   try {
     const { searcher: _, notes: __, resource: ___, ...decides } = scenario;
     const digest = digestOf({ decides, skeleton, limits, seed, pop_size, strategy: options.strategy });
-    const journal = new SearchJournal(join(work, 'search.ndjson'), digest, options.extend);
+    const digests = { digest, space: digestOf({ skeleton }) };
+    const journal = new SearchJournal(join(work, 'search.ndjson'), digests, options.extend);
     const evaluator = await pythonEvaluator(open, work, options);
     const tried = await runSearch({
       problem,
@@ -63,12 +64,21 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
       journal,
       evaluations: generation_num * pop_size,
       size: Math.min(ROUND, pop_size),
-      onRound: (all) => progress.note(lineOf(all, generation_num * pop_size)),
+      onRound: async (all) => {
+        progress.note(lineOf(all, generation_num * pop_size));
+        await writePage(open, all, out);
+      },
     });
     const networks = await writeResults(open, tried, out);
     if (networks.length === 0) throw nothingFound(tried, options.scenario);
     const failed = tried.filter(({ score }) => score === null).length;
-    return { version: 1, tried: tried.length, failed, hypervolume: volumeOf(tried), networks };
+    return {
+      version: 1,
+      tried: tried.length,
+      failed,
+      hypervolume: volumes(tried).at(-1)?.volume ?? 0,
+      networks,
+    };
   } finally {
     unlock();
   }
@@ -82,24 +92,10 @@ function strategyOf(name: StrategyName, problem: Problem, seed: number, populati
   return new Evolution(problem, { ...EVOLUTION_DEFAULTS, seed, population, initial });
 }
 
-/** Between the corner of what was tried: the worst score and the highest cost; 1 would be all of it. */
-function volumeOf(tried: readonly Tried[]): number {
-  const scored = tried.filter(({ score, violation }) => score !== null && violation === 0);
-  if (scored.length < 2) return 0;
-  const ends = [0, 1].map((at) => {
-    const values = scored.map(({ objectives }) => objectives[at]!);
-    return { min: Math.min(...values), range: Math.max(...values) - Math.min(...values) || 1 };
-  });
-  const points = scored.map(({ objectives }) =>
-    ends.map(({ min, range }, at) => (objectives[at]! - min) / range),
-  );
-  return hypervolume(points, [1, 1]);
-}
-
 function lineOf(tried: readonly Tried[], evaluations: number): string {
   const front = frontOf(tried);
   const best = front.reduce((most, { score }) => Math.max(most, score!), Number.NEGATIVE_INFINITY);
-  return `${tried.length} of ${evaluations} networks, ${front.length} on the front, best ${best.toPrecision(4)}, volume ${volumeOf(tried).toFixed(3)}`;
+  return `${tried.length} of ${evaluations} networks, ${front.length} on the front, best ${best.toPrecision(4)}, volume ${(volumes(tried).at(-1)?.volume ?? 0).toFixed(3)}`;
 }
 
 function nothingFound(tried: readonly Tried[], place: string): UserError {

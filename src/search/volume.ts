@@ -1,0 +1,32 @@
+import { hypervolume } from './algorithms/hypervolume.js';
+import type { Tried } from './engine.js';
+
+/** Networks with a score that keep all limits. */
+export const scoredOf = (tried: readonly Tried[]): Tried[] =>
+  tried.filter(({ score, violation }) => score !== null && violation === 0);
+
+/** Places on a curve at the most. */
+const PLACES = 40;
+
+/**
+ * The share of the volume between the worst score and the highest cost of all networks that was reached after some of them;
+ * 1 would be one network that is best in both.
+ */
+export function volumes(tried: readonly Tried[]): { tried: number; volume: number }[] {
+  const scored = scoredOf(tried);
+  if (scored.length < 2) return [];
+  const ends = [0, 1].map((at) => {
+    const values = scored.map(({ objectives }) => objectives[at]!);
+    return { min: Math.min(...values), range: Math.max(...values) - Math.min(...values) || 1 };
+  });
+  const points = tried.map((one) =>
+    one.score === null || one.violation > 0
+      ? [1, 1]
+      : ends.map(({ min, range }, at) => (one.objectives[at]! - min) / range),
+  );
+  const step = Math.max(1, Math.ceil(tried.length / PLACES));
+  const places = Array.from({ length: Math.ceil(tried.length / step) }, (_, at) =>
+    Math.min(tried.length, (at + 1) * step),
+  );
+  return places.map((count) => ({ tried: count, volume: hypervolume(points.slice(0, count), [1, 1]) }));
+}
