@@ -1,5 +1,6 @@
 import type { Params, Result } from '../bridge/protocol.js';
 import type { Graph } from '../graph/graph.js';
+import { isPassThrough } from '../graph/pass-through.js';
 import type { SafetensorsFile } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
 import { type NarrowInput, narrowInputs } from './algorithms/narrow-inputs.js';
@@ -107,10 +108,14 @@ export function inputsTooNarrow(
   answer: Result<'refine'>,
 ): NarrowInput[] {
   const inputs = new Set(graph.file.inputs.map(({ name }) => name));
+  const fromInput = (tensor: string): boolean => {
+    const node = graph.producer(tensor);
+    return node ? isPassThrough(graph, node) && fromInput(node.inputs[0]!) : inputs.has(tensor);
+  };
   return narrowInputs(
     answer.layers.map(({ name, power, errorAfter }, index) => {
       const read = activations.get(layers[index]?.input ?? '');
-      const narrow = read !== undefined && read.format.bits === 8 && inputs.has(read.root);
+      const narrow = read !== undefined && read.format.bits === 8 && fromInput(read.root);
       return { name, input: narrow ? read.root : null, power, error: errorAfter };
     }),
   );
