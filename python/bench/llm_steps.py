@@ -1,9 +1,9 @@
 """What each step of the solver is worth on a language model: perplexity, divergence and agreement beside the float model.
 
-    python python/bench/llm_steps.py [MODEL_FOLDER CALIBRATION TEST] [--group 0] [--samples 96] [--length 128] [--windows 48]
+    python python/bench/llm_steps.py [MODEL_FOLDER CALIBRATION TEST] [--group 0] [--samples 96] [--length 128] [--windows 48] [--float-ends]
 
-Each row adds one step to the one above. Without arguments: stories260K and TinyStories from the assets. The head has 8 bits
-and the embedding 8 in every row. `npm run bench:llm` runs this in the product's own torch environment.
+Each row adds one step to the one above. Without arguments: stories260K and TinyStories from the assets. Head and
+embedding have 8 bits in every row; with --float-ends they stay float. `npm run bench:llm` runs this in the product's own torch environment.
 """
 
 import argparse
@@ -84,12 +84,14 @@ def main():
     parser.add_argument("paths", nargs="*", help="model folder, calibration text, test text")
     for name, value in (("group", 0), ("samples", 96), ("length", 128), ("windows", 48), ("batch", 16)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--float-ends", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model, calibration, test = given.paths or stories(folder)
         text = {"files": [calibration], "samples": given.samples, "length": given.length, "chat": False, "bos": True}
         common = {"model": model, "trustRemoteCode": False, "batch": given.batch, "threads": 1}
-        params = {**common, "calibration": text, "linears": linears_of(model, given.group), "embeddingBits": 8}
+        linears = [each for each in linears_of(model, given.group) if not given.float_ends or each["bits"] == 4]
+        params = {**common, "calibration": text, "linears": linears, "embeddingBits": None if given.float_ends else 8}
         params.update(activations=None, memory=None, resume=False, seed=0, out=os.path.join(folder, "out"))
         judged = {**common, "text": {**text, "files": [test], "samples": given.windows}, "activations": False}
         judged.update(prompts=[], newTokens=1, quantized=params["out"])
