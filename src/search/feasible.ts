@@ -3,7 +3,7 @@ import { type Genome, genomeAt, genomeKey, mutate, randomGenome, spaceSize } fro
 import type { Problem } from './strategies/strategy.js';
 
 /** Steps that one repair takes at the most, and draws in search of a network that was not seen. */
-const STEPS = 60;
+const STEPS = 120;
 const TRIES = 40;
 /** Genomes of a space that is gone through one by one when draws find no more. */
 const LISTED = 20_000;

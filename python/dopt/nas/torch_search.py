@@ -51,8 +51,8 @@ def _run(name: str, network: Any, inputs: Any) -> Any:
 def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Trains the shared weights of all candidates, from the last finished epoch on.
 
-    Each step trains the largest network on the labels, and the smallest and two others of the deck on what the largest says
-    (the sandwich rule with inplace distillation: Yu, Huang, "Universally Slimmable Networks", ICCV 2019, section 3.2).
+    Each step trains the largest network on the labels, and the smallest and two others of the deck on what the largest
+    says too (the sandwich rule with inplace distillation: Yu, Huang, "Universally Slimmable Networks", ICCV 2019, section 3.2).
     Parameters and result: METHODS.nasTrain. Raises DoptError NAS_LOSS when the loss is no number.
     """
     import torch
@@ -91,12 +91,15 @@ def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 
 
 def _distil(run: "Run", outputs: Any, teacher: Any, labels: Any) -> Any:
-    """Cross entropy against the teacher's classes; the user's own loss where outputs are no single map of classes."""
+    """Half the user's own loss, half the cross entropy against the teacher's classes (Hinton et al., "Distilling the
+    Knowledge in a Neural Network", 2015, section 2): a teacher that knows nothing yet teaches nothing. The user's loss
+    alone where outputs are no single map of classes."""
     import torch.nn.functional as F
 
+    loss = run.user.loss_func(labels, outputs)
     if not (run.classes and hasattr(outputs, "dim") and outputs.dim() >= 2):
-        return run.user.loss_func(labels, outputs)
-    return -(F.softmax(teacher.detach(), 1) * F.log_softmax(outputs, 1)).sum(1).mean()
+        return loss
+    return 0.5 * loss - 0.5 * (F.softmax(teacher.detach(), 1) * F.log_softmax(outputs, 1)).sum(1).mean()
 
 
 def _on_host(value: Any) -> Any:

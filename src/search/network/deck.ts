@@ -9,7 +9,7 @@ const CARDS = 240;
 /**
  * Networks that shared weights are trained with in turn: every choice of every gene equally often (strict fairness: Chu et
  * al., "FairNAS", ICCV 2021, section 3.2), then changed as little as it takes to keep the limits, so that weights learn what
- * the search will ask of them.
+ * the search will ask of them. What cannot be changed so is left out.
  */
 export function deckOf(problem: Problem, seed: number): Genome[] {
   const columns = problem.space.map(({ choices }, gene) => {
@@ -21,8 +21,9 @@ export function deckOf(problem: Problem, seed: number): Genome[] {
     }
     return values;
   });
-  return Array.from({ length: CARDS }, (_, card) => {
-    const genome = columns.map((column) => column[card]!);
-    return repair(problem, genome, new Draws(seed, 0, card, 101)) ?? problem.canonical?.(genome) ?? genome;
-  });
+  const cards = Array.from({ length: CARDS }, (_, card) => columns.map((column) => column[card]!));
+  const kept = cards
+    .map((genome, card) => repair(problem, genome, new Draws(seed, 0, card, 101)))
+    .filter((genome) => genome !== null);
+  return kept.length > 0 ? kept : cards.map((genome) => problem.canonical?.(genome) ?? genome);
 }

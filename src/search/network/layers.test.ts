@@ -84,3 +84,12 @@ it('each kind of block stands equally often in the deck where no limit is in the
       expect(deck.filter((genome) => genome[5 * layer] === block)).toHaveLength(deck.length / BLOCKS.length);
     });
 });
+
+it('the deck keeps the limits', () => {
+  const limit = { cost: 'size', target: 'kirin9000', precision: 'fp16', min: 20_000, max: 60_000 } as const;
+  const frame = { skeleton, height: 16, width: 16, fixed: [] };
+  const problem = problemOf(frame, new Costs(frame, [limit]));
+  const deck = deckOf(problem, 3);
+  expect(deck.length).toBeGreaterThan(200);
+  for (const genome of deck) expect(problem.screen(genome).violation).toBe(0);
+});
