@@ -124,7 +124,7 @@ class Run:
             return States(given, [self.stream.begin(batch) for batch in batches])
 
     def _choose_rotation(self) -> None:
-        """Rotates the model where that was asked for, or where it lowers the error of its first blocks.
+        """Rotates the model where that was asked for, or where it lowers the error of its first blocks or activations need it.
 
         Both models are solved up to ``TRIAL_BLOCKS``; the float states of the rotated one must be those of the other, turned.
         """
@@ -141,12 +141,35 @@ class Run:
         other, turned = self._try(rotation)
         first = first @ rotation.q
         drift = float((first - other).norm() / first.norm())
-        keep = drift < ROTATION_DRIFT and (wish == "always" or turned < plain)
+        buried = self._residual_is_buried()
+        keep = drift < ROTATION_DRIFT and (wish == "always" or turned < plain or buried)
         if not drift < ROTATION_DRIFT:
             self.warnings.append(f"Not rotated: the float model changed by {drift:.1e}, more than rounding explains.")
         self.events.log("info", f"Error of the first blocks: {plain:.3e} as it is, {turned:.3e} rotated.")
+        if buried:
+            self.events.log("info", "Single values of the residual stream leave too little of the integer grid to all others.")
         self._renew(rotation if keep else None)
         self.rotated = keep
+
+    def _residual_is_buried(self) -> bool:
+        """Whether somewhere between the blocks rounding would take most of a typical token, found on one batch in float."""
+        import torch
+
+        options = self.params["activations"]
+        if options is None:
+            return False
+        self._renew(None)
+        ranges = Ranges()
+        hidden = self.stream.begin(torch.from_numpy(self.ids[: self.params["batch"]]))
+        with torch.no_grad():
+            for index in range(len(self.stream)):
+                work = Work(self.stream, index, self.options)
+                work.load()
+                hidden = self.stream.run(index, hidden)
+                ranges.tap(f"{work.prefix}:output", hidden)
+                self.stream.drop(index)
+                self.events.check_cancelled()
+        return bool(quiet(grids_of(ranges.state(), options), options))
 
     def _try(self, rotation: Optional[Rotation]) -> Tuple[Any, float]:
         """Solves the first blocks; the float states of a batch behind them, float64, and the error of the quantized ones."""

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import params_of, text_of
+from conftest import damage, params_of, text_of
 
 from dopt.events import Events
 from dopt.llm.artifact import Reader
@@ -60,6 +60,20 @@ def test_auto_keeps_what_is_better_and_says_why_not(models, tokens, tmp_path):
     assert done["blocks"][0]["rotated"] == (turned < plain)
     gpt2 = quantize(params_of(models("gpt2"), tmp_path / "two", tokens, rotate="auto"), Events())
     assert any("RMSNorm" in each for each in gpt2["warnings"])
+
+
+def test_a_sink_in_the_residual_stream_is_rotated_away(models, tokens, tmp_path):
+    def sink(tensors):
+        tensors["model.embed_tokens.weight"][10, 5] = 1e5  # one token in ninety
+
+    folder = damage(models("llama"), str(tmp_path / "model"), sink)
+    activations = {"bits": 16, "symmetric": True, "warnBelow": 35.0}
+    lowest = {}
+    for rotate in ("never", "auto"):
+        done = quantize(params_of(folder, tmp_path / rotate, tokens, rotate=rotate, activations=activations), Events())
+        lowest[rotate] = min(each["sqnr"] for each in done["activations"] if each["name"].endswith("layers.1:output"))
+        assert done["blocks"][0]["rotated"] == (rotate == "auto")
+    assert lowest["never"] < 35 and lowest["auto"] > lowest["never"] + 10
 
 
 def distil_params(model, quantized, out, tokens, **changes):
