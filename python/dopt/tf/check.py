@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from dopt.plugin.equality import Equality, open_session, tie_width
-from dopt.tf.frozen import Place, plain_name, read_tensors
+from dopt.tf.frozen import Place, ReadTensor, plain_name, read_tensors
 from dopt.tf.layers import Rounded
 from dopt.tf.network import mode, rounded_in
 
@@ -18,7 +18,7 @@ def compare(network: Any, model: str, places: List[Place], batches: Sequence[Tup
     places: of the network's layers in the model, as ``convert`` gives them.
     """
     tensors = _tensors(network, read_tensors(model, places))
-    opened = open_session(model, [f"{name}/quantized" for name, _ in tensors.values()])
+    opened = open_session(model, [f"{read.name}/quantized" for read, _ in tensors.values()])
     if opened is None:
         return None
     total = [0, 0, 0, 0, 0]
@@ -35,9 +35,9 @@ def compare(network: Any, model: str, places: List[Place], batches: Sequence[Tup
     return Equality(*total, largest)
 
 
-def _tensors(network: Any, read: Dict[str, List[str]]) -> Dict[int, Tuple[str, str]]:
+def _tensors(network: Any, read: Dict[str, List[ReadTensor]]) -> Dict[int, Tuple[ReadTensor, str]]:
     """By place: the tensor of the model that it is, and how its axes differ (``as_tensorflow``)."""
-    found: Dict[int, Tuple[str, str]] = {}
+    found: Dict[int, Tuple[ReadTensor, str]] = {}
     exported = network.dopt_plan.exported
     for operator, layer, place in exported.layers:
         moved = "Conv" in layer.kind and layer.data_format == "channels_last"
@@ -49,16 +49,21 @@ def _tensors(network: Any, read: Dict[str, List[str]]) -> Dict[int, Tuple[str, s
     return found
 
 
-def as_tensorflow(values: Any, moved: str, shape: Sequence[int]) -> Any:
-    """An ONNX tensor in the order of axes, and the shape, of the TensorFlow one.
+def as_tensorflow(integers: Any, read: ReadTensor, moved: str, shape: Sequence[int], zero_point: float) -> Optional[Any]:
+    """An ONNX tensor in the order of axes, and the shape, of the TensorFlow one; None where they are not the same values.
 
     moved: ``channels``: ONNX has the channels in front; ``last``: the last two axes are exchanged.
     """
+    values = integers.astype(np.float32)
+    if values.size != np.prod(shape) and read.pads:
+        spatial = len(read.pads) // 2
+        both = [(read.pads[at], read.pads[at + spatial]) for at in range(spatial)]
+        values = np.pad(values, [(0, 0)] * (values.ndim - spatial) + both, constant_values=zero_point)
     if moved == "channels":
         values = np.moveaxis(values, 1, -1)
     elif moved == "last":
         values = np.swapaxes(values, -1, -2)
-    return values.reshape(shape)
+    return values.reshape(shape) if values.size == np.prod(shape) else None
 
 
 def differing(x: Any, own: Any, integers: Any, scale: float, quantizer: Any) -> List[int]:
@@ -69,7 +74,7 @@ def differing(x: Any, own: Any, integers: Any, scale: float, quantizer: Any) -> 
     return [integers.size, int(different.sum()), int((distance > tie_width(quantizer.grid)).sum())]
 
 
-def _differences(network: Any, given: Any, values: Dict[str, Any], tensors: Dict[int, Tuple[str, str]]) -> List[int]:
+def _differences(network: Any, given: Any, values: Dict[str, Any], tensors: Dict[int, Tuple[ReadTensor, str]]) -> List[int]:
     """One pass that follows the exported model."""
     counts = [0, 0, 0]
 
@@ -78,9 +83,11 @@ def _differences(network: Any, given: Any, values: Dict[str, Any], tensors: Dict
         y = quantizer.round(x, True)
         if id(place) not in tensors:
             return y
-        name, moved = tensors[id(place)]
-        integers = as_tensorflow(values[f"{name}/quantized"].astype(np.float32), moved, x.shape)
+        read, moved = tensors[id(place)]
         scale, zero = quantizer.grid_now()
+        integers = as_tensorflow(values[f"{read.name}/quantized"], read, moved, x.shape, float(zero))
+        if integers is None:
+            return y
         own = np.rint(y.numpy() / scale.numpy()) + zero.numpy()
         for at, count in enumerate(differing(x.numpy(), own, integers, float(scale), quantizer)):
             counts[at] += count

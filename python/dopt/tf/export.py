@@ -1,7 +1,7 @@
 """A trained quantized Keras model as ONNX, .pb and parameter file: the integers written are those of the forward pass."""
 
 import time
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Set, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -81,6 +81,7 @@ def freeze(network: Any) -> Frozen:
         # Keras calls operators after classes; the graph has the names that it has without quantization.
         node.name = plain_name(node.name)
         node.input[:] = [plain_name(each) for each in node.input]
+    _without_marks(graph_def, {plain_name(name.split(":")[0]) for name in exported.rounded})
     return Frozen(
         graph_def,
         [Border(tensor.name, name, shape) for tensor, (name, shape, _) in zip(inputs, plan.inputs)],
@@ -88,6 +89,22 @@ def freeze(network: Any) -> Frozen:
         [(plain_name(operator), layer.path, place.quantizer.name) for operator, layer, place in exported.layers],
         [(operator, name, [each.quantizer.name for each in places]) for operator, name, places, _ in exported.products],
     )
+
+
+def _without_marks(graph_def: Any, names: Set[str]) -> None:
+    """Lets readers of these Identity nodes read what they hand on, and takes them out."""
+    sources = {node.name: node.input[0] for node in graph_def.node if node.name in names}
+    kept = []
+    for node in graph_def.node:
+        if node.name in sources:
+            continue
+        for at, entry in enumerate(node.input):
+            while entry in sources:
+                entry = sources[entry]
+            node.input[at] = entry
+        kept.append(node)
+    del graph_def.node[:]
+    graph_def.node.extend(kept)
 
 
 def _checked(network: Any, model: str, places: List[Place]) -> List[str]:

@@ -234,16 +234,27 @@ def write_back_of(edits: Edits, network: Network) -> Tuple[Dict[str, Any], Dict[
     return {"version": 1, "layers": layers, "activations": activations}, numbers
 
 
-def read_tensors(model: str, places: List[Place]) -> Dict[str, List[str]]:
+class ReadTensor(NamedTuple):
+    """A quantized tensor that a node of the ONNX model reads. ``pads``: what the node itself pads it with, before and behind
+    each spatial axis; converters take a padding of zeros before a convolution into it."""
+
+    name: str
+    pads: Tuple[int, ...]
+
+
+def read_tensors(model: str, places: List[Place]) -> Dict[str, List[ReadTensor]]:
     """Of a written ONNX model, the quantized tensors that the nodes of layers and products read, by operator."""
     import onnx
 
     nodes = {node.name: node for node in onnx.load(model).graph.node}
     ending = "/dequantized"
-    return {
-        place.operator: [name[: -len(ending)] for name in nodes[place.node].input[:2] if name.endswith(ending)]
-        for place in places
-    }
+    found: Dict[str, List[ReadTensor]] = {}
+    for place in places:
+        node = nodes[place.node]
+        pads = next((tuple(each.ints) for each in node.attribute if each.name == "pads"), ())
+        names = [name[: -len(ending)] for name in node.input[:2] if name.endswith(ending)]
+        found[place.operator] = [ReadTensor(name, pads) for name in names]
+    return found
 
 
 def plain_name(name: str) -> str:

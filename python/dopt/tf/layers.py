@@ -228,7 +228,7 @@ class FoldedNorm:
 
     @as_written
     def call(self: Any, inputs: Any, training: Any = None) -> Any:
-        return tf.identity(inputs)
+        return inputs
 
     def normalize(self: Any, y: Any, training: Any) -> Any:
         """The normalization itself; ``training`` takes the batch's statistics and updates the running ones."""

@@ -66,6 +66,14 @@ def mobile(classes=4, size=32, blocks=2):
     return tf.keras.Model(inputs, L.Dense(classes, name="classifier")(L.GlobalAveragePooling2D()(x)), name="mobile")
 
 
+def tiny(size=16, classes=4):
+    """For tests whose matter is not the network."""
+    x = inputs = tf.keras.Input([size, size, 3], name="x")
+    x = L.ReLU()(L.BatchNormalization(name="stem_bn")(L.Conv2D(6, 3, 2, use_bias=False, name="stem")(x)))
+    x = L.ReLU()(L.BatchNormalization()(L.DepthwiseConv2D(3, name="depthwise")(x)))
+    return tf.keras.Model(inputs, L.Dense(classes, name="fc")(L.GlobalAveragePooling2D()(x)), name="tiny")
+
+
 class Block(L.Layer):
     """A layer of layers, with a function between."""
 

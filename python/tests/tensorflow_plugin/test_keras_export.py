@@ -34,8 +34,9 @@ def run_pb(path, x):
         return session.run(graph.get_tensor_by_name(f"{last}:0"), {f"{inputs[0]}:0": x})
 
 
-@pytest.mark.parametrize("strategy", ["Quant_INT8-8", "Quant_INT8-4"])
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "strategy"), [*((name, "Quant_INT8-8") for name in networks.NETWORKS), ("residual", "Quant_INT8-4")]
+)
 def test_the_exported_models_compute_with_the_integers_of_the_network(name, strategy, tmp_path):
     quantized, written, data = converted(name, tmp_path, strategies=strategy)
     found = compare(quantized, written.quantized, written.places, [(x,) for x in data])
@@ -90,6 +91,21 @@ def test_sixteen_bits_and_old_chips(tmp_path):
     params = {each["node"]: each for each in json.loads(Path(written.parameters).read_text())["tensors"] if each["kind"] == "weight"}
     assert params["head/a"]["granularity"] == "tensor" and params["conv1"]["granularity"] == "channel"
     assert compare(quantized, written.quantized, written.places, [(x,) for x in data]).beyond_ties == 0
+
+
+def test_a_padding_that_the_converter_takes_into_the_convolution_is_compared(tmp_path):
+    model = networks.lively(tf.keras.Sequential([
+        tf.keras.Input([9, 9, 2], name="x"),
+        tf.keras.layers.Conv2D(4, 3, name="a"),
+        tf.keras.layers.ZeroPadding2D(((0, 1), (1, 2))),
+        tf.keras.layers.DepthwiseConv2D(3, 2, name="b"),
+    ]))  # fmt: skip
+    quantized = plugin.prepare(model, "x:1,9,9,2")
+    data = networks.samples("x:1,9,9,2", 3)
+    plugin.calibrate(quantized, data)
+    written = plugin.convert(quantized, str(tmp_path))
+    found = compare(quantized, written.quantized, written.places, [(x,) for x in data])
+    assert found.values == 3 * (9 * 9 * 2 + 8 * 10 * 4) and found.beyond_ties == 0
 
 
 def test_several_inputs_and_outputs(tmp_path):

@@ -104,7 +104,7 @@ def test_a_custom_loop_trains_scales_and_what_it_trained_is_exported(tmp_path):
     from dopt.tf.check import compare
 
     x, y = task(16, 16)
-    quantized = plugin.prepare(networks.lively(networks.mobile(size=16, blocks=1)), "x:1,16,16,3", batch_norm_warm_up=2)
+    quantized = plugin.prepare(networks.lively(networks.tiny()), "x:1,16,16,3", batch_norm_warm_up=2)
     plugin.calibrate(quantized, [x])
     before = [variable.numpy() for variable in quantized.trainable_variables]
     optimizer = tf.keras.optimizers.SGD(0.05)
@@ -137,7 +137,7 @@ def test_a_custom_loop_trains_scales_and_what_it_trained_is_exported(tmp_path):
 
 def test_training_without_calibration_takes_ranges_from_the_first_batch():
     x, y = task(16, 16)
-    quantized = plugin.prepare(networks.mobile(size=16, blocks=1), "x:1,16,16,3")
+    quantized = plugin.prepare(networks.tiny(), "x:1,16,16,3")
     with pytest.warns(UserWarning, match="no range yet"):
         quantized(x, training=False)
     fit(quantized, x, y, 2, tf.keras.optimizers.SGD(0.01))
@@ -146,7 +146,7 @@ def test_training_without_calibration_takes_ranges_from_the_first_batch():
 
 def test_checkpoints(tmp_path):
     x, y = task(16, 16)
-    model = networks.lively(networks.mobile(size=16, blocks=1))
+    model = networks.lively(networks.tiny())
     quantized, again, third = (plugin.prepare(model, "x:1,16,16,3") for _ in range(3))
     plugin.calibrate(quantized, [x])
     fit(quantized, x, y, 2, tf.keras.optimizers.SGD(0.01))
@@ -162,7 +162,7 @@ def test_two_devices_train_one_network(tmp_path):
     x, y = task(32, 16)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
-        quantized = plugin.prepare(networks.mobile(size=16, blocks=1), "x:1,16,16,3", batch_norm_warm_up=1)
+        quantized = plugin.prepare(networks.tiny(), "x:1,16,16,3", batch_norm_warm_up=1)
         plugin.calibrate(quantized, [x])
         losses = fit(quantized, x, y, 6, tf.keras.optimizers.SGD(0.05), 16)
     assert np.isfinite(losses).all()

@@ -15,7 +15,7 @@ from dopt.plugin.near import near_matches
 from dopt.plugin.numbers import LayerNumbers, Network
 from dopt.plugin.refusals import uncalibrated
 from dopt.tf.check import as_tensorflow, differing
-from dopt.tf.frozen import Border, Frozen, Place, TensorflowWritten, read_tensors, write_frozen
+from dopt.tf.frozen import Border, Frozen, Place, ReadTensor, TensorflowWritten, read_tensors, write_frozen
 from dopt.tf.session.build import build, check_float
 from dopt.tf.session.network import Plan, QuantizedOperator, RoundedTensor
 
@@ -224,13 +224,13 @@ def compare(twin: Any, plan: Plan, frozen: Frozen, model: str, places: List[Plac
     batches: lists of arrays in the order of ``frozen.inputs``; random ones when None.
     """
     read = read_tensors(model, places)
-    tensors: Dict[str, Tuple[RoundedTensor, str, str]] = {}
+    tensors: Dict[str, Tuple[RoundedTensor, ReadTensor, str]] = {}
     for each in plan.operators:
         if each.layer.name.path not in read:
             continue
         for rounded, tensor, turned in zip(each.inputs, read[each.layer.name.path], _moves(each)):
             tensors.setdefault(rounded.read.name, (rounded, tensor, turned))
-    opened = open_session(model, [f"{tensor}/quantized" for _, tensor, _ in tensors.values()])
+    opened = open_session(model, [f"{tensor.name}/quantized" for _, tensor, _ in tensors.values()])
     if opened is None:
         return None
     total, largest = [0, 0, 0, 0, 0], 0.0
@@ -264,11 +264,14 @@ def _differences(twin: Any, fed: Dict[str, Any], values: Dict[str, Any], tensors
     shapes = twin.run([tf.shape(rounded.source) for rounded, _, _ in tensors], fed)
     handed, integers = dict(fed), []
     for (rounded, tensor, moved), (scale, zero), shape in zip(tensors, grids, shapes):
-        integers.append(as_tensorflow(values[f"{tensor}/quantized"].astype(np.float32), moved, shape))
-        handed[rounded.read] = (integers[-1] - zero) * scale
+        integers.append(as_tensorflow(values[f"{tensor.name}/quantized"], tensor, moved, shape, float(zero)))
+        if integers[-1] is not None:
+            handed[rounded.read] = (integers[-1] - zero) * scale
     found = twin.run([(rounded.source, rounded.own) for rounded, _, _ in tensors], handed)
     counts = [0, 0, 0]
     for (rounded, _, _), (source, own), theirs, (scale, zero) in zip(tensors, found, integers, grids):
+        if theirs is None:
+            continue
         ours = np.rint(own / scale) + zero
         for at, count in enumerate(differing(source, ours, theirs, float(scale), rounded.quantizer)):
             counts[at] += count
