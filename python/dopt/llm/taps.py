@@ -36,7 +36,7 @@ def tapped(block: Any, prefix: str, tap: Tap, skip: Tuple[str, ...] = ()) -> Ite
         if prefix:
             handles.append(block.register_forward_pre_hook(lambda *_: _begin(prefix, tap)))
             handles.append(block.register_forward_hook(lambda _m, _i, out: _finish(prefix, tap, out)))
-        with _attention():
+        with _products.replaced():
             yield
     finally:
         for handle in handles:
@@ -111,26 +111,42 @@ def _finish(prefix: str, tap: Tap, out: Any) -> Any:
     return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
 
 
-@contextlib.contextmanager
-def _attention() -> Iterator[None]:
-    """While the products of the block that a thread runs go through its tap: softmax is the left operand of the second."""
-    import torch
+class _Products:
+    """``torch.matmul`` while blocks are tapped. However many are at once, it is replaced once: every replacement counts the
+    products of a block, and two of them would count each product twice."""
 
-    matmul = torch.matmul
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._matmul: Any = None
 
-    def product(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+    @contextlib.contextmanager
+    def replaced(self) -> Iterator[None]:
+        import torch
+
+        with self._lock:
+            if self._users == 0:
+                self._matmul, torch.matmul = torch.matmul, self._product
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    torch.matmul = self._matmul
+
+    def _product(self, a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+        """The products of the block that a thread runs go through its tap: softmax is the left operand of the second."""
         block = getattr(_thread, "block", None)
         number = getattr(_thread, "products", 0)
         if block is None or number >= len(_PRODUCTS):
-            return matmul(a, b, *args, **kwargs)
+            return self._matmul(a, b, *args, **kwargs)
         _thread.products = number + 1
         prefix, tap = block
         left, right, result = (f"{prefix}.attention:{each}" for each in _PRODUCTS[number])
         a = tap(left, a)
-        return tap(result, matmul(a, tap(right, b), *args, **kwargs))
+        return tap(result, self._matmul(a, tap(right, b), *args, **kwargs))
 
-    torch.matmul = product
-    try:
-        yield
-    finally:
-        torch.matmul = matmul
+
+_products = _Products()

@@ -54,6 +54,38 @@ def test_rules_of_fixed_and_shared_grids(models, tokens, tmp_path):
     assert {"model.embed_tokens:output", "model.norm:output", "lm_head:output"} <= set(found)
 
 
+def test_a_whole_network_is_rounded_as_its_blocks_are(models, tokens, tmp_path):
+    """Generation taps all blocks at once, evaluation one after the other."""
+    from dopt.llm.evaluate import observe_all
+    from dopt.llm.families import find_blocks
+    from dopt.llm.restore import open_quantized
+    from dopt.llm.simulate import tapped_network
+
+    quantize(params_of(models("llama"), tmp_path, tokens, activations={**OPTIONS, "bits": 8}), Events())
+    batch, taps = torch.arange(40).reshape(2, 20) % 90, []
+    for whole in (False, True):
+        source = open_quantized(str(tmp_path))
+        grids, seen = Grids(source.reader.activations), {}
+
+        def tap(name, x):
+            seen[name] = grids.tap(name, x)
+            return seen[name]
+
+        if whole:
+            source.fill(source.network, "")
+            with torch.no_grad(), tapped_network(source, find_blocks(source.network, source.config), tap):
+                source.network(input_ids=batch)
+        else:
+            observe_all(source, [batch], tap, 1, Events())
+        taps.append(seen)
+    blocks = [name for name in taps[0] if name.startswith("model.layers")]
+    assert len(blocks) > 3 * 20 and set(taps[0]) == set(taps[1])
+    for name in blocks:
+        same = torch.isclose(taps[0][name], taps[1][name], atol=1e-6).float().mean()
+        # A sum in another order may fall to the other side of a step of 8 bits.
+        assert same > 0.9, name
+
+
 def test_rounding_saturates_and_keeps_zero():
     grid = {"name": "x", "scale": 0.5, "zeroPoint": 3, "bits": 8, "symmetric": False}
     tap = Grids([grid]).tap
