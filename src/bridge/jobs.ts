@@ -10,7 +10,7 @@ import type { Environment } from './environments.js';
 import { EventReader } from './event-reader.js';
 import { OutputTail } from './output-tail.js';
 import type { JobEvent, MethodName, Params, Result } from './protocol.js';
-import { died, interrupted, notStarted, PythonFailure } from './python-errors.js';
+import { died, GO_ON, interrupted, notStarted, PythonFailure } from './python-errors.js';
 import { encodeParams, openEnvelope } from './runtime.js';
 
 /** What a job reports on its way. */
@@ -207,6 +207,6 @@ function hung(method: string, hangAfterMs: number, output: string): DoptError {
   const message = `Python gave no sign of life for ${hangAfterMs / 1000} s during ${method} and was ended.`;
   return new ExternalError('PYTHON_HANG', message, {
     cause: new PythonFailure(message, '', output),
-    suggestions: ['Finished stages are kept: repeat the command with --resume.'],
+    suggestions: [GO_ON],
   });
 }

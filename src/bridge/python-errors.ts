@@ -44,11 +44,14 @@ export function fromEnvelope(method: string, error: PythonError, output = ''): D
   }
 }
 
+/** How to go on; `dopt search` does so without being told. */
+export const GO_ON = 'What is finished is kept: repeat the command, with --resume where it has that flag.';
+
 /** Work that was stopped on request: exit code 75, what is finished is kept. */
 export function interrupted(method: string): DoptError {
   return new UserError('INTERRUPTED', `${method} was interrupted.`, {
     exitCode: EXIT.interrupted,
-    suggestions: ['Finished stages are kept: repeat the command with --resume.'],
+    suggestions: [GO_ON],
   });
 }
 
@@ -66,7 +69,7 @@ export function died(
     cause: new PythonFailure(message, '', printed.output),
     suggestions: [
       ...(status.signal === 'SIGKILL' ? [memory] : []),
-      'Finished stages are kept: repeat the command with --resume.',
+      GO_ON,
       'Run `dopt env doctor` to check the Python environment.',
     ],
   });
