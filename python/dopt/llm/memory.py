@@ -4,11 +4,12 @@ from typing import Any, List, NamedTuple, Optional
 
 from dopt.errors import DoptError
 from dopt.llm.families import Linear
+from dopt.llm.gram import HELD_TOKENS
 from dopt.llm.solve import TARGET_BYTES
 
 #: Square matrices of float64 with a side of a linear's inputs that exist at once: sums, factors, and the copies of
 #: PyTorch and of the native core while they are made.
-SQUARES, SQUARES_CROSS = 5, 7
+SQUARES, SQUARES_CROSS = 6, 8
 #: Passes wait in lockstep when what they hold is not more, or not more than a quarter of what may be used.
 LOCKSTEP_BYTES = 2 << 30
 #: Parameters of glibc's mallopt.
@@ -26,6 +27,7 @@ class Plan(NamedTuple):
     width: int  # of the hidden states
     heads: int
     cross: bool
+    head: int  # outputs of the head where it is quantized, else 0
     start: int  # bytes of the process before the first block, everything outside of the blocks included
 
 
@@ -48,7 +50,10 @@ def promise(plan: Plan, lockstep: bool) -> int:
     if lockstep:
         passing = max(passing, waiting_bytes(plan))
     solving = 4 * 3 * largest + 2 * TARGET_BYTES
-    return int(plan.start + plan.stored + integers + squares + solving + states + passing)
+    block = plan.stored + integers + squares + solving + passing
+    # The head's weights, as read, rounded and judged, and its outputs for the tokens that judge.
+    head = plan.head * (4 * 4 * plan.width + 2 * 4 * HELD_TOKENS) + 8 * SQUARES * plan.width**2
+    return int(plan.start + states + max(block, head if plan.head else 0))
 
 
 def check(promised: int, limit: Optional[float]) -> None:

@@ -301,6 +301,7 @@ class Run:
             width=self.source.names[f"{self.source.embedding_name}.weight"][1],
             heads=int(getattr(self.source.config, "num_attention_heads", 1)),
             cross=bool(solver["ridges"]) and solver["rounding"] == "gptq",
+            head=self.source.names[f"{self.source.head_name}.weight"][0] if self.source.head_name in self.options["strategies"] else 0,
             start=memory.resident_bytes(),
         )
         limit = self.params["memory"]

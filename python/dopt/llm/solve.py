@@ -146,21 +146,25 @@ class Judge:
         self.weight, self.prepared = weight, prepared
         self.x = None if held is None else held[1]
         self.wanted = None if held is None else held[0] @ weight.t()
-        self.power = 0.0 if held is None else float((self.wanted.double() ** 2).sum())
+        self.power = 0.0 if held is None else _squares(self.wanted)
 
     def error(self, integers: Any, scales: Any) -> float:
         import torch
 
         made = dequantized(integers, scales)
         if self.x is not None and self.power > 0:
-            off = self.x @ made.t() - self.wanted
-            return float((off.double() ** 2).sum()) / self.power
+            return _squares((self.x @ made.t()).sub_(self.wanted)) / self.power
         # No tokens that judge: the error on those that solve, input errors left out.
         off, gram = (made - self.weight).double(), self.prepared.inputs.gram
         power = float(((self.weight.double() @ gram) * self.weight.double()).sum())
         error = float(((off @ gram) * off).sum()) if power > 0 else float((off**2).sum())
         power = power if power > 0 else float((self.weight.double() ** 2).sum())
         return error / power if power > 0 else float(torch.zeros(()))
+
+
+def _squares(matrix: Any) -> float:
+    """Sum of squares in float64, some rows at a time: a head's outputs are many."""
+    return sum(float((part.double() ** 2).sum()) for part in matrix.split(64))
 
 
 def dequantized(integers: Any, scales: Any) -> Any:
