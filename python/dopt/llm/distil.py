@@ -10,16 +10,16 @@ import json
 import math
 import os
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from dopt import safetensors
 from dopt.capture.save import discard
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes
 from dopt.llm.artifact import Reader, Writer
-from dopt.llm.families import linears_of
-from dopt.llm.load import open_model, parameters_of
+from dopt.llm.load import open_model
 from dopt.llm.restore import Restored, open_quantized
+from dopt.llm.student import Student
 from dopt.llm.tokens import samples_of
 from dopt.native_numpy_rows import half_scale
 from dopt.safetensors import write_error
@@ -61,85 +61,6 @@ def distil(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
         "seconds": time.monotonic() - started,
         "peakBytes": peak_bytes(),
     }
-
-
-class Student:
-    """The quantized network with gradients to scales and norms.
-
-    ``scales`` are factors on the scales that were found, by name of linear and 1 at first; ``norms`` parameters by name.
-    """
-
-    def __init__(self, restored: Restored, trainable: List[str]) -> None:
-        import torch
-
-        self.restored, self.network = restored, restored.network
-        restored.fill(self.network, "")
-        self.scales: Dict[str, Any] = {}
-        self.norms: Dict[str, Any] = {}
-        quantized = {layer["name"] for layer in restored.reader.index["linears"]}
-        frozen = {restored.embedding_name, restored.head_name}
-        if "scales" in trainable:
-            for linear in linears_of(self.network, ""):
-                if linear.kind != "expert" and linear.name in quantized and linear.name not in frozen:
-                    self.scales[linear.name] = self._replace(linear.name, linear.kind == "conv1d")
-        if "norms" in trainable:
-            for owner, leaf, name in parameters_of(self.network, ""):
-                if "norm" in type(owner).__name__.lower():
-                    owner._parameters[leaf] = torch.nn.Parameter(owner._parameters[leaf].detach().clone())
-                    self.norms[name] = owner._parameters[leaf]
-
-    def parameters(self) -> Dict[str, Any]:
-        """All that is trained, by name."""
-        factors = {f"scale/{name}": module.factor for name, module in self.scales.items()}
-        return {**factors, **{f"norm/{name}": parameter for name, parameter in self.norms.items()}}
-
-    def snapshot(self) -> Dict[str, Any]:
-        """Copies of it."""
-        return {name: parameter.detach().clone() for name, parameter in self.parameters().items()}
-
-    def restore(self, values: Dict[str, Any]) -> None:
-        """Puts copies back."""
-        import torch
-
-        with torch.no_grad():
-            for name, parameter in self.parameters().items():
-                parameter.copy_(values[name])
-
-    def _replace(self, name: str, transposed: bool) -> Any:
-        """A module in the place of a linear whose weight is integers times scales."""
-        owner: Any = self.network
-        *parents, leaf = name.split(".")
-        for each in parents:
-            owner = getattr(owner, each)
-        bias = getattr(owner, leaf).bias
-        layer = self.restored.reader.layer(name)
-        module = make_trainable(layer.integers, layer.scales, bias)
-        setattr(owner, leaf, module)
-        return module
-
-
-def make_trainable(integers: Any, scales: Any, bias: Optional[Any]) -> Any:
-    """A linear over fixed integers [outputs, inputs] with a trainable factor for each of its scales [outputs, groups]."""
-    import numpy as np
-    import torch
-
-    class ScaledLinear(torch.nn.Module):
-        """y = (integers * scales * factor) x + bias."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("integers", torch.from_numpy(np.array(integers)))
-            self.register_buffer("scales", torch.from_numpy(np.array(scales)))
-            self.factor = torch.nn.Parameter(torch.ones(scales.shape))
-            self.bias = bias
-
-        def forward(self, x: Any) -> Any:
-            outputs, inputs = self.integers.shape
-            steps = (self.scales * self.factor)[:, :, None]
-            groups = self.integers.view(outputs, steps.shape[1], -1).float()
-            return torch.nn.functional.linear(x, (groups * steps).view(outputs, inputs), self.bias)
-
-    return ScaledLinear()
 
 
 class Training:
