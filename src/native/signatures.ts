@@ -105,6 +105,10 @@ export const SIGNATURES = {
   dopt_gram_reconstruct: ['int32_t', [...sums, 'void *', 'void *', 'double', 'double', 'void *']],
   dopt_gram_bias: ['int32_t', [...sums, 'void *', 'void *', 'void *']],
   dopt_gram_error: ['int32_t', [...sums, 'void *', 'void *', 'void *', 'void *', 'void *']],
+  dopt_group_scales: ['int32_t', ['void *', 'void *', 'void *', 'int32_t', 'double', 'void *']],
+  dopt_group_nearest: ['int32_t', ['void *', 'void *', 'void *', 'void *']],
+  dopt_gram_round: ['int32_t', ['void *', 'void *', 'void *', 'void *', 'void *', 'void *']],
+  dopt_gram_refine: ['int32_t', ['void *', 'void *', 'void *', 'int32_t', 'int32_t', 'void *', 'void *']],
   dopt_pack_int4: ['int32_t', ['void *', 'size_t', 'void *']],
   dopt_unpack_int4: ['int32_t', ['void *', 'size_t', 'void *']],
 } as const satisfies Record<string, readonly [Type, readonly Type[]]>;
