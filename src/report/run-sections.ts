@@ -3,12 +3,18 @@ import { bytes, seconds } from './format.js';
 import { type Html, html } from './html.js';
 import { shellQuote } from './shell.js';
 
+/** Whether a second run gives the same bytes: a training program decides that itself. Pure. */
+const repeatable = ({ settings, stages }: RunResult): string =>
+  stages.some(({ name }) => name === 'train')
+    ? 'Made inside of a training program, whose seeds and data decide whether a second run gives the same bytes.'
+    : `Seed ${settings.seed}. The same inputs give the same bytes.`;
+
 /** Command, stages, versions and files: what it takes to do the run again and to check the results. */
 export function reproduceSection({ result }: { result: RunResult }): Html {
-  const { command, stages, versions, files, settings, model, data } = result;
+  const { command, stages, versions, files, model, data } = result;
   return html`<section id="reproduce"><h2>Reproduce</h2>
 <pre tabindex="0"><code>${command.map(shellQuote).join(' ')}</code></pre>
-<p>Seed ${settings.seed}. The same inputs give the same bytes.</p>
+<p>${repeatable(result)}</p>
 <div class="columns">
 ${table(
   'Stages: time, peak memory of Python',
