@@ -84,18 +84,6 @@ def return_freed_memory() -> None:
         pass  # another C library
 
 
-def resident_bytes() -> int:
-    """What this process has in memory now."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("VmRSS:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
-
-
 def stored_block_bytes(source: Any, prefix: str) -> int:
     """A block as it is kept in memory: linears in the type of the file, all else float32."""
     total = 0

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from dopt import native
 from dopt.errors import DoptError
 from dopt.events import Events
-from dopt.execute.peak import peak_bytes
+from dopt.execute.peak import peak_bytes, resident_bytes
 from dopt.llm import memory
 from dopt.llm.artifact import Writer
 from dopt.llm.block import States, Work, relative_error, solve_block
@@ -302,7 +302,7 @@ class Run:
             heads=int(getattr(self.source.config, "num_attention_heads", 1)),
             cross=bool(solver["ridges"]) and solver["rounding"] == "gptq",
             head=self.source.names[f"{self.source.head_name}.weight"][0] if self.source.head_name in self.options["strategies"] else 0,
-            start=memory.resident_bytes(),
+            start=resident_bytes(),
         )
         limit = self.params["memory"]
         most = memory.LOCKSTEP_BYTES if limit is None else limit / 4
@@ -314,7 +314,7 @@ class Run:
         text = f"block {index} of {len(self.stream)}"
         if done:
             left = sum(done) / len(done) * (len(self.stream) - index)
-            text += f", error {self.blocks[-1]['error']:.2e}, {memory.resident_bytes() / 1e9:.1f} GB, {left:.0f} s left"
+            text += f", error {self.blocks[-1]['error']:.2e}, {resident_bytes() / 1e9:.1f} GB, {left:.0f} s left"
         self.events.progress(index, len(self.stream), text)
 
     def _meta(self, promised: int) -> Dict[str, Any]:
