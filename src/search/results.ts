@@ -94,6 +94,7 @@ ${says.join('\n')}
 Run this file to write model_arch_result_${number}.onnx; import it and call build() to train the network.
 """
 
+import inspect
 import os
 import sys
 
@@ -114,7 +115,10 @@ def build():
 
 if __name__ == "__main__":
     target = os.path.splitext(os.path.abspath(__file__))[0] + ".onnx"
-    torch.onnx.export(build().eval(), (torch.zeros(1, ${channels}, ${height}, ${width}),), target, opset_version=13)
+    inputs = torch.zeros(1, ${channels}, ${height}, ${width})
+    # Newer versions of torch have an exporter that asks for a package of its own.
+    traced = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    torch.onnx.export(build().eval(), (inputs,), target, opset_version=13, **traced)
     print(target)
 `;
 }

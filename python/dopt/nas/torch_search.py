@@ -4,6 +4,7 @@ import math
 import os
 from typing import Any, Callable, Dict, List
 
+from dopt.doors.torch.patches import export_settings
 from dopt.errors import DoptError
 from dopt.nas import torch_user
 
@@ -34,8 +35,8 @@ def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     with torch.no_grad():
         _run("PostNet", post_net, last)
     files = {"pre": os.path.join(params["out"], "pre.onnx"), "post": os.path.join(params["out"], "post.onnx")}
-    torch.onnx.export(pre_net, (inputs,), files["pre"], opset_version=13)
-    torch.onnx.export(post_net, (last,), files["post"], opset_version=13)
+    torch.onnx.export(pre_net, (inputs,), files["pre"], **export_settings())
+    torch.onnx.export(post_net, (last,), files["post"], **export_settings())
     return {"channels": outputs.shape[1], "height": outputs.shape[2], "width": outputs.shape[3], **files}
 
 
@@ -85,7 +86,7 @@ def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
             events.progress(epoch * steps + step + 1, params["epochs"] * steps, f"loss {loss:.3f}")
         _save(params["checkpoint"], {
             "epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict() if scheduler is not None else None, "torch": torch.__version__,
+            "scheduler": scheduler.state_dict() if scheduler is not None else None, "torch": str(torch.__version__),
         })
     return {"epochs": params["epochs"], "loss": loss if math.isfinite(loss) else None}
 

@@ -1,7 +1,6 @@
 """A trained quantized network as ONNX and parameter file: the integers written are those of the forward pass."""
 
 import contextlib
-import inspect
 import os
 import tempfile
 import time
@@ -10,8 +9,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 
-from dopt.doors.torch.export import OPSET, separate_parameters
-from dopt.doors.torch.patches import exportable
+from dopt.doors.torch.export import separate_parameters
+from dopt.doors.torch.patches import export_settings, exportable
 from dopt.errors import DoptError
 from dopt.plugin.equality import judged
 from dopt.plugin.folder import Origin, Written, write_folder
@@ -99,15 +98,13 @@ def _export(network: Any, path: str) -> None:
     examples = example_inputs(network, list(shapes.values()))
     outputs = _count_tensors(network(*examples))
     settings: Dict[str, Any] = {
-        "opset_version": OPSET,
+        **export_settings(),
         # PRESERVE keeps batch normalization and the names of weights; the network is in evaluation mode already.
         "training": torch.onnx.TrainingMode.PRESERVE,
         "do_constant_folding": False,
         "input_names": list(shapes),
         "output_names": ["output"] if outputs == 1 else [f"output{index}" for index in range(outputs)],
     }
-    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
-        settings["dynamo"] = False
     try:
         with exportable(fixed_batch=True), warnings.catch_warnings():
             # Sizes become numbers on purpose: the graph is that of the deployment shape.

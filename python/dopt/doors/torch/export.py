@@ -1,14 +1,11 @@
 """A network as ONNX: names of weights and batch normalization kept, sizes as numbers, the batch open where it can be."""
 
-import inspect
 import os
 from typing import Any, Dict, List, Sequence
 
 from dopt.doors.torch.border import InputSpec, flatten
-from dopt.doors.torch.patches import exportable
+from dopt.doors.torch.patches import export_settings, exportable
 from dopt.errors import DoptError
-
-OPSET = 13
 
 
 def export(
@@ -24,15 +21,13 @@ def export(
     arguments = tuple(torch.from_numpy(feeds[spec.name]) for spec in specs)
     names = [spec.name for spec in specs]
     settings: Dict[str, Any] = {
-        "opset_version": OPSET,
+        **export_settings(),
         # PRESERVE keeps batch normalization and the names of weights; the network is in evaluation mode already.
         "training": torch.onnx.TrainingMode.PRESERVE,
         "input_names": names,
         "output_names": list(outputs),
         "dynamic_axes": {name: {0: "batch"} for name in [*names, *outputs]} if open_batch else None,
     }
-    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
-        settings["dynamo"] = False
     flat = _flattened(network, outputs)
     try:
         with torch.no_grad(), exportable(fixed_batch=not open_batch):

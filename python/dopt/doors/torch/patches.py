@@ -5,7 +5,11 @@ Each replacement computes the same numbers and is used instead of the original f
 
 import contextlib
 import functools
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+import inspect
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+OPSET = 13
+"""The newest operator set that PyTorch 1.11 writes with every operator in it."""
 
 
 class Replacements:
@@ -29,6 +33,15 @@ class Replacements:
                 delattr(owner, name)
             else:
                 setattr(owner, name, value)
+
+
+def export_settings() -> Dict[str, Any]:
+    """What every ``torch.onnx.export`` of the product is called with: the operator set, and the exporter that traces.
+    Newer versions write with another one unless told, which asks for a package of its own."""
+    import torch
+
+    traced = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    return {"opset_version": OPSET, **traced}
 
 
 @contextlib.contextmanager
