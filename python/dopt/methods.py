@@ -40,9 +40,9 @@ METHODS = {
     "llmDistil": "dopt.llm.distil:distil",
     "llmExport": "dopt.llm.export:export",
     "checkMetric": "dopt.metric.run:check_metric",
-    "nasDescribe": "dopt.nas.torch_search:describe",
-    "nasTrain": "dopt.nas.torch_search:train",
-    "nasScore": "dopt.nas.torch_search:score",
+    "nasDescribe": "dopt.nas.methods:describe",
+    "nasTrain": "dopt.nas.methods:train",
+    "nasScore": "dopt.nas.methods:score",
     "pluginCheck": "dopt.plugin.probe:plugin_check",
     "userMetric": "dopt.metric.run:user_metric",
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { FRAMEWORKS } from '../config/scenario.js';
 import { failureSchema } from '../config/search-event.js';
 import { method } from './protocol-method.js';
 
@@ -21,6 +22,7 @@ const networkSchema = z.array(layerSchema).min(1);
 
 /** What training and scoring share. */
 const runShape = {
+  framework: z.enum(FRAMEWORKS),
   /** Folder of user_module.py. */
   folder: z.string(),
   application: z.enum(['image_classification', 'object_detection', 'semantic_segmentation']),
@@ -49,6 +51,7 @@ export const NAS_METHODS = {
   /** Runs the user's fixed parts once: what the searched part gets, and both as ONNX, for the cost model. */
   nasDescribe: method(
     z.strictObject({
+      framework: z.enum(FRAMEWORKS),
       folder: z.string(),
       /** Height, width, channels. */
       inputShape: z.array(count).length(3),

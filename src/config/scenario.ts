@@ -18,6 +18,8 @@ const counts = z.preprocess((value) => {
 
 const path = z.string().min(1);
 
+export const FRAMEWORKS = ['TensorFlow', 'PyTorch'] as const;
+
 export const COSTS = ['size', 'flops', 'latency', 'peak_memory', 'energy'] as const;
 export type CostName = (typeof COSTS)[number];
 
@@ -89,7 +91,7 @@ const resourceSchema = z.strictObject({
 const strategySchema = z
   .strictObject({
     name: z.literal('NASEA'),
-    framework: z.enum(['TensorFlow', 'PyTorch']),
+    framework: z.enum(FRAMEWORKS),
     batch_size: z.number().int().positive(),
     epochs: z.number().int().positive(),
     supernet: supernetSchema.prefault({}),

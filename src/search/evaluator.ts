@@ -24,6 +24,7 @@ function runParams({ scenario, folder, skeleton }: OpenSearch, threads: number):
   const application = constraint.application_type;
   const data = (path: string): string => join(path.startsWith('/') ? '' : folder, path);
   return {
+    framework: scenario.framework,
     folder,
     application,
     trainFolder: data(dataset.train_dir),

@@ -63,7 +63,14 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
     strides: supernet.strides ?? [...DEFAULT_STRIDES],
     features: supernet.feature_choose ?? [],
   };
-  const params = { folder, inputShape: supernet.input_shape, ...layers, out: resolve(options.work) };
+  const { framework } = scenario;
+  const params = {
+    framework,
+    folder,
+    inputShape: supernet.input_shape,
+    ...layers,
+    out: resolve(options.work),
+  };
   const described = await job('Look at user_module.py', 'nasDescribe', params);
   const fixed = [await graphOf(described.pre, options), await graphOf(described.post, options)];
   const skeleton: Skeleton = { channels: described.channels, ...layers, multiple: multipleFor(limits[0]!) };

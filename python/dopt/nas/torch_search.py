@@ -6,7 +6,8 @@ from typing import Any, Callable, Dict, List
 
 from dopt.doors.torch.patches import export_settings
 from dopt.errors import DoptError
-from dopt.nas import torch_user
+from dopt.nas import torch_user, user
+from dopt.nas.scoring import scored, write_whole
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -45,8 +46,7 @@ def _run(name: str, network: Any, inputs: Any) -> Any:
         return network(inputs)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything.
         shapes = [list(each.shape) for each in inputs] if isinstance(inputs, list) else list(inputs.shape)
-        raise DoptError("NAS_NETWORK", f"{name} fails on an input of {shapes}: {error}", place="user_module.py",
-                        suggestions=["Check input_shape, filters and strides in scen.yaml against user_module.py."]) from error
+        raise user.fails_on(name, shapes, error) from error
 
 
 def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -131,12 +131,7 @@ def _resume(path: str, network: Any, optimizer: Any, scheduler: Any) -> int:
 def _save(path: str, state: Dict[str, Any]) -> None:
     import torch
 
-    partial = f"{path}.partial"
-    with open(partial, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_whole(path, lambda file: torch.save(state, file))
 
 
 def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -147,31 +142,7 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """
     run = Run(params)
     judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run, params)
-    results: List[Dict[str, Any]] = []
-    for index, candidate in enumerate(params["networks"]):
-        events.progress(index, len(params["networks"]), torch_user.names(candidate["layers"]))
-        results.append(_judged(run, judge, candidate))
-    return {"results": results}
-
-
-def _judged(run: "Run", judge: Callable[[Dict[str, Any]], float], candidate: Dict[str, Any]) -> Dict[str, Any]:
-    result: Dict[str, Any] = {"key": candidate["key"], "score": None, "reason": None}
-    try:
-        value = judge(candidate)
-        if math.isfinite(value):
-            result["score"] = value
-        else:
-            result["reason"] = "not-a-number"
-    except DoptError as error:
-        if error.code != "NAS_LOSS":
-            raise
-        result["reason"] = "not-a-number"
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "out of memory" not in str(error):
-            raise
-        result["reason"] = "out-of-memory"
-        run.free()
-    return result
+    return scored(params["networks"], judge, run.is_full, events)
 
 
 def _shared(run: "Run", params: Dict[str, Any]) -> Callable[[Dict[str, Any]], float]:
@@ -264,8 +235,7 @@ class Run:
         """A loss as a number. Raises DoptError NAS_LOSS when it is none."""
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise DoptError("NAS_LOSS", f"loss_func gives {value}.", place="user_module.py", suggestions=[
-                "Lower learning_rate in scen.yaml, or look for a division by zero or a logarithm in loss_func."])
+            raise user.not_a_number("loss_func", value)
         return value
 
     def fit(self, network: Any, epochs: int, seed: int) -> None:
@@ -288,9 +258,12 @@ class Run:
         network.eval()
         loader = self.loader(self.params["valFolder"], False)
         with self.torch.no_grad():
-            return torch_user.score_of(self.user.metrics_func(loader, lambda inputs: _on_host(network(self.put(inputs)))))
+            return user.score_of(self.user.metrics_func(loader, lambda inputs: _on_host(network(self.put(inputs)))))
 
-    def free(self) -> None:
-        """Gives memory of the GPU back."""
+    def is_full(self, error: Exception) -> bool:
+        """Whether an error says that memory ran out; then memory of the GPU is given back."""
+        if "out of memory" not in str(error):
+            return False
         if self.device.type == "cuda":
             self.torch.cuda.empty_cache()
+        return True
