@@ -5,13 +5,14 @@ They work on graphs of TensorFlow 1 and their sessions (tf.compat.v1); Keras mod
 
 import os
 import warnings
-from typing import Any, Optional, Sequence, Union
+from typing import Any, List, Optional, Sequence, Union
 
 from dopt.plugin.config import read_config, write_config
 from dopt.plugin.strategies import DEFAULT_STRATEGY
 from dopt.tf.frozen import TensorflowWritten
 from dopt.tf.session.build import build, check_float
 from dopt.tf.session.calibration import begin_calibration, end_calibration
+from dopt.tf.session.distill import distillation_loss
 from dopt.tf.session.export import write
 from dopt.tf.session.graph import inputs_of, layers_of
 
@@ -52,6 +53,15 @@ def set_calibrate_state(sess: Any, state: bool) -> None:
     (begin_calibration if state else end_calibration)(sess)
 
 
+def get_quant_loss(sess: Any, output_name_list: Union[str, Sequence[str]]) -> Any:
+    """A scalar tensor: distance of the quantized graph from the float network; add about a twentieth of it to the task's loss.
+
+    The float network is a copy in the graph, with the weights that the session has now: call it after they are restored. It
+    is read at output_name_list (nodes or tensors that the network ends with) and at the ends of its blocks.
+    """
+    return distillation_loss(sess, _names(output_name_list))
+
+
 def generate_final_model(
     sess: Any, config_file: str, output_name_list: Union[str, Sequence[str]], ckpt_file: str, output_dir: str
 ) -> TensorflowWritten:
@@ -60,5 +70,8 @@ def generate_final_model(
     sess: a session with the freshly built float graph, best built for inference. ckpt_file: a checkpoint of the session that
     optimize_model() was given. output_name_list: nodes or tensors that the network ends with.
     """
-    outputs = [output_name_list] if isinstance(output_name_list, str) else list(output_name_list)
-    return write(sess, read_config(config_file), outputs, os.fspath(ckpt_file), os.fspath(output_dir), "model")
+    return write(sess, read_config(config_file), _names(output_name_list), os.fspath(ckpt_file), os.fspath(output_dir), "model")
+
+
+def _names(outputs: Union[str, Sequence[str]]) -> List[str]:
+    return [outputs] if isinstance(outputs, str) else list(outputs)

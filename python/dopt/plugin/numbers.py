@@ -1,6 +1,6 @@
 """What training leaves behind of one layer or tensor: the integers and scales that are written, whatever the framework."""
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -55,6 +55,16 @@ class FloatLayer(NamedTuple):
     name: str
     op_type: str
     reason: str
+
+
+def layers_by_name(
+    widths: Iterable[Tuple[str, int, int]], products: Iterable[str], float_layers: Iterable[FloatLayer]
+) -> Dict[str, Union[str, FloatLayer]]:
+    """What became of every layer: ``int8-4``, ``product``, or a FloatLayer. ``widths``: path, bits of input and weight."""
+    found: Dict[str, Union[str, FloatLayer]] = {path: f"int{inputs}-{weight}" for path, inputs, weight in widths}
+    found.update({name: "product" for name in products})
+    found.update({layer.name: layer for layer in float_layers})
+    return found
 
 
 class Network(NamedTuple):

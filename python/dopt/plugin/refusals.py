@@ -52,3 +52,12 @@ def not_quantized(name: str, made_by: str) -> DoptError:
         found=name,
         suggestions=[f"Give what {made_by} returned."],
     )
+
+
+def no_step(call: str) -> DoptError:
+    """Distillation has nothing to compare. ``call``: how the user's program makes a step and a loss of it."""
+    return DoptError(
+        "PLUGIN_NO_STEP",
+        "There is no training step to compare with the float network.",
+        suggestions=[f"Call the quantized network in training mode first: {call}"],
+    )

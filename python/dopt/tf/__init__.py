@@ -7,5 +7,15 @@
 """
 
 from dopt.tf.api import calibrate, convert, layers, prepare, reestimate, write_settings
+from dopt.tf.distill import add_distillation_loss, distillation_loss
 
-__all__ = ["calibrate", "convert", "layers", "prepare", "reestimate", "write_settings"]
+__all__ = [
+    "add_distillation_loss",
+    "calibrate",
+    "convert",
+    "distillation_loss",
+    "layers",
+    "prepare",
+    "reestimate",
+    "write_settings",
+]

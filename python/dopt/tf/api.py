@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Union
 
 from dopt.plugin.choice import settings
 from dopt.plugin.config import LayerName, parse_shapes, write_config
-from dopt.plugin.numbers import FloatLayer
+from dopt.plugin.numbers import FloatLayer, layers_by_name
 from dopt.plugin.strategies import DEFAULT_STRATEGY
 from dopt.tf.build import build, check_float
 from dopt.tf.calibration import Forward, begin_calibration, end_calibration, feed, reestimate_statistics, run_batches
@@ -64,12 +64,8 @@ def convert(quantized: Any, out: str, name: Optional[str] = None) -> TensorflowW
 def layers(quantized: Any) -> Dict[str, Union[str, FloatLayer]]:
     """What became of every layer by name: its widths, or a FloatLayer with the reason why it stays float."""
     network = quantized_model(quantized)
-    found: Dict[str, Union[str, FloatLayer]] = {
-        layer.path: f"int{layer.quantizer.grid.bits}-{layer.bits}" for layer in layers_in(network)
-    }
-    found.update({name: "product" for name in network.dopt_plan.products})
-    found.update({layer.name: layer for layer in network.dopt_plan.float_layers})
-    return found
+    widths = [(layer.path, layer.quantizer.grid.bits, layer.bits) for layer in layers_in(network)]
+    return layers_by_name(widths, network.dopt_plan.products, network.dopt_plan.float_layers)
 
 
 def write_settings(

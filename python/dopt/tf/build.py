@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import tensorflow as tf
 
 from dopt.errors import DoptError
+from dopt.plugin.blocks import block_ends
 from dopt.plugin.choice import choose
 from dopt.plugin.config import PluginConfig
 from dopt.plugin.refusals import quantized_already
@@ -17,7 +18,7 @@ from dopt.tf.capture import Call, Captured, Value, capture
 from dopt.tf.layers import FoldedNorm, Rounded, folded_norm, quantized_layer
 from dopt.tf.network import Plan, Product, QuantizedModel, layers_in
 from dopt.tf.quantizer import ActivationQuantizer
-from dopt.tf.structure import Layer, fixed_range, layers_of, left_float
+from dopt.tf.structure import Layer, fixed_range, layers_of, left_float, output_kind
 
 keras = tf.keras.layers
 
@@ -46,8 +47,11 @@ def build(model: Any, config: PluginConfig, method: str = "lsq", warm_up: Option
     names = [name for name, _, _ in captured.inputs]
     shapes = [config.inputs[name] for name in names] if set(names) == set(config.inputs) else list(config.inputs.values())
     plan.inputs = [(name, shape, dtype) for (name, _, dtype), shape in zip(captured.inputs, shapes)]
+    plan.outputs = [output_kind(value) for value in tf.nest.flatten(captured.results)]
     chosen = [(layer, choice.schemes[layer.name.path]) for layer in layers if layer.name.path in choice.schemes]
+    plan.ends = frozenset(block_ends([layer.name.path for layer, _ in chosen if layer.layer is not None]))
     quantized = _Rebuild(captured, plan).model(chosen, model.name)
+    plan.float_copy = lambda: _Rebuild(captured, plan.of_float_copy()).model(chosen, f"{model.name}_float")
     for layer in layers_in(quantized):
         layer.calibrate()
         layer.warm_up = layer.warm_up if warm_up is None else warm_up

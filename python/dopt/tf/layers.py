@@ -70,7 +70,7 @@ class Rounded(keras.Layer):
 
     def _round(self, x: Any, training: Any) -> Any:
         quantizer = self.quantizer
-        learning = training is not None and training is not False and quantizer.fixed is None
+        learning = is_training(training) and quantizer.fixed is None
         known = is_known(quantizer)
         if not known and not learning:
             self.plan.warn_uncalibrated(quantizer.name)
@@ -140,13 +140,15 @@ class QuantizedLayer:
 
     @as_written
     def call(self: Any, x: Any, training: Any = None) -> Any:
-        mode = self.plan.mode
-        if mode in ("observe", "off"):
+        if self.plan.mode == "export":
+            return self._export(x)
+        return self.plan.reached(self.path, self._result(x, training), training)
+
+    def _result(self: Any, x: Any, training: Any) -> Any:
+        if self.plan.mode in ("observe", "off"):
             y = self._apply(x, self.weight, self.bias)
             return y if self.norm is None else self.norm.normalize(y, False)
-        if mode == "export":
-            return self._export(x)
-        warms = self.follows_batches or (self.warm_up > 0 and training is not None and training is not False)
+        warms = self.follows_batches or (self.warm_up > 0 and is_training(training))
         if self.norm is not None and warms:
             return self._warming(x, training)
         folded, on = self.folded(), self._on()
@@ -264,6 +266,11 @@ def folded_norm(norm: Any, path: str) -> Any:
     """A batch normalization that its layer computes, its statistics not yet copied."""
     made = type("FoldedBatchNormalization", (FoldedNorm, keras.BatchNormalization), {})
     return made.from_config({**norm.get_config(), "name": path, "dtype": "float32"})
+
+
+def is_training(training: Any) -> bool:
+    """Whether a call may be one of training: ``training`` is True, or a tensor that tells when it runs."""
+    return training is not None and training is not False
 
 
 def is_known(quantizer: ActivationQuantizer) -> bool:

@@ -1,15 +1,16 @@
 """The quantized model as a whole: its layers, its quantizers, and what it remembers for calibration and export."""
 
 import contextlib
+import threading
 import warnings
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 import tensorflow as tf
 
 from dopt.errors import DoptError
 from dopt.plugin.numbers import FloatLayer
 from dopt.plugin.refusals import not_quantized
-from dopt.tf.layers import QuantizedLayer, Rounded, as_written
+from dopt.tf.layers import QuantizedLayer, Rounded, as_written, is_training
 from dopt.tf.quantizer import ActivationQuantizer
 
 
@@ -26,6 +27,22 @@ class Exported:
         self.products: List[Tuple[str, str, List[Rounded], Tuple[bool, bool]]] = []
 
 
+class Step(threading.local):
+    """The training step that was called last, which distillation compares; replicas of a distributed model are threads.
+
+    ``given`` and ``result``: of the model, None when there is nothing to compare; ``inside``: at the ends of blocks, by path.
+    """
+
+    def __init__(self) -> None:
+        self.given: Any = None
+        self.result: Any = None
+        self.inside: Dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Forgets the step before."""
+        self.given, self.result, self.inside = None, None, {}
+
+
 class Plan:
     """What ``prepare`` decided about a model, kept on it as ``dopt_plan``; its layers ask it what to do.
 
@@ -40,10 +57,30 @@ class Plan:
         self.products: List[str] = []
         #: Deployment shapes and types by input, in the order of the model.
         self.inputs: List[Tuple[str, Tuple[int, ...], Any]] = []
+        #: How each result is compared with the float copy's: structure.output_kind().
+        self.outputs: List[str] = []
+        #: Paths of the layers that blocks end with.
+        self.ends: FrozenSet[str] = frozenset()
+        self.step = Step()
+        #: Makes the float copy, another QuantizedModel that stays in mode ``off``; and the one that distillation made.
+        self.float_copy: Callable[[], "QuantizedModel"]
+        self.teacher: Any = None
         self.exported = Exported()
         #: The error that ended calibration.
         self.failure: Optional[DoptError] = None
         self._warned: Set[str] = set()
+
+    def of_float_copy(self) -> "Plan":
+        """The plan of a float copy."""
+        plan = Plan(self.config, self.method, self.widths, self.target)
+        plan.ends = self.ends
+        return plan
+
+    def reached(self, path: str, y: Any, training: Any) -> Any:
+        """``y``, what a layer puts out; at the end of a block it is kept for distillation."""
+        if path in self.ends and (self.mode == "off" or is_training(training)):
+            self.step.inside[path] = y
+        return y
 
     def warn_uncalibrated(self, name: str) -> None:
         """Once for each quantizer."""
@@ -77,7 +114,12 @@ class QuantizedModel(tf.keras.Model):
     dopt_plan: Plan
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        return super().call(inputs, training=training, mask=mask)
+        step = self.dopt_plan.step
+        step.begin()
+        y = super().call(inputs, training=training, mask=mask)
+        if is_training(training):
+            step.given, step.result = inputs, y
+        return y
 
 
 def quantized_model(model: Any) -> QuantizedModel:

@@ -78,14 +78,27 @@ def symbol_of(layer: Any) -> Optional[str]:
 
 def fixed_range(value: Value) -> Optional[Tuple[float, float]]:
     """The range that the producer of a tensor sets, or None."""
+    return _RANGES.get(_function_behind(value))
+
+
+def output_kind(value: Value) -> str:
+    """What a result of the model is: ``probabilities`` of a softmax, ``bounded`` by another function, or ``free``."""
+    name = _function_behind(value)
+    if name.endswith("softmax"):
+        return "probabilities"
+    return "bounded" if name in _RANGES else "free"
+
+
+def _function_behind(value: Value) -> str:
+    """What the function is called that a tensor comes from, an activation of a layer too; empty where it has no name."""
     if value.producer is None:
-        return None
+        return ""
     layer = value.producer.layer
     if isinstance(layer, keras.Softmax):
-        return 0.0, 1.0
+        return "softmax"
     activation = getattr(layer, "activation", None)
     name = getattr(activation, "__name__", "") if callable(activation) else symbol_of(layer)
-    return _RANGES.get(name or "")
+    return name or ""
 
 
 def _first(call: Call) -> Any:

@@ -9,7 +9,7 @@ from torch import nn
 from dopt.plugin.choice import settings
 from dopt.plugin.config import LayerName, parse_shapes, write_config
 from dopt.plugin.folder import Written
-from dopt.plugin.numbers import FloatLayer
+from dopt.plugin.numbers import FloatLayer, layers_by_name
 from dopt.plugin.strategies import DEFAULT_STRATEGY
 from dopt.torch.calibration import begin_calibration, end_calibration, evaluation, feed, reestimate_statistics, run_batches
 from dopt.torch.export import write
@@ -71,12 +71,8 @@ def convert(quantized: nn.Module, out: str, name: Optional[str] = None) -> Writt
 def layers(quantized: nn.Module) -> Dict[str, Union[str, FloatLayer]]:
     """What became of every layer by name: its widths, or a FloatLayer with the reason why it stays float."""
     network = quantized_network(quantized)
-    found: Dict[str, Union[str, FloatLayer]] = {
-        layer.path: f"int{layer.quantizer.grid.bits}-{layer.bits}" for layer in layers_in(network)
-    }
-    found.update({name: "product" for name in network.dopt_plan.products})
-    found.update({layer.name: layer for layer in network.dopt_plan.float_layers})
-    return found
+    widths = [(layer.path, layer.quantizer.grid.bits, layer.bits) for layer in layers_in(network)]
+    return layers_by_name(widths, network.dopt_plan.products, network.dopt_plan.float_layers)
 
 
 def write_settings(

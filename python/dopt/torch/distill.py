@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from dopt.errors import DoptError
+from dopt.plugin.blocks import block_ends
+from dopt.plugin.refusals import no_step
 from dopt.torch.network import layers_in, quantized_network, set_modes
 
 
@@ -19,7 +20,7 @@ class Teacher:
         set_modes(self.network, "off")
         self.wanted: Dict[str, Tensor] = {}
         self.got: Dict[str, Tensor] = {}
-        ends = block_ends(network)
+        ends = block_ends([layer.path for layer in layers_in(network)], ".")
         for place, kept in ((self.network, self.wanted), (network, self.got)):
             for layer in layers_in(place):
                 if layer.path in ends:
@@ -37,12 +38,6 @@ class Teacher:
         return total + torch.stack(inside).mean() if inside else total
 
 
-def block_ends(network: nn.Module) -> List[str]:
-    """The last quantized layer in each child of the network but the last child: where blocks hand on."""
-    last = {layer.path.split(".")[0]: layer.path for layer in layers_in(network)}
-    return list(last.values())[:-1]
-
-
 def distillation_loss(quantized: nn.Module) -> Tensor:
     """How far the last training step was from the float network, as a loss to be added to the task's: a twentieth of it.
 
@@ -53,11 +48,7 @@ def distillation_loss(quantized: nn.Module) -> Tensor:
     network = quantized_network(quantized)
     plan = network.dopt_plan
     if plan.last is None:
-        raise DoptError(
-            "PLUGIN_NO_STEP",
-            "There is no training step to compare with the float network.",
-            suggestions=["Call the quantized network in training mode first: net.train(); loss = task(net(x), y) + get_quant_loss(net) / 20."],
-        )
+        raise no_step("net.train(); loss = task(net(x), y) + get_quant_loss(net) / 20.")
     last, plan.last = plan.last, None
     if plan.teacher is None:
         plan.teacher = Teacher(network)
@@ -81,7 +72,7 @@ def _tensors(value: Any) -> List[Tensor]:
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    if ours.dim() != 2:
+    if ours.dim() != 2 or ours.shape[1] == 1:
         return _relative(ours, theirs)
     targets = functional.softmax(theirs.float(), -1)
     return functional.kl_div(functional.log_softmax(ours.float(), -1), targets, reduction="batchmean")

@@ -187,3 +187,39 @@ def test_an_optimizer_that_is_there_already_is_told(tmp_path):
     tf.train.AdamOptimizer().minimize(tf.reduce_sum(logits))
     with pytest.warns(UserWarning, match="optimizer already"):
         dopt.optimize_model(sess, str(tmp_path / "c.json"), True, 1)
+
+
+def test_distillation_brings_the_float_network_near(tmp_path):
+    """A normalization that a placeholder switches, class scores behind a softmax, weights that came after quantization."""
+    images, _ = data(32)
+    x, training = tf.placeholder(tf.float32, [None, 8, 8, 3], name="input"), tf.placeholder_with_default(False, [])
+    tf.nn.softmax(network(x, training), name="classes")
+    sess = tf.Session()
+    config = str(tmp_path / "c.json")
+    dopt.generate_config_file(sess, config, default_strategy="Quant_INT8-4")
+    dopt.optimize_model(sess, config, True, 1)
+    refused("PLUGIN_NO_WEIGHTS", dopt.get_quant_loss, sess, "classes")
+    sess.run(tf.global_variables_initializer())
+    dopt.set_calibrate_state(sess, True)
+    floats = sess.run("classes:0", {x: images})
+    dopt.set_calibrate_state(sess, False)
+    assert "classes" in refused("PLUGIN_OUTPUTS", dopt.get_quant_loss, sess, "klasses").suggestions[0]
+    loss = dopt.get_quant_loss(sess, "classes")
+    kernels = [each for each in tf.trainable_variables() if "kernel" in each.op.name]
+    for kernel in kernels:
+        value = sess.run(kernel)
+        kernel.load(value + 0.2 * value.std() * np.random.standard_normal(value.shape), sess)
+    optimizer = tf.train.AdamOptimizer(2e-3)
+    step = optimizer.minimize(loss)
+    sess.run(tf.variables_initializer(optimizer.variables()))
+    # The copy computes for inference, whatever the graph does, and keeps the weights that it was made with.
+    copy = sess.graph.get_tensor_by_name("dopt/float_copy/logits/BiasAdd:0")
+    softmax = np.exp(sess.run(copy, {x: images, training: True}))
+    assert np.allclose(softmax / softmax.sum(1, keepdims=True), floats, atol=1e-6)
+    losses = [sess.run([loss, step], {x: images})[0] for _ in range(25)]
+    assert losses[-1] < 0.5 * losses[0]
+    tf.train.Saver().save(sess, str(tmp_path / "q.ckpt"))
+    with tensorflow.Graph().as_default():
+        network(tf.placeholder(tf.float32, [None, 8, 8, 3], name="input"))
+        written = dopt.generate_final_model(tf.Session(), config, "logits/BiasAdd", str(tmp_path / "q.ckpt"), str(tmp_path / "out"))
+    assert written.frozen

@@ -25,7 +25,8 @@ def build(sess: Any, config: PluginConfig, is_train_flag: Any, quant_flag: Any) 
     graph = check_float(sess)
     layers = layers_of(graph)
     choice = choose(config, [layer.name for layer in layers], "lsq")
-    plan = Plan(config, choice.widths, choice.target, left_float(graph, layers) + choice.float_layers)
+    floats = left_float(graph, layers) + choice.float_layers
+    plan = Plan(config, choice.widths, choice.target, floats, graph.as_graph_def())
     values = initialized(sess)
     with graph.as_default(), tf.compat.v1.variable_scope("dopt", reuse=tf.compat.v1.AUTO_REUSE):
         placing = _Placement(plan, is_train_flag, quant_flag)

@@ -32,7 +32,7 @@ def write(
     """
     started = time.time()
     float_graph = check_float(sess)
-    ends = [_tensor(float_graph, output) for output in outputs]
+    ends = [tensor_of(float_graph, output) for output in outputs]
     float_def = float_graph.as_graph_def()
     meta = tf.compat.v1.train.export_meta_graph(graph=float_graph)
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as twin:
@@ -55,7 +55,8 @@ def write(
         )
 
 
-def _tensor(graph: Any, name: str) -> str:
+def tensor_of(graph: Any, name: str) -> str:
+    """The name of a tensor of the graph, of an operator's first result where an operator is named. Raises DoptError PLUGIN_OUTPUTS."""
     name = name if ":" in name else f"{name}:0"
     try:
         graph.get_tensor_by_name(name)

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Union
 import tensorflow as tf
 
 from dopt.errors import DoptError
-from dopt.plugin.numbers import FloatLayer
+from dopt.plugin.numbers import FloatLayer, layers_by_name
 from dopt.plugin.refusals import not_quantized
 from dopt.tf.quantizer import ActivationQuantizer
 from dopt.tf.session.graph import Layer
@@ -34,8 +34,10 @@ class QuantizedOperator(NamedTuple):
 class Plan:
     """What ``optimize_model`` decided, and the flags that it reads."""
 
-    def __init__(self, config: Any, widths: str, target: str, float_layers: List[FloatLayer]) -> None:
+    def __init__(self, config: Any, widths: str, target: str, float_layers: List[FloatLayer], float_def: Any) -> None:
         self.config, self.widths, self.target, self.float_layers = config, widths, target, float_layers
+        #: The graph as it was, for distillation.
+        self.float_def = float_def
         self.calibrating: Any = None
         self.rounded: List[RoundedTensor] = []
         self.operators: List[QuantizedOperator] = []
@@ -46,11 +48,10 @@ class Plan:
 
     def layers(self) -> Dict[str, Union[str, FloatLayer]]:
         """What became of every layer by name: its widths, ``product``, or a FloatLayer."""
-        found: Dict[str, Union[str, FloatLayer]] = {}
-        for each in self.operators:
-            bits = each.inputs[0].quantizer.grid.bits
-            found[each.layer.name.path] = "product" if each.grid is None else f"int{bits}-{each.grid.bits}"
-        return {**found, **{layer.name: layer for layer in self.float_layers}}
+        bits = [(each, each.layer.name.path, each.inputs[0].quantizer.grid.bits) for each in self.operators]
+        widths = [(path, inputs, each.grid.bits) for each, path, inputs in bits if each.grid is not None]
+        products = [path for each, path, _ in bits if each.grid is None]
+        return layers_by_name(widths, products, self.float_layers)
 
 
 def plan_of(sess: Any) -> Plan:
