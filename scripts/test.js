@@ -122,6 +122,7 @@ async function cuda(show) {
 /** Tests that need a framework. */
 const FRAMEWORK_TESTS = [
   'tensorflow_door',
+  'tensorflow_nas',
   'tensorflow_plugin',
   'torch_door',
   'torch_llm',
@@ -133,7 +134,11 @@ const FRAMEWORK_TESTS = [
 /** The Python tests of each profile, run with the environment that the product makes for it. */
 const PROFILES = {
   onnx: ['python/tests', ...FRAMEWORK_TESTS.map((name) => `--ignore=python/tests/${name}`)],
-  tensorflow: ['python/tests/tensorflow_door', 'python/tests/tensorflow_plugin'],
+  tensorflow: [
+    'python/tests/tensorflow_door',
+    'python/tests/tensorflow_plugin',
+    'python/tests/tensorflow_nas',
+  ],
   torch: [
     'python/tests/torch_door',
     'python/tests/torch_weights',

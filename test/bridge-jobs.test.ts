@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, vi } from 'vitest';
 import { isRunning } from '../src/bridge/file-lock.js';
+import { JobSession } from '../src/bridge/job-session.js';
 import { type JobOptions, type ReportEvent, runJob } from '../src/bridge/jobs.js';
 import { anyPython, faking, rejection, until, withFolder } from './bridge-fake.js';
 
@@ -180,5 +181,37 @@ describe.skipIf(python === undefined)('runJob', () => {
       child.kill('SIGKILL');
       await until(() => !isRunning(pid), 'the end of the job', 3000);
     });
+  });
+});
+
+describe.skipIf(python === undefined)('JobSession', () => {
+  const open = (words: string, signal?: AbortSignal) =>
+    new JobSession(
+      { python: python!, kind: 'venv' },
+      { extra: faking(words), ...(signal ? { signal } : {}) },
+    );
+
+  it('keeps what methods make, and begins anew after its process died', async () => {
+    const session = open('kept,kept,progress:2,kill');
+    const events: ReportEvent[] = [];
+    const call = () => session.run('probe', {}, (event) => events.push(event));
+    expect([(await call()).platform, (await call()).platform]).toEqual(['call 1', 'call 1']);
+    await call();
+    expect(events.map(({ type }) => type)).toEqual(['progress', 'progress', 'log']);
+    expect(await rejection(call())).toMatchObject({ code: 'PYTHON_DIED' });
+    expect((await call()).platform).toBe('call 1');
+    await session.close();
+  });
+
+  it('goes on after an error, and ends when it is cancelled', async () => {
+    const stop = new AbortController();
+    const session = open('raise:ValueError,ok,sleep:60', stop.signal);
+    const call = () => session.run('probe', {}, () => {});
+    expect(await rejection(call())).toMatchObject({ code: 'PYTHON_EXCEPTION' });
+    expect((await call()).platform).toBe('fake');
+    setTimeout(() => stop.abort(), 200);
+    expect(await rejection(call())).toMatchObject({ code: 'INTERRUPTED' });
+    expect(await rejection(call())).toMatchObject({ code: 'INTERRUPTED' });
+    await session.close();
   });
 });

@@ -4,9 +4,11 @@ import json
 import os
 import threading
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
 from dopt.errors import Cancelled
+
+T = TypeVar("T")
 
 
 class Events:
@@ -18,6 +20,17 @@ class Events:
 
     def __init__(self) -> None:
         self._cancelled = False
+        self._kept: Tuple[str, Any] = ("", None)
+
+    def keep(self, key: str, make: Callable[[], T]) -> T:
+        """What ``make`` gives, which stays for the next method of this process that asks with the same key.
+
+        One thing is kept; another key lets it go before its own is made.
+        """
+        if self._kept[0] != key:
+            self._kept = ("", None)
+            self._kept = (key, make())
+        return self._kept[1]
 
     def progress(self, done: float, total: Optional[float], message: str = "") -> None:
         """Reports that ``done`` of ``total`` units are finished; ``total`` is None when it is not known."""
@@ -83,9 +96,10 @@ class StreamEvents(Events):
             raise Cancelled()
 
     def answer(self, envelope: Dict[str, Any]) -> None:
-        """Sends the last event of a job, whole even when the job is cancelled meanwhile."""
+        """Sends the last event of a method, whole even when it is cancelled meanwhile."""
         self._sending = True
         self._write({"type": "answer", "envelope": envelope})
+        self._sending = False
 
     def _send(self, event: Dict[str, Any]) -> None:
         self._sending = True

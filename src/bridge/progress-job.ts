@@ -1,6 +1,7 @@
 import type { Progress } from '../cli/progress.js';
 import type { Environment } from './environments.js';
-import { runJob } from './jobs.js';
+import { JobSession } from './job-session.js';
+import { type ReportEvent, runJob } from './jobs.js';
 import type { MethodName, Params, Result } from './protocol.js';
 
 /** Runs a Python method as a job, shown under a title; `summary` is what stays on the screen. */
@@ -18,24 +19,46 @@ export function progressJob(
   progress: Progress,
   signal?: AbortSignal,
 ): RunJob {
-  return async <M extends MethodName>(
-    title: string,
-    method: M,
-    params: Params<M>,
-    summary?: (result: Result<M>) => string,
-  ): Promise<Result<M>> => {
-    const shown = progress.stage(title);
-    const result = await runJob(environment, method, params, {
-      threads,
-      ...(signal ? { signal } : {}),
+  const options = { threads, ...(signal ? { signal } : {}) };
+  return shown(progress, (method, params, onEvent) =>
+    runJob(environment, method, params, {
+      ...options,
       // There is no log file here; what the user's own code prints is for the user.
       ...(method === 'userMetric' ? { onPrinted: (text) => printed(text, progress) } : {}),
-      onEvent: (event) => {
-        if (event.type === 'progress') shown.update(event.done, event.total, event.message);
-        else if (event.type === 'log' && event.level === 'warning') progress.warn(event.message);
-      },
+      onEvent,
+    }),
+  );
+}
+
+/** The same in one process, which keeps what its methods make. */
+export function progressSession(
+  environment: Environment,
+  threads: number,
+  progress: Progress,
+  signal: AbortSignal,
+): { job: RunJob; close: () => Promise<void> } {
+  const session = new JobSession(environment, { threads, signal });
+  return {
+    job: shown(progress, (method, params, onEvent) => session.run(method, params, onEvent)),
+    close: () => session.close(),
+  };
+}
+
+function shown(
+  progress: Progress,
+  run: <M extends MethodName>(
+    method: M,
+    params: Params<M>,
+    onEvent: (event: ReportEvent) => void,
+  ) => Promise<Result<M>>,
+): RunJob {
+  return async (title, method, params, summary) => {
+    const stage = progress.stage(title);
+    const result = await run(method, params, (event) => {
+      if (event.type === 'progress') stage.update(event.done, event.total, event.message);
+      else if (event.type === 'log' && event.level === 'warning') progress.warn(event.message);
     });
-    shown.done(summary?.(result));
+    stage.done(summary?.(result));
     return result;
   };
 }

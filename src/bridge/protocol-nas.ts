@@ -26,6 +26,8 @@ const runShape = {
   /** Folder of user_module.py. */
   folder: z.string(),
   application: z.enum(['image_classification', 'object_detection', 'semantic_segmentation']),
+  /** Height, width, channels. */
+  inputShape: z.array(count).length(3),
   trainFolder: z.string(),
   valFolder: z.string(),
   epochs: count,

@@ -16,7 +16,7 @@ export const searchFlags = {
   profile: Flags.string({
     options: [...TORCH_PROFILES],
     default: 'torch',
-    description: 'packages that train the networks',
+    description: 'packages that train networks in PyTorch',
     helpGroup: 'RUN',
   }),
   ...runtimeFlags,

@@ -6,6 +6,9 @@ import { largestLayers, layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
 import { type Genome, genomeKey } from './space.js';
 
+/** Files of shared weights. */
+const CHECKPOINTS = { PyTorch: 'supernet.pth', TensorFlow: 'supernet.npz' };
+
 /** Batches that a candidate's normalizations are set by, and epochs of a network that is trained alone. */
 const CALIBRATION_BATCHES = 8;
 const ALONE_EPOCHS = 3;
@@ -27,6 +30,7 @@ function runParams({ scenario, folder, skeleton }: OpenSearch, threads: number):
     framework: scenario.framework,
     folder,
     application,
+    inputShape: scenario.supernet.input_shape,
     trainFolder: data(dataset.train_dir),
     valFolder: data(dataset.val_dir),
     epochs: scenario.epochs,
@@ -55,32 +59,46 @@ export async function pythonEvaluator(
   open: OpenSearch,
   work: string,
   { threads, workers }: { threads: number; workers: number },
-): Promise<Evaluator> {
-  const { scenario, skeleton, problem, job } = open;
+): Promise<Evaluator & { close: () => Promise<void> }> {
+  const { scenario, skeleton, problem } = open;
+  const gpus = gpusOf(scenario.resource?.gpu_id);
+  const places = (gpus.length > 0 ? gpus : new Array<null>(workers).fill(null)).map((gpu) => ({
+    gpu,
+    session: open.session(),
+  }));
   const run = runParams(open, threads);
+  const close = async (): Promise<void> => {
+    await Promise.all(places.map(({ session }) => session.close()));
+  };
   const shared = scenario.evaluator.kind === 'supernet';
-  const checkpoint = shared ? join(work, 'supernet.pth') : null;
+  const checkpoint = shared ? join(work, CHECKPOINTS[scenario.framework]) : null;
   if (checkpoint !== null) {
     // The teacher of all is the candidate with the most to compute, and the smallest one is trained in every step too.
     const deck = deckOf(problem, run.seed);
     const cost = (genome: Genome): number => problem.screen(genome).costs[0]!;
     const bySize = [...deck].sort((a, b) => cost(a) - cost(b));
     const layers = (genome: Genome) => layersOf(skeleton, genome);
-    await job('Train shared weights', 'nasTrain', {
+    const params = {
       ...run,
       checkpoint,
       deck: deck.map(layers),
       largestNetwork: layers(bySize.at(-1)!),
       smallestNetwork: layers(bySize[0]!),
-    });
+    };
+    try {
+      await places[0]!.session.job('Train shared weights', 'nasTrain', params);
+    } catch (error) {
+      await close();
+      throw error;
+    }
   }
   const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
-  const gpus = gpusOf(scenario.resource?.gpu_id);
-  const places = gpus.length > 0 ? gpus : new Array<null>(workers).fill(null);
   return {
+    close,
     score: async (genomes, report) => {
-      const shares = places.map((gpu, place) => ({
+      const shares = places.map(({ gpu, session }, place) => ({
         gpu,
+        session,
         networks: genomes
           .filter((_, index) => index % places.length === place)
           .map((genome) => ({ key: genomeKey(genome), layers: layersOf(skeleton, genome), seed: run.seed })),
@@ -88,7 +106,7 @@ export async function pythonEvaluator(
       const ended = await Promise.allSettled(
         shares
           .filter(({ networks }) => networks.length > 0)
-          .map(async ({ gpu, networks }) => {
+          .map(async ({ gpu, session, networks }) => {
             const params = {
               ...run,
               gpu,
@@ -97,7 +115,7 @@ export async function pythonEvaluator(
               calibrationBatches: CALIBRATION_BATCHES,
               networks,
             };
-            const { results } = await job(`Score ${networks.length} networks`, 'nasScore', params);
+            const { results } = await session.job(`Score ${networks.length} networks`, 'nasScore', params);
             for (const verdict of results) report(verdict);
           }),
       );

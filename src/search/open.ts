@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { ensureEnvironment } from '../bridge/environments.js';
 import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
-import { progressJob, type RunJob } from '../bridge/progress-job.js';
+import { progressJob, progressSession } from '../bridge/progress-job.js';
 import type { Progress } from '../cli/progress.js';
 import { DEFAULT_FILTERS, DEFAULT_STRIDES, readScenario, type Scenario } from '../config/scenario.js';
 import { UserError } from '../errors.js';
@@ -36,7 +36,8 @@ export interface OpenSearch {
   limits: Limit[];
   costs: Costs;
   problem: Problem;
-  job: RunJob;
+  /** A Python process that trains or scores one thing after the other. */
+  session: () => ReturnType<typeof progressSession>;
 }
 
 /**
@@ -51,7 +52,8 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
   for (const note of scenario.notes) progress.warn(note);
   refuseUnsupported(scenario, options.scenario);
   const limits = limitsOf(scenario, options.target);
-  const environment = await ensureEnvironment(options.profile, options.environment, {
+  const profile = scenario.framework === 'TensorFlow' ? 'tensorflow' : options.profile;
+  const environment = await ensureEnvironment(profile, options.environment, {
     onProgress: (line) => progress.note(line),
   });
   const job = progressJob(environment, options.threads, progress, signal);
@@ -76,21 +78,22 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
   const skeleton: Skeleton = { channels: described.channels, ...layers, multiple: multipleFor(limits[0]!) };
   const frame: Frame = { skeleton, height: described.height, width: described.width, fixed };
   const costs = new Costs(frame, limits);
-  return { scenario, folder, skeleton, limits, costs, problem: problemOf(frame, costs), job };
+  const session = () => progressSession(environment, options.threads, progress, signal);
+  return { scenario, folder, skeleton, limits, costs, problem: problemOf(frame, costs), session };
 }
 
-function refuseUnsupported({ framework, constraint }: Scenario, place: string): void {
-  const what =
-    framework === 'TensorFlow'
-      ? 'TensorFlow'
-      : constraint.application_type === 'object_detection'
-        ? 'object detection'
-        : null;
-  if (what === null) return;
-  throw new UserError('SEARCH_UNSUPPORTED', `dopt does not search networks for ${what} yet.`, {
-    place,
-    expected: 'framework: PyTorch, and image_classification or semantic_segmentation',
-  });
+function refuseUnsupported({ framework, constraint, supernet }: Scenario, place: string): void {
+  if (constraint.application_type === 'object_detection')
+    throw new UserError('SEARCH_UNSUPPORTED', 'dopt does not search networks for object detection yet.', {
+      place,
+      expected: 'image_classification or semantic_segmentation',
+    });
+  if (framework === 'TensorFlow' && supernet.data_format === 'channels_first')
+    throw new UserError('SEARCH_UNSUPPORTED', 'Networks in TensorFlow are searched with channels last.', {
+      place,
+      expected: 'data_format: channels_last',
+      suggestions: ['Turn the axes of the pictures in build_dataset_search.'],
+    });
 }
 
 /** The scenario's constraint first, then the further ones. */

@@ -1,6 +1,5 @@
-import { mkdirSync, readFileSync } from 'node:fs';
-import { basename, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { mkdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { renderSearch } from '../report/search/page.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { VERSION } from '../version.js';
@@ -9,6 +8,7 @@ import type { Tried } from './engine.js';
 import { type Layer, layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
 import { UNITS } from './profile.js';
+import { programOf } from './program.js';
 import { genomeKey } from './space.js';
 import { scoredOf, volumes } from './volume.js';
 
@@ -30,9 +30,6 @@ export function frontOf(tried: readonly Tried[]): Tried[] {
   const [front = []] = fronts(scored);
   return front.map((index) => scored[index]!).sort((a, b) => a.objectives[1]! - b.objectives[1]!);
 }
-
-/** Blocks in PyTorch, from src/ and from dist/ alike. */
-const BLOCKS = fileURLToPath(new URL('../../python/dopt/nas/torch_blocks.py', import.meta.url));
 
 /** Writes results/model_arch_result_N.py and pareto.json; resolves with what they say. */
 export async function writeResults(
@@ -77,48 +74,4 @@ export async function writePage(open: OpenSearch, tried: readonly Tried[], out: 
     volumes: volumes(tried),
   });
   await writeFileAtomic(join(out, 'search.html'), page);
-}
-
-/** A Python file that builds a network and runs alone. */
-function programOf(open: OpenSearch, { number, score, costs, layers }: FrontNetwork, folder: string): string {
-  const [height, width, channels] = open.scenario.supernet.input_shape;
-  const says = open.limits.map(
-    ({ cost, target, precision }, at) => `${cost} (${target}, ${precision}): ${costs[at]}`,
-  );
-  const blocks = readFileSync(BLOCKS, 'utf8').replace(/^"""[\s\S]*?"""\n/, '');
-  return `"""Network ${number} of an architecture search by dopt ${VERSION}.
-
-accuracy: ${score} (what metrics_func said of it in the search; train it from scratch before you use it)
-${says.join('\n')}
-
-Run this file to write model_arch_result_${number}.onnx; import it and call build() to train the network.
-"""
-
-import inspect
-import os
-import sys
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ${JSON.stringify(relative(folder, open.folder) || '.')}))
-${blocks}
-
-LAYERS = [
-${layers.map((layer) => `    ${JSON.stringify(layer)},`).join('\n')}
-]
-
-
-def build():
-    """The network with fresh weights; PreNet and PostNet come from user_module.py."""
-    from user_module import PostNet, PreNet
-
-    return Network(PreNet(), LAYERS, PostNet(), (${open.skeleton.features.map((layer) => `${layer}, `).join('')}))
-
-
-if __name__ == "__main__":
-    target = os.path.splitext(os.path.abspath(__file__))[0] + ".onnx"
-    inputs = torch.zeros(1, ${channels}, ${height}, ${width})
-    # Newer versions of torch have an exporter that asks for a package of its own.
-    traced = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
-    torch.onnx.export(build().eval(), (inputs,), target, opset_version=13, **traced)
-    print(target)
-`;
 }

@@ -68,7 +68,7 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
         progress.note(lineOf(all, generation_num * pop_size));
         await writePage(open, all, out);
       },
-    });
+    }).finally(evaluator.close);
     const networks = await writeResults(open, tried, out);
     if (networks.length === 0) throw nothingFound(tried, options.scenario);
     const failed = tried.filter(({ score }) => score === null).length;

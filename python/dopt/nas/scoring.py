@@ -1,41 +1,48 @@
 """What scoring networks has in common in both frameworks: reasons instead of scores, and files that are whole or not there."""
 
+import json
 import math
 import os
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from dopt.errors import DoptError
 from dopt.nas.user import names
 
 
-def scored(
-    networks: List[Dict[str, Any]],
-    judge: Callable[[Dict[str, Any]], float],
-    is_full: Callable[[Exception], bool],
-    events: Any,
-) -> Dict[str, Any]:
+class Judge(NamedTuple):
+    """``score`` gives the score of a network, the same whatever it was asked before. ``is_full``: whether an error says that
+    memory ran out; it frees what can be freed."""
+
+    score: Callable[[Dict[str, Any]], float]
+    is_full: Callable[[Exception], bool]
+
+
+def scored(params: Dict[str, Any], make: Callable[[], Judge], events: Any) -> Dict[str, Any]:
     """A verdict for each network: METHODS.nasScore in src/bridge/protocol.ts.
 
-    ``is_full``: whether an error says that memory ran out; it frees what can be freed. Such a network, and one whose loss
-    or score is no number, has a reason instead of a score.
+    A network for which memory ran out, and one whose loss or score is no number, has a reason instead of a score. The
+    judge stays in the process for as long as it is asked under the same settings.
     """
+    networks = params["networks"]
+    key = json.dumps({name: value for name, value in params.items() if name != "networks"}, sort_keys=True)
+    judge = events.keep(f"nasScore {key}", make)
     results: List[Dict[str, Any]] = []
     for index, candidate in enumerate(networks):
         events.progress(index, len(networks), names(candidate["layers"]))
-        score, reason = _verdict(lambda: judge(candidate), is_full)
+        score, reason = _verdict(judge, candidate)
         results.append({"key": candidate["key"], "score": score, "reason": reason})
     return {"results": results}
 
 
-def _verdict(judge: Callable[[], float], is_full: Callable[[Exception], bool]) -> Any:
+def _verdict(judge: Judge, candidate: Dict[str, Any]) -> Tuple[Optional[float], Optional[str]]:
     try:
-        value = judge()
+        value = judge.score(candidate)
     except DoptError as error:
         if error.code != "NAS_LOSS":
             raise
         return None, "not-a-number"
     except Exception as error:  # noqa: BLE001 - both frameworks have errors of their own for memory that ran out.
-        if not (isinstance(error, MemoryError) or is_full(error)):
+        if not (isinstance(error, MemoryError) or judge.is_full(error)):
             raise
         return None, "out-of-memory"
     return (value, None) if math.isfinite(value) else (None, "not-a-number")

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List
 from dopt.doors.torch.patches import export_settings
 from dopt.errors import DoptError
 from dopt.nas import torch_user, user
-from dopt.nas.scoring import scored, write_whole
+from dopt.nas.scoring import Judge, scored, write_whole
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -140,9 +140,12 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     One that does not fit into memory, or whose loss is no number, gets a reason instead of a score. Parameters and result:
     METHODS.nasScore.
     """
-    run = Run(params)
-    judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run, params)
-    return scored(params["networks"], judge, run.is_full, events)
+    def make() -> Judge:
+        run = Run(params)
+        judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run, params)
+        return Judge(judge, run.is_full)
+
+    return scored(params, make, events)
 
 
 def _shared(run: "Run", params: Dict[str, Any]) -> Callable[[Dict[str, Any]], float]:

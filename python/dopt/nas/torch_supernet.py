@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dopt.nas.supernet import sizes_of
+
 
 class Norm(nn.Module):
     """Batch normalization of the first channels; statistics are those of the batch, or what ``recalibrate`` has gathered."""
@@ -84,23 +86,10 @@ class SharedLayer(nn.Module):
 
 
 def _parts(layer: Dict[str, Any]) -> Dict[str, nn.Module]:
-    block, kernel, stride = layer["block"], layer["kernel"], layer["stride"]
-    before, hidden, after = layer["in"], layer["hidden"], layer["out"]
-    if block == "conv":
-        return {"first": Conv(before, after, kernel, stride)}
-    if block == "residual":
-        parts: Dict[str, nn.Module] = {"first": Conv(before, hidden, kernel, stride), "last": Conv(hidden, after, kernel)}
-    elif block == "bottleneck":
-        parts = {"first": Conv(before, hidden, 1), "middle": Conv(hidden, hidden, kernel, stride)}
-        parts["last"] = Conv(hidden, after, 1)
-    elif block == "mbconv":
-        parts = {"first": Conv(before, hidden, 1), "middle": Conv(hidden, hidden, kernel, stride, depthwise=True)}
-        parts.update(last=Conv(hidden, after, 1), reduce=nn.Conv2d(hidden, layer["squeeze"], 1))
-        parts["expand"] = nn.Conv2d(layer["squeeze"], hidden, 1)
-        return parts
-    else:
-        return {"first": Conv(before, hidden, kernel, stride), "last": Conv(hidden, after, 1)}
-    parts["shortcut"] = Conv(before, after, 1, stride)
+    parts: Dict[str, nn.Module] = {name: Conv(*size) for name, size in sizes_of(layer).items()}
+    if layer["block"] == "mbconv":
+        parts["reduce"] = nn.Conv2d(layer["hidden"], layer["squeeze"], 1)
+        parts["expand"] = nn.Conv2d(layer["squeeze"], layer["hidden"], 1)
     return parts
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from typing import Any, Dict, Iterator, List, Optional, Set
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
 from dopt.doors.tensorflow.prepare import prepare
 from dopt.errors import DoptError
@@ -17,15 +17,17 @@ def convert_graph(
     outputs: List[str],
     shapes: Dict[str, List[Optional[int]]],
     names: Dict[str, str],
+    channels_first: Sequence[str] = (),
 ) -> Any:
-    """A ModelProto; ``names``: what tensors of TensorFlow are called in it.
+    """A ModelProto; ``names``: what tensors of TensorFlow are called in it; ``channels_first``: those inputs and outputs
+    that have their channels last here and shall have them first there.
 
     Raises DoptError MODEL_CONVERT (external) with what tf2onnx says.
     """
     import tf2onnx
 
     try:
-        return _convert(graph_def, inputs, outputs, shapes, names)
+        return _convert(graph_def, inputs, outputs, shapes, names, channels_first)
     except Exception as error:  # noqa: BLE001 - tf2onnx raises many types.
         raise DoptError(
             "MODEL_CONVERT",
@@ -40,7 +42,12 @@ def convert_graph(
 
 
 def _convert(
-    graph_def: Any, inputs: List[str], outputs: List[str], shapes: Dict[str, List[Optional[int]]], names: Dict[str, str]
+    graph_def: Any,
+    inputs: List[str],
+    outputs: List[str],
+    shapes: Dict[str, List[Optional[int]]],
+    names: Dict[str, str],
+    channels_first: Sequence[str],
 ) -> Any:
     import tensorflow as tf
     from tf2onnx import optimizer
@@ -61,6 +68,8 @@ def _convert(
                 input_names=list(inputs),
                 output_names=list(outputs),
                 tensors_to_rename=names,
+                inputs_as_nchw=[name for name in inputs if name in channels_first],
+                outputs_as_nchw=[name for name in outputs if name in channels_first],
             )
 
     # Einsum stays for capture, which knows it better; this optimizer also puts addresses of memory into names.

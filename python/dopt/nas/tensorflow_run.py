@@ -1,0 +1,154 @@
+"""The user's TensorFlow module with the data, optimizer and device that a scenario names."""
+
+import math
+from typing import Any, Callable, Dict, List, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from dopt.nas import tensorflow_user, user
+
+
+class Run:
+    """Builds, trains and judges networks as a scenario says; params: what METHODS.nasTrain and nasScore share."""
+
+    def __init__(self, params: Dict[str, Any]) -> None:
+        self.params = params
+        _use(params["gpu"], params["threads"])
+        self.module = tensorflow_user.load(params["folder"])
+        self.user = self.module.UserModule(params["epochs"], params["batchSize"])
+        self.seed(params["seed"])
+
+    def seed(self, seed: int) -> None:
+        """All random numbers from here on follow from ``seed``, those of the user's too."""
+        tf.keras.utils.set_random_seed(seed % 2**31)
+
+    def supernet(self, layers: List[Dict[str, Any]]) -> Any:
+        """The network of all candidates, the same for the same seed, with one of them active."""
+        from dopt.nas.tensorflow_supernet import Supernet
+
+        self.seed(self.params["seed"])
+        parts = self.module.PreNet(), self.params["largest"], self.module.PostNet(), self.params["features"]
+        network = Supernet(*parts)
+        network.active = layers
+        self.built(network)
+        return network
+
+    def network(self, layers: List[Dict[str, Any]]) -> Any:
+        """One candidate with weights of its own."""
+        from dopt.nas.tensorflow_blocks import Network
+
+        network = Network(self.module.PreNet(), layers, self.module.PostNet(), self.params["features"])
+        self.built(network)
+        return network
+
+    def built(self, network: Any) -> None:
+        """Keras makes weights when it sees a first input."""
+        network(tf.zeros((1, *self.params["inputShape"])), training=False)
+
+    def batches(self, training: bool, epoch: int = 0) -> Tuple[Any, int]:
+        """Batches of the folder for training or validation, and their number; shuffled as the seed and the epoch say."""
+        folder = self.params["trainFolder" if training else "valFolder"]
+        self.seed(self.params["seed"] * 100_003 + epoch)
+        return tensorflow_user.batches(self.user, folder, training, self.params["batchSize"])
+
+    def optimizer(self, variables: List[Any]) -> Any:
+        """The optimizer of the scenario with its state for these variables."""
+        given = self.params["optimizer"]
+        # Newer versions have others under these names, whose state is kept otherwise.
+        found = getattr(tf.keras.optimizers, "legacy", tf.keras.optimizers)
+        rate = given["learningRate"]
+        if given["type"] == "Adam":
+            optimizer = found.Adam(rate, *given["betas"])
+        else:
+            optimizer = found.SGD(rate, given["momentum"] if given["type"] == "Momentum" else 0.0)
+        optimizer._create_all_weights(variables)  # noqa: SLF001 - a checkpoint is put into them before the first step.
+        return optimizer
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        initial = self.params["optimizer"]["learningRate"]
+        return tensorflow_user.rate(self.user.lr_scheduler, initial, tf.constant(step, tf.int64))
+
+    def loss(self, labels: Any, outputs: Any, network: Any) -> tf.Tensor:
+        """The user's loss of a batch as one number, with what regularizers of the user's layers add."""
+        return tf.add_n([tf.reduce_mean(self.user.loss_op(labels, outputs)), *network.losses])
+
+    def number(self, loss: Any) -> float:
+        """A loss as a number. Raises DoptError NAS_LOSS when it is none."""
+        value = float(loss)
+        if not math.isfinite(value):
+            raise user.not_a_number("loss_op", value)
+        return value
+
+    def fit(self, network: Any, epochs: int, seed: int) -> None:
+        """Trains one network alone."""
+        optimizer = self.optimizer(network.trainable_variables)
+
+        @tf.function
+        def step(inputs: Any, labels: Any) -> Any:
+            with tf.GradientTape() as tape:
+                loss = self.loss(labels, network(inputs, training=True), network)
+            optimizer.apply_gradients(zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables))
+            return loss
+
+        done = 0
+        for epoch in range(epochs):
+            for inputs, labels in self.batches(True, seed % 1000 + epoch)[0]:
+                optimizer.learning_rate = self.rate(done)
+                self.number(step(inputs, labels))
+                done += 1
+
+    def evaluate(self, forward: Callable[[Any], Any]) -> float:
+        """What the user's metric says of the validation folder: its mean over samples, or the end of a metric of Keras."""
+        total, count, metric = 0.0, 0, None
+        for inputs, labels in self.batches(False)[0]:
+            found = self.user.metrics_op(labels, forward(inputs))
+            if hasattr(found, "result"):
+                metric = found
+                continue
+            size = int(inputs.shape[0])
+            total += size * user.score_of(found)
+            count += size
+        if metric is not None:
+            value = user.score_of(metric.result())
+            metric.reset_state()
+            return value
+        return total / max(1, count)
+
+    def is_full(self, error: Exception) -> bool:
+        """Whether an error says that memory ran out."""
+        return isinstance(error, tf.errors.ResourceExhaustedError)
+
+
+def save(file: Any, epoch: int, network: Any, optimizer: Any) -> None:
+    """Weights of a network, the state of its optimizer and how many epochs are done."""
+    weights = {f"weight_{at}": each.numpy() for at, each in enumerate(network.variables)}
+    state = {f"state_{at}": each for at, each in enumerate(optimizer.get_weights())}
+    np.savez(file, epoch=np.int64(epoch), **weights, **state)
+
+
+def restore(path: str, network: Any, optimizer: Any = None) -> int:
+    """Takes up what ``save`` wrote; how many epochs are done."""
+    with np.load(path) as stored:
+        for at, each in enumerate(network.variables):
+            each.assign(stored[f"weight_{at}"])
+        if optimizer is not None:
+            count = len(optimizer.get_weights())
+            optimizer.set_weights([stored[f"state_{at}"] for at in range(count)])
+        return int(stored["epoch"])
+
+
+def _use(gpu: Any, threads: int) -> None:
+    """Shows TensorFlow one GPU or none, and as many threads; what it computed with before stays as it is."""
+    try:
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            chosen = [gpus[gpu]] if gpu is not None else []
+            tf.config.set_visible_devices(chosen, "GPU")
+            for each in chosen:
+                tf.config.experimental.set_memory_growth(each, True)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        return

@@ -1,0 +1,220 @@
+"""Shared weights compute what the network itself computes, and what a user may do wrong is told."""
+
+import os
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from dopt.errors import DoptError  # noqa: E402
+from dopt.events import Events  # noqa: E402
+from dopt.nas import tensorflow_run, tensorflow_search, tensorflow_user  # noqa: E402
+from dopt.nas.tensorflow_blocks import Network  # noqa: E402
+from dopt.nas.tensorflow_supernet import Supernet, recalibrate  # noqa: E402
+
+USER = """
+import numpy as np
+import tensorflow as tf
+
+class UserModule:
+    def __init__(self, epoch, batch_size):
+        self.batch_size = batch_size
+    def build_dataset_search(self, dir, is_training):
+        inputs = np.random.RandomState(3).randn(COUNT, 8, 8, 3).astype(np.float32)
+        labels = (inputs.mean((1, 2, 3)) > 0).astype(np.int32)
+        data = tf.data.Dataset.from_tensor_slices((inputs, labels))
+        return (data.shuffle(COUNT) if is_training and COUNT else data), COUNT
+    def lr_scheduler(self, lr_init, global_step):
+        return tf.compat.v1.train.cosine_decay(lr_init, global_step, 100)
+    def metrics_op(self, inputs, outputs):
+        return tf.reduce_mean(tf.cast(tf.equal(tf.argmax(outputs, 1, tf.int32), inputs), tf.float32))
+    def loss_op(self, labels, logits):
+        return FACTOR * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+class PreNet(tf.keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.conv = tf.keras.layers.Conv2D(8, 3, padding="same")
+        self.norm = tf.keras.layers.BatchNormalization()
+    def call(self, inputs, training=None):
+        return self.norm(self.conv(inputs), training=training)
+
+class PostNet(tf.keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.drop = tf.keras.layers.Dropout(0.5)
+        self.head = tf.keras.layers.Dense(2, input_shape=(16,))
+    def build(self, shape):
+        self.head.build((None, 16))
+        super().build(shape)
+    def call(self, inputs, training=None):
+        return self.head(self.drop(tf.reduce_mean(inputs, (1, 2)), training=training))
+"""
+
+
+def layer(block, before=8, after=16, stride=1, kernel=5, hidden=16, squeeze=0):
+    return {"block": block, "in": before, "out": after, "stride": stride, "kernel": kernel, "hidden": hidden, "squeeze": squeeze}
+
+
+BLOCKS = [
+    layer("conv", hidden=0), layer("residual", stride=2), layer("residual", after=8, hidden=8), layer("bottleneck", hidden=8),
+    layer("mbconv", squeeze=8), layer("mbconv", after=8), layer("fused", stride=2), layer("skip", after=8, kernel=0, hidden=0),
+]
+
+
+def largest(small):
+    """Shared weights with more channels and a larger window than the layer needs."""
+    grown = dict(small, kernel=max(small["kernel"], 7), hidden=2 * small["hidden"], squeeze=max(16, 2 * small["squeeze"]))
+    grown.update({"in": 12, "out": 24})
+    return {small["block"]: grown}
+
+
+class Nothing(tf.keras.Model):
+    def call(self, inputs, training=None):
+        return inputs
+
+
+@pytest.mark.parametrize("small", BLOCKS, ids=lambda each: f"{each['block']}-{each['stride']}-{each['out']}")
+def test_shared_weights_compute_what_the_network_does(small):
+    tf.keras.utils.set_random_seed(1)
+    shared = Supernet(Nothing(), [largest(small)], Nothing())
+    shared.active = [small]
+    alone = Network(Nothing(), [small], Nothing())
+    inputs = tf.random.normal((4, 8, 8, 8))
+    alone(inputs)
+    copy_weights(shared.shared[0], alone.searched[0])
+    expected, found = alone(inputs, training=True), shared(inputs, training=True)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # With the statistics of the same batches both are the same outside of training too.
+    recalibrate(shared, [inputs, 2 * inputs])
+    norms = [each for each in alone.submodules if isinstance(each, tf.keras.layers.BatchNormalization)]
+    for count, batch in enumerate([inputs, 2 * inputs], 1):
+        for norm in norms:
+            norm.momentum = 1 - 1 / count
+        alone(batch, training=True)
+    np.testing.assert_allclose(shared(inputs), alone(inputs), atol=1e-4)
+
+
+def copy_weights(shared, alone):
+    """The part of the shared weights that a network uses, in the order in which both compute."""
+    from dopt.nas import tensorflow_blocks
+
+    parts = {name: each for blocks in shared.blocks.values() for name, each in blocks.items()}
+    convs = [each for each in alone.parts if isinstance(each, tensorflow_blocks.Conv)]
+    pairs = list(zip([parts[name] for name in ("first", "middle", "last") if name in parts], convs))
+    if alone.shortcut is not None:
+        pairs.append((parts["shortcut"], alone.shortcut))
+    for source, target in pairs:
+        weight = target.conv.weights[0]
+        kernel, _, before, after = weight.shape
+        edge = (source.weight.shape[0] - kernel) // 2
+        weight.assign(source.weight[edge:edge + kernel, edge:edge + kernel, :before, :after])
+    for excite in (each for each in alone.parts if isinstance(each, tensorflow_blocks.SqueezeExcite)):
+        for name in ("reduce", "expand"):
+            source, (weight, bias) = parts[name], getattr(excite, name).weights
+            before, after = weight.shape[2:]
+            weight.assign(source.weight[:before, :after][None, None])
+            bias.assign(source.bias[:after])
+
+
+@pytest.fixture
+def project(tmp_path):
+    def write(count=32, factor=1.0, source=USER):
+        text = f"COUNT, FACTOR = {count}, float('{factor}')\n{source}"
+        (tmp_path / "user_module.py").write_text(text, encoding="utf-8")
+        (tmp_path / "data").mkdir(exist_ok=True)
+        return str(tmp_path)
+
+    return write
+
+
+def params(folder, **changes):
+    networks = [[layer("conv", hidden=0)], [layer("residual")]]
+    return {
+        "framework": "TensorFlow", "folder": folder, "application": "image_classification",
+        "inputShape": [8, 8, 3], "trainFolder": os.path.join(folder, "data"), "valFolder": os.path.join(folder, "data"),
+        "epochs": 2, "batchSize": 8, "features": [], "seed": 1, "gpu": None, "threads": 1,
+        "optimizer": {"type": "Momentum", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9},
+        "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.npz"),
+        "deck": networks, "largestNetwork": networks[1], "smallestNetwork": networks[0], "calibrationBatches": 2,
+        "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
+    }
+
+
+def test_training_that_was_cut_off_ends_with_the_same_weights(project):
+    folder = project()
+    path = os.path.join(folder, "net.npz")
+    tensorflow_search.train(params(folder), Events())
+    whole = dict(np.load(path))
+    os.remove(path)
+    tensorflow_search.train(params(folder, epochs=1), Events())
+    tensorflow_search.train(params(folder), Events())
+    again = dict(np.load(path))
+    assert whole.keys() == again.keys()
+    assert all(np.array_equal(whole[name], again[name]) for name in whole)
+    scores = [tensorflow_search.score(params(folder), Events())["results"] for _ in range(2)]
+    assert scores[0] == scores[1]
+    assert [each["key"] for each in scores[0]] == ["0", "1"]
+    assert all(each["reason"] is None and 0 <= each["score"] <= 1 for each in scores[0])
+
+
+def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
+    given = params(project(), checkpoint=None, epochs=1)
+    both = tensorflow_search.score(given, Events())["results"]
+    second = tensorflow_search.score(dict(given, networks=given["networks"][1:]), Events())["results"]
+    assert both[1:] == second
+
+
+def test_a_loss_that_is_no_number_is_told(project):
+    folder = project(factor="nan")
+    with pytest.raises(DoptError) as caught:
+        tensorflow_search.train(params(folder), Events())
+    assert caught.value.code == "NAS_LOSS"
+    results = tensorflow_search.score(params(folder, checkpoint=None, epochs=1), Events())["results"]
+    assert [each["reason"] for each in results] == ["not-a-number", "not-a-number"]
+
+
+def test_memory_that_runs_out_is_a_reason_and_no_crash(project, monkeypatch):
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr(tensorflow_run.Run, "fit", full)
+    results = tensorflow_search.score(params(project(), checkpoint=None), Events())["results"]
+    assert [each["reason"] for each in results] == ["out-of-memory", "out-of-memory"]
+
+
+def test_what_user_module_lacks_is_named_with_a_skeleton(project):
+    with pytest.raises(DoptError) as caught:
+        tensorflow_user.load(project(source=USER.replace("def metrics_op", "def metric")))
+    assert caught.value.code == "NAS_USER_MODULE"
+    assert "UserModule.metrics_op" in caught.value.message
+    assert "def metrics_op(self, inputs, outputs)" in caught.value.suggestions[0]
+
+
+@pytest.mark.parametrize("change, says", [
+    ({"count": 0}, "finds nothing"),
+    ({"source": USER.replace("if is_training and COUNT else data), COUNT", "if is_training else data)")}, "must return"),
+])
+def test_a_dataset_that_is_none_is_told(project, change, says):
+    with pytest.raises(DoptError, match=says) as caught:
+        tensorflow_search.train(params(project(**change)), Events())
+    assert caught.value.code == "NAS_DATASET"
+
+
+def test_fixed_parts_are_described(project, tmp_path):
+    import onnx
+
+    given = {
+        "framework": "TensorFlow", "folder": project(), "inputShape": [8, 8, 3], "filters": [16], "strides": [2],
+        "features": [], "out": str(tmp_path),
+    }
+    described = tensorflow_search.describe(given, Events())
+    assert (described["channels"], described["height"], described["width"]) == (8, 8, 8)
+    # Maps of the ONNX form are as the searched part has them: nothing is turned on the way from one to the other.
+    assert [node.op_type for node in onnx.load(described["pre"]).graph.node if node.op_type == "Transpose"] == []
+    with pytest.raises(DoptError) as caught:
+        tensorflow_search.describe(dict(given, filters=[24]), Events())
+    assert caught.value.code == "NAS_NETWORK"
+    assert "[1, 4, 4, 24]" in caught.value.message

@@ -1,0 +1,60 @@
+import type { Environment } from './environments.js';
+import {
+  type JobOptions,
+  type JobProcess,
+  type ReportEvent,
+  settle,
+  startJobProcess,
+} from './job-process.js';
+import type { MethodName, Params, Result } from './protocol.js';
+import { interrupted } from './python-errors.js';
+import { encodeParams, openEnvelope } from './runtime.js';
+
+/**
+ * A Python process for long methods, one after the other: what a method keeps (`Events.keep`) is there for the next one. It
+ * starts with the first method, and again after it died.
+ */
+export class JobSession {
+  #process: JobProcess | null = null;
+  #onEvent: (event: ReportEvent) => void = () => {};
+  #onAnswer: (answer: unknown) => void = () => {};
+
+  constructor(
+    private readonly environment: Pick<Environment, 'python' | 'kind'>,
+    private readonly options: Omit<JobOptions, 'onEvent' | 'onPrinted'>,
+  ) {}
+
+  /** Resolves and rejects as `runJob` does. One method at a time. */
+  async run<M extends MethodName>(
+    method: M,
+    params: Params<M>,
+    onEvent: (event: ReportEvent) => void,
+  ): Promise<Result<M>> {
+    if (this.options.signal?.aborted) throw interrupted(method);
+    this.#onEvent = onEvent;
+    const answered = new Promise<unknown>((resolve) => {
+      this.#onAnswer = resolve;
+    });
+    this.#process ??= await startJobProcess(
+      this.environment,
+      '--serve',
+      { ...this.options, onEvent: (event) => this.#onEvent(event) },
+      (answer) => this.#onAnswer(answer),
+    );
+    const { ended, send } = this.#process;
+    send(`{"method":${JSON.stringify(method)},"params":${encodeParams(method, params)}}\n`);
+    const gone = Symbol('gone');
+    const outcome = await Promise.race([answered, ended.then(() => gone)]);
+    if (outcome !== gone) return openEnvelope(method, outcome);
+    this.#process = null;
+    // An answer of an earlier method is none to this one.
+    return settle(method, this.environment.python, { ...(await ended), answer: undefined });
+  }
+
+  /** Ends the process, if there is one. */
+  async close(): Promise<void> {
+    this.#process?.stop('cancel');
+    await this.#process?.ended;
+    this.#process = null;
+  }
+}

@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { VERSION } from '../version.js';
+import type { OpenSearch } from './open.js';
+import type { FrontNetwork } from './results.js';
+
+/** Sources of the blocks, from src/ and from dist/ alike. */
+const BLOCKS = {
+  PyTorch: fileURLToPath(new URL('../../python/dopt/nas/torch_blocks.py', import.meta.url)),
+  TensorFlow: fileURLToPath(new URL('../../python/dopt/nas/tensorflow_blocks.py', import.meta.url)),
+};
+
+/** What a program is made of that depends on the framework. */
+interface Parts {
+  suffix: 'onnx' | 'pb';
+  imports: string[];
+  /** Lines that write `build()` to `target`. */
+  write: (shape: readonly number[]) => string;
+}
+
+const PARTS: Record<keyof typeof BLOCKS, Parts> = {
+  PyTorch: {
+    suffix: 'onnx',
+    imports: ['inspect', 'os', 'sys'],
+    write: ([height, width, channels]) => `
+    inputs = torch.zeros(1, ${channels}, ${height}, ${width})
+    # Newer versions of torch have an exporter that asks for a package of its own.
+    traced = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    torch.onnx.export(build().eval(), (inputs,), target, opset_version=13, **traced)`,
+  },
+  TensorFlow: {
+    suffix: 'pb',
+    imports: ['os', 'sys'],
+    write: ([height, width, channels]) => `
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    network = build()
+    network(tf.zeros((1, ${height}, ${width}, ${channels})), training=False)
+    function = tf.function(lambda inputs: tf.identity(network(inputs, training=False), name="output"))
+    shape = tf.TensorSpec((1, ${height}, ${width}, ${channels}), tf.float32, name="input")
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function(shape))
+    with open(target, "wb") as file:
+        file.write(frozen.graph.as_graph_def().SerializeToString())`,
+  },
+};
+
+/** A Python file that builds a network of a search and runs alone; `folder` is where it will lie. */
+export function programOf(
+  {
+    scenario,
+    limits,
+    folder: user,
+    skeleton,
+  }: Pick<OpenSearch, 'scenario' | 'limits' | 'folder' | 'skeleton'>,
+  { number, score, costs, layers }: Omit<FrontNetwork, 'file' | 'key'>,
+  folder: string,
+): string {
+  const { suffix, imports, write } = PARTS[scenario.framework];
+  const says = limits.map(
+    ({ cost, target, precision }, at) => `${cost} (${target}, ${precision}): ${costs[at]}`,
+  );
+  const blocks = readFileSync(BLOCKS[scenario.framework], 'utf8').replace(/^"""[\s\S]*?"""\n/, '');
+  return `"""Network ${number} of an architecture search by dopt ${VERSION}.
+
+accuracy: ${score} (what the metric of user_module.py said of it in the search; train it from scratch before you use it)
+${says.join('\n')}
+
+Run this file to write model_arch_result_${number}.${suffix}; import it and call build() to train the network.
+"""
+
+${imports.map((name) => `import ${name}`).join('\n')}
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ${JSON.stringify(relative(folder, user) || '.')}))
+${blocks}
+
+LAYERS = [
+${layers.map((layer) => `    ${JSON.stringify(layer)},`).join('\n')}
+]
+
+
+def build():
+    """The network with fresh weights; PreNet and PostNet come from user_module.py."""
+    from user_module import PostNet, PreNet
+
+    return Network(PreNet(), LAYERS, PostNet(), (${skeleton.features.map((layer) => `${layer}, `).join('')}))
+
+
+if __name__ == "__main__":
+    target = os.path.splitext(os.path.abspath(__file__))[0] + ".${suffix}"${write(scenario.supernet.input_shape)}
+    print(target)
+`;
+}
