@@ -17,7 +17,7 @@ from dopt import envelope
 from dopt.errors import Cancelled, DoptError
 from dopt.events import StreamEvents
 from dopt.execute.peak import peak_bytes
-from dopt.lifetime import die_with_parent
+from dopt.lifetime import die_with_input, die_with_parent
 from dopt.methods import resolve
 
 EXIT_FAILED = 1
@@ -31,6 +31,7 @@ def main(arguments: List[str]) -> int:
         return 2
     events = StreamEvents(_event_descriptor(), float(os.environ.get("DOPT_HEARTBEAT_SECONDS", "2")))
     die_with_parent()
+    die_with_input()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         signal.signal(signal.SIGTERM, lambda *_: events.interrupt())

@@ -26,6 +26,25 @@ def die_with_parent() -> None:
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
+def die_with_input() -> None:
+    """Ends this process when its standard input closes, where DOPT_LEASH says so.
+
+    In a container the parent is the engine, which outlives the command that asked for it; what reaches from that command
+    into the container is standard input.
+    """
+    if os.environ.get("DOPT_LEASH") == "stdin":
+        threading.Thread(target=_watch_input, daemon=True).start()
+
+
+def _watch_input() -> None:
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        pass
+    os._exit(75)
+
+
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)

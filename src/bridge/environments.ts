@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { EnvironmentError } from '../errors.js';
+import { containerEnvironment } from './container/environment.js';
 import { withFileLock } from './file-lock.js';
 import {
   findInterpreter,
@@ -38,16 +39,18 @@ export interface EnsureOptions {
   places?: Places;
 }
 
-/** Folder that holds the environments: $DOPT_HOME/envs, by default ~/.cache/dopt/envs. */
-export function environmentsFolder(): string {
-  return join(resolve(process.env.DOPT_HOME || join(homedir(), '.cache/dopt')), 'envs');
-}
+/** Where dopt keeps what it makes: $DOPT_HOME, by default ~/.cache/dopt. */
+const homeFolder = (): string => resolve(process.env.DOPT_HOME || join(homedir(), '.cache/dopt'));
+
+/** Folder that holds the environments: $DOPT_HOME/envs. */
+export const environmentsFolder = (): string => join(homeFolder(), 'envs');
 
 /**
  * The Python environment of a profile, made on first need.
  *
  * A finished environment is found by its stamp, without starting Python. Rejects with EnvironmentError:
- * PYTHON_NOT_FOUND (with everything that was tried), ENV_VENV_FAILED, ENV_INSTALL_FAILED, ENV_SYSTEM_INCOMPLETE.
+ * PYTHON_NOT_FOUND (with everything that was tried), ENV_VENV_FAILED, ENV_INSTALL_FAILED, ENV_SYSTEM_INCOMPLETE; for
+ * containers CONTAINER_ENGINE, IMAGE_BUILD_FAILED, IMAGE_MISSING.
  */
 export async function ensureEnvironment(
   profile: Profile,
@@ -56,6 +59,10 @@ export async function ensureEnvironment(
 ): Promise<Environment> {
   const places = options.places ?? machinePlaces(options.python ?? (process.env.DOPT_PYTHON || undefined));
   if (kind === 'system') return systemEnvironment(profile, places);
+  if (kind === 'docker') {
+    const say = options.onProgress ?? (() => {});
+    return containerEnvironment(profile, join(homeFolder(), 'images'), say);
+  }
   if (!options.force && !options.refresh) {
     const ready = await findReady(profile, places.named);
     if (ready) return ready;

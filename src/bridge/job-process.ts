@@ -2,13 +2,13 @@ import type { ChildProcess } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { type DoptError, EXIT, ExternalError } from '../errors.js';
-import { type ChildEnvironmentOptions, childEnvironment } from './child-environment.js';
-import type { Environment } from './environments.js';
+import type { ChildEnvironmentOptions } from './child-environment.js';
+import { openEnvelope } from './codec.js';
 import { EventReader } from './event-reader.js';
+import type { Interpreter, Launch } from './launch.js';
 import { OutputTail } from './output-tail.js';
 import type { JobEvent, MethodName, Result } from './protocol.js';
-import { died, GO_ON, interrupted, notStarted, PythonFailure } from './python-errors.js';
-import { openEnvelope } from './runtime.js';
+import { died, GO_ON, interrupted, notStarted, PythonFailure, throwEngineFailure } from './python-errors.js';
 
 /** What a job reports on its way. */
 export type ReportEvent = Extract<JobEvent, { type: 'progress' | 'log' | 'usage' }>;
@@ -44,11 +44,16 @@ interface JobEnd {
 }
 
 /** The result that a process left, or the error that its end means. */
-export function settle<M extends MethodName>(method: M, python: string, end: JobEnd): Result<M> {
+export function settle<M extends MethodName>(
+  method: M,
+  { python, container }: Interpreter,
+  end: JobEnd,
+): Result<M> {
   const output = end.output.text();
   if (end.listenerError !== undefined) throw end.listenerError;
   // An answer that arrived is the outcome, however the process ended afterwards.
   if (end.answer !== undefined) return openEnvelope(method, end.answer, output);
+  if (container && !end.stopped) throwEngineFailure(method, container, end);
   if (end.startError) throw notStarted(python, end.startError);
   if (end.stopped === 'cancel' || end.exitCode === EXIT.interrupted) throw interrupted(method);
   if (end.stopped === 'hang') throw hung(method, end.hangAfterMs, output);
@@ -66,23 +71,23 @@ export interface JobProcess {
 }
 
 /**
- * Starts a process of `dopt.job` with one argument.
- * @param onAnswer called with every answer; without it the process gets no standard input
+ * Starts a process of `dopt.job`.
+ * @param onAnswer called with every answer; without it the process is asked nothing more
  * @param onEvent a listener that throws cancels the process
  */
 export async function startJobProcess(
-  environment: Pick<Environment, 'python' | 'kind'>,
-  argument: string,
+  started: Launch,
   options: JobOptions,
   onAnswer?: (answer: unknown) => void,
 ): Promise<JobProcess> {
   const { execa } = await import('execa');
   const { hangAfterMs = 180_000, graceMs = 10_000 } = options;
-  const keepUserPaths = environment.kind === 'system';
-  const child = execa(environment.python, ['-m', 'dopt.job', argument], {
-    env: childEnvironment({ ...options, keepUserPaths }),
+  const contained = started.events === 1;
+  const child = execa(started.command, started.args, {
+    env: started.env,
     extendEnv: false,
-    stdio: [onAnswer ? 'pipe' : 'ignore', 'pipe', 'pipe', 'pipe'],
+    // A container's standard input stays open as long as this process lives.
+    stdio: contained ? ['pipe', 'pipe', 'pipe'] : [onAnswer ? 'pipe' : 'ignore', 'pipe', 'pipe', 'pipe'],
     buffer: false,
     reject: false,
   });
@@ -96,7 +101,7 @@ export async function startJobProcess(
     output: new OutputTail(),
     hangAfterMs,
   };
-  const stop = stopper(child, end, graceMs);
+  const stop = stopper(child, end, graceMs, started.killed);
   closePipesAfterExit(child);
   const watch = watchdog(hangAfterMs, () => stop('hang'));
   const log = options.logFile === undefined ? undefined : createWriteStream(options.logFile, { flags: 'a' });
@@ -121,9 +126,9 @@ export async function startJobProcess(
   );
   const cancel = () => stop('cancel');
   options.signal?.addEventListener('abort', cancel, { once: true });
-  child.stdout!.on('data', print);
+  if (!contained) child.stdout!.on('data', print);
   child.stderr!.on('data', print);
-  const events = child.stdio[3] as unknown as Readable;
+  const events = child.stdio[started.events] as unknown as Readable;
   events.on('data', (chunk: Buffer) => reader.push(chunk));
   // Whoever writes to a process that is gone learns it from its end.
   child.stdin?.on('error', () => {});
@@ -168,13 +173,16 @@ function printer(tail: OutputTail, log: WriteStream | undefined): (chunk: Buffer
 }
 
 /** A function that ends the process once: SIGTERM lets Python finish what it writes, SIGKILL follows. */
-function stopper(child: Pick<ChildProcess, 'kill'>, end: JobEnd, graceMs: number) {
+function stopper(child: Pick<ChildProcess, 'kill'>, end: JobEnd, graceMs: number, killed: () => void) {
   let timer: NodeJS.Timeout | undefined;
   const stop = (reason: 'cancel' | 'hang') => {
     if (end.stopped) return;
     end.stopped = reason;
     child.kill('SIGTERM');
-    timer = setTimeout(() => child.kill('SIGKILL'), graceMs);
+    timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      killed();
+    }, graceMs);
   };
   stop.clear = () => clearTimeout(timer);
   return stop;

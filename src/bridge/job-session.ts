@@ -1,4 +1,4 @@
-import type { Environment } from './environments.js';
+import { encodeParams, openEnvelope } from './codec.js';
 import {
   type JobOptions,
   type JobProcess,
@@ -6,13 +6,15 @@ import {
   settle,
   startJobProcess,
 } from './job-process.js';
+import { runJob } from './jobs.js';
+import { type Interpreter, launch } from './launch.js';
 import type { MethodName, Params, Result } from './protocol.js';
 import { interrupted } from './python-errors.js';
-import { encodeParams, openEnvelope } from './runtime.js';
 
 /**
  * A Python process for long methods, one after the other: what a method keeps (`Events.keep`) is there for the next one. It
- * starts with the first method, and again after it died.
+ * starts with the first method, and again after it died. In a container each method is a job of its own: what it sees of this
+ * machine is settled when it starts.
  */
 export class JobSession {
   #process: JobProcess | null = null;
@@ -20,7 +22,7 @@ export class JobSession {
   #onAnswer: (answer: unknown) => void = () => {};
 
   constructor(
-    private readonly environment: Pick<Environment, 'python' | 'kind'>,
+    private readonly environment: Interpreter,
     private readonly options: Omit<JobOptions, 'onEvent' | 'onPrinted'>,
   ) {}
 
@@ -31,13 +33,14 @@ export class JobSession {
     onEvent: (event: ReportEvent) => void,
   ): Promise<Result<M>> {
     if (this.options.signal?.aborted) throw interrupted(method);
+    if (this.environment.container)
+      return runJob(this.environment, method, params, { ...this.options, onEvent });
     this.#onEvent = onEvent;
     const answered = new Promise<unknown>((resolve) => {
       this.#onAnswer = resolve;
     });
     this.#process ??= await startJobProcess(
-      this.environment,
-      '--serve',
+      launch(this.environment, { argument: '--serve', method, params }, this.options),
       { ...this.options, onEvent: (event) => this.#onEvent(event) },
       (answer) => this.#onAnswer(answer),
     );
@@ -48,7 +51,7 @@ export class JobSession {
     if (outcome !== gone) return openEnvelope(method, outcome);
     this.#process = null;
     // An answer of an earlier method is none to this one.
-    return settle(method, this.environment.python, { ...(await ended), answer: undefined });
+    return settle(method, this.environment, { ...(await ended), answer: undefined });
   }
 
   /** Ends the process, if there is one. */

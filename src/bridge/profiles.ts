@@ -16,7 +16,7 @@ export const PLUGIN_PROFILES = [...TORCH_PROFILES, 'tensorflow'] as const satisf
 export type PluginProfile = (typeof PLUGIN_PROFILES)[number];
 
 /** Ways to come by an interpreter with the packages of a profile. */
-export const ENVIRONMENT_KINDS = ['venv', 'system'] as const;
+export const ENVIRONMENT_KINDS = ['venv', 'docker', 'system'] as const;
 export type EnvironmentKind = (typeof ENVIRONMENT_KINDS)[number];
 
 /** A Python minor version and the lock file that fits it, best first. */

@@ -75,6 +75,41 @@ export function died(
   });
 }
 
+/**
+ * What an engine's exit code says of a container that gave no answer: 125 to 127 that it could not be started, 128 and a
+ * signal's number that its process was ended by it. Returns where it is neither.
+ */
+export function throwEngineFailure(
+  method: string,
+  { engine, image }: { engine: { command: string }; image: string },
+  end: {
+    exitCode: number | null;
+    startError: Error | undefined;
+    output: { lastLines(count: number): string; text(): string };
+  },
+): void {
+  const [lastLines, output] = [end.output.lastLines(5), end.output.text()];
+  const refused = end.exitCode !== null && end.exitCode >= 125 && end.exitCode <= 127;
+  if (end.startError || refused) {
+    throw new EnvironmentError(
+      'CONTAINER_NOT_STARTED',
+      `${engine.command} could not start a container of ${image}.`,
+      {
+        found: end.startError?.message ?? lastLines,
+        cause: new PythonFailure(`${method} in ${image}`, '', output),
+        suggestions: [
+          `Check the engine: ${engine.command} run --rm ${image} true`,
+          'GPUs need the NVIDIA Container Toolkit; unset DOPT_CONTAINER_GPUS to run without.',
+          'Run without containers: leave --env docker out.',
+        ],
+      },
+    );
+  }
+  if (end.exitCode === 128 + 9) {
+    throw died(method, { exitCode: null, signal: 'SIGKILL' }, { lastLines, output });
+  }
+}
+
 /** An interpreter that could not be started at all. */
 export function notStarted(python: string, cause: Error): DoptError {
   return new EnvironmentError('PYTHON_NOT_STARTED', `Cannot start Python at ${python}: ${cause.message}.`, {

@@ -1,9 +1,10 @@
-import { z } from 'zod';
 import { Bug, ExternalError } from '../errors.js';
 import { type ChildEnvironmentOptions, childEnvironment } from './child-environment.js';
-import type { Environment } from './environments.js';
-import { envelopeSchema, METHODS, type MethodName, type Params, type Result } from './protocol.js';
-import { fromEnvelope, interrupted, PythonFailure } from './python-errors.js';
+import { decodeResult, encodeParams } from './codec.js';
+import { runJob } from './jobs.js';
+import type { Interpreter } from './launch.js';
+import type { MethodName, Params, Result } from './protocol.js';
+import { interrupted, PythonFailure } from './python-errors.js';
 import { PythonProcess } from './python-process.js';
 
 export interface RuntimeOptions extends Omit<ChildEnvironmentOptions, 'keepUserPaths'> {
@@ -24,13 +25,13 @@ export interface InvokeOptions {
  * `await using`). Several runtimes, of several environments, live side by side in one process.
  */
 export class PythonRuntime implements AsyncDisposable {
-  readonly #environment: Pick<Environment, 'python' | 'kind'>;
+  readonly #environment: Interpreter;
   readonly #options: RuntimeOptions;
   #process: PythonProcess | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(environment: Pick<Environment, 'python' | 'kind'>, options: RuntimeOptions = {}) {
+  constructor(environment: Interpreter, options: RuntimeOptions = {}) {
     this.#environment = environment;
     this.#options = options;
   }
@@ -74,6 +75,8 @@ export class PythonRuntime implements AsyncDisposable {
   ): Promise<Result<M>> {
     if (this.#closed) throw new Bug(`${method} was called on a closed Python runtime.`);
     if (options.signal?.aborted) throw interrupted(method);
+    // A container keeps no channel open between calls; each is a job of its own.
+    if (this.#environment.container) return this.#asJob(method, params, options);
     const request = encodeParams(method, params);
     if (!this.#process?.alive) this.#process = this.#start();
     const process = this.#process;
@@ -91,6 +94,18 @@ export class PythonRuntime implements AsyncDisposable {
     } finally {
       stop.dispose();
     }
+  }
+
+  #asJob<M extends MethodName>(
+    method: M,
+    params: Params<M>,
+    { signal, timeoutMs: hangAfterMs = DEFAULT_TIMEOUT_MS }: InvokeOptions,
+  ): Promise<Result<M>> {
+    return runJob(this.#environment, method, params, {
+      ...this.#options,
+      hangAfterMs,
+      ...(signal ? { signal } : {}),
+    });
   }
 
   #start(): PythonProcess {
@@ -121,40 +136,6 @@ export class PythonRuntime implements AsyncDisposable {
 }
 
 const DEFAULT_TIMEOUT_MS = 120_000;
-
-/** JSON text of a method's parameters; throws Bug when they do not fit the protocol. */
-export function encodeParams<M extends MethodName>(method: M, params: Params<M>): string {
-  const parsed = METHODS[method].params.safeParse(params);
-  if (parsed.success) return JSON.stringify(parsed.data);
-  throw new Bug(`Parameters of the Python method ${method} do not fit the protocol.`, {
-    found: z.prettifyError(parsed.error),
-  });
-}
-
-/** The result in an envelope's JSON text; throws the error it carries, or Bug when it does not fit the protocol. */
-export function decodeResult<M extends MethodName>(method: M, text: string, output = ''): Result<M> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new Bug(`Python's answer to ${method} is not JSON.`, { found: text.slice(0, 200), cause });
-  }
-  return openEnvelope(method, json, output);
-}
-
-/** As `decodeResult`, for an envelope that is already an object. */
-export function openEnvelope<M extends MethodName>(method: M, json: unknown, output = ''): Result<M> {
-  const envelope = envelopeSchema.safeParse(json);
-  if (!envelope.success) {
-    throw new Bug(`Python's answer to ${method} is no envelope.`, { found: z.prettifyError(envelope.error) });
-  }
-  if (!envelope.data.ok) throw fromEnvelope(method, envelope.data.error, output);
-  const result = METHODS[method].result.safeParse(envelope.data.value);
-  if (result.success) return result.data as Result<M>;
-  throw new Bug(`Python's result of ${method} does not fit the protocol.`, {
-    found: z.prettifyError(result.error),
-  });
-}
 
 function timedOut(method: string, timeoutMs: number, output: string): ExternalError {
   const message = `Python did not finish ${method} within ${timeoutMs / 1000} s.`;

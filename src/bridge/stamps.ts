@@ -12,7 +12,7 @@ export const environmentSchema = z.strictObject({
   python: z.string(),
   /** `python` and every package, by lower-case name. */
   versions: z.record(z.string(), z.string()),
-  /** Over lock file and interpreter version (venv), or over the versions (system); 12 hex digits. */
+  /** Over lock file and interpreter version (venv), over the versions (system), or of the image (docker); 12 hex digits. */
   digest: z.string(),
   root: z.string(),
   /** How the interpreter was found, one sentence for the user. */
@@ -21,6 +21,18 @@ export const environmentSchema = z.strictObject({
   interpreter: z.string(),
   /** Milliseconds since 1970. */
   createdAt: z.number(),
+  /** Where Python runs in a container: what runs it, and from which image. `gpus` as `docker run --gpus` takes them. */
+  container: z
+    .strictObject({
+      engine: z.strictObject({
+        command: z.string(),
+        name: z.enum(['docker', 'podman']),
+        version: z.string(),
+      }),
+      image: z.string(),
+      gpus: z.string().nullable(),
+    })
+    .optional(),
 });
 export type Environment = z.infer<typeof environmentSchema>;
 

@@ -134,7 +134,9 @@ export const runtimeFlags = {
   env: Flags.string({
     options: [...ENVIRONMENT_KINDS],
     default: 'venv',
-    description: 'Python: an environment of ours, or the interpreter of DOPT_PYTHON / python3 as it is',
+    env: 'DOPT_ENV',
+    description:
+      'Python: an environment of ours, the same in a container, or the interpreter of DOPT_PYTHON / python3 as it is',
     helpGroup: 'RUN',
   }),
   threads: Flags.integer({ min: 1, description: 'processor threads (default: all)', helpGroup: 'RUN' }),

@@ -8,6 +8,8 @@ export const manifestSchema = z.strictObject({
   state: z.enum(['running', 'interrupted', 'finished']),
   /** Command line, program name first. */
   command: z.array(z.string()),
+  /** Folder that it was given in: relative paths in it begin there. Absent in runs of older versions. */
+  cwd: z.string().optional(),
   /** ISO 8601, UTC. */
   started: z.string(),
   finished: z.string().nullable(),

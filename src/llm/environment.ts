@@ -12,7 +12,7 @@ export async function llmEnvironment(
   kind: EnvironmentKind,
   onProgress: (line: string) => void,
 ): Promise<Environment> {
-  if (profile !== null || kind === 'system') {
+  if (profile !== null || kind !== 'venv') {
     return ensureEnvironment(profile ?? 'current', kind, { onProgress });
   }
   const { named } = machinePlaces(process.env.DOPT_PYTHON || undefined);

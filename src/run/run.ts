@@ -74,6 +74,7 @@ export class Run {
         dopt: options.version,
         state: 'running',
         command: [...options.command],
+        cwd: process.cwd(),
         started: new Date().toISOString(),
         finished: null,
         details: {},

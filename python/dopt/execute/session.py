@@ -4,8 +4,11 @@ The model's proto is changed in memory: its outputs become the chosen tensors an
 dropped. Weights that lie in external files stay there and are read by onnxruntime itself.
 """
 
+import contextlib
+import errno
 import os
-from typing import Any, Iterable, List, NamedTuple, Sequence, Tuple
+import tempfile
+from typing import Any, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from dopt.errors import DoptError
 from dopt.execute.slices import tensors_read
@@ -84,16 +87,18 @@ def expose(model: Any, tensors: Sequence[str]) -> None:
 
 def has_external_data(graph: Any) -> bool:
     """Whether any constant of a GraphProto, its subgraphs included, lies in another file."""
-    if any(tensor.data_location == tensor.EXTERNAL for tensor in graph.initializer):
-        return True
+    return next(_external_tensors(graph), None) is not None
+
+
+def _external_tensors(graph: Any) -> Iterator[Any]:
+    """The constants of a GraphProto, its subgraphs included, that lie in other files."""
+    yield from (tensor for tensor in graph.initializer if tensor.data_location == tensor.EXTERNAL)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t") and attribute.t.data_location == attribute.t.EXTERNAL:
-                return True
-            inner = list(attribute.graphs) + ([attribute.g] if attribute.HasField("g") else [])
-            if any(has_external_data(child) for child in inner):
-                return True
-    return False
+                yield attribute.t
+            for inner in list(attribute.graphs) + ([attribute.g] if attribute.HasField("g") else []):
+                yield from _external_tensors(inner)
 
 
 def session_options(threads: int) -> Any:
@@ -116,26 +121,58 @@ def _start(model: Any, path: str, threads: int) -> Any:
     import onnxruntime
 
     options, providers = session_options(threads), ["CPUExecutionProvider"]
-    sibling = None
     try:
         if not has_external_data(model.graph):
             return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
-        # External data is found relative to the model file, so the changed proto has to lie beside the original.
-        sibling = f"{path}.observer-{os.getpid()}.tmp"
-        with open(sibling, "wb") as file:
-            file.write(model.SerializeToString())
-        return onnxruntime.InferenceSession(sibling, options, providers=providers)
-    except OSError as error:
-        raise DoptError(
-            "OUTPUT_WRITE", f"Cannot write {sibling}: {error.strerror}.", kind="environment", place=sibling
-        ) from error
+        with _beside(model, path) as sibling:
+            return onnxruntime.InferenceSession(sibling, options, providers=providers)
+    except DoptError:
+        raise
     except Exception as error:  # onnxruntime raises its own types
         raise DoptError(
             "EXECUTOR_SESSION", f"onnxruntime cannot load {path}: {error}", kind="external", place=path
         ) from error
+
+
+@contextlib.contextmanager
+def _beside(model: Any, path: str) -> Iterator[str]:
+    """A file with ``model`` for as long as it is needed; its external data is that of ``path``.
+
+    External data is found relative to the model file, so the changed proto has to lie beside the original, or, where that
+    folder cannot be written to, beside links to the data.
+    """
+    sibling = f"{path}.observer-{os.getpid()}.tmp"
+    try:
+        try:
+            with open(sibling, "wb") as file:
+                file.write(model.SerializeToString())
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise DoptError(
+                    "OUTPUT_WRITE", f"Cannot write {sibling}: {error.strerror}.", kind="environment", place=sibling
+                ) from error
+        else:
+            yield sibling
+            return
+        with tempfile.TemporaryDirectory(prefix="dopt-model-") as scratch:
+            yield _linked(model, os.path.dirname(os.path.abspath(path)), scratch)
     finally:
-        if sibling is not None and os.path.exists(sibling):
+        if os.path.exists(sibling):
             os.remove(sibling)
+
+
+def _linked(model: Any, folder: str, scratch: str) -> str:
+    """A file with ``model`` in ``scratch``, beside links to its external data in ``folder``."""
+    for tensor in _external_tensors(model.graph):
+        location = next(entry.value for entry in tensor.external_data if entry.key == "location")
+        link = os.path.join(scratch, location)
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        if not os.path.lexists(link):
+            os.symlink(os.path.join(folder, location), link)
+    copy = os.path.join(scratch, "model.onnx")
+    with open(copy, "wb") as file:
+        file.write(model.SerializeToString())
+    return copy
 
 
 def _float_inputs(values: Iterable[Tuple[str, Any]]) -> Tuple[List[str], List[Tuple[str, str]]]:

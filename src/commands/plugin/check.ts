@@ -1,9 +1,8 @@
 import { resolve } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import { PLUGIN_PROFILES, type PluginProfile } from '../../bridge/profiles.js';
+import { ENVIRONMENT_KINDS, PLUGIN_PROFILES, type PluginProfile } from '../../bridge/profiles.js';
 import { BaseCommand } from '../../cli/base-command.js';
-import { runtimeFlags } from '../../cli/flags.js';
 import type { PluginCheck as Checked } from '../../plugin/check.js';
 
 export default class PluginCheck extends BaseCommand {
@@ -28,7 +27,13 @@ export default class PluginCheck extends BaseCommand {
       description: 'packages that run the program',
       helpGroup: 'RUN',
     }),
-    env: runtimeFlags.env,
+    // The program reads and writes where it likes, and a container shows it nothing but what is named.
+    env: Flags.string({
+      options: ENVIRONMENT_KINDS.filter((kind) => kind !== 'docker'),
+      default: 'venv',
+      description: 'Python: an environment of ours, or the interpreter of DOPT_PYTHON / python3 as it is',
+      helpGroup: 'RUN',
+    }),
   };
 
   async run(): Promise<Checked> {
