@@ -106,7 +106,8 @@ export function quantizeOptions(
     weightsGranularity: 'channel',
     calibration: 'auto',
     effort: 'balanced',
-    engine: engineFor('balanced'),
+    // What the original calls INT8 has 8 bits throughout, and its converter is told so.
+    engine: engineFor('balanced', ['wideInputs']),
     samples: SAMPLES,
     verifySamples: null,
     exclude: config.exclude.map(({ name }) => name),

@@ -5,8 +5,9 @@ import { metricJob, type StageContext, stageJob } from '../quantize/context.js';
 import type { ChosenSamples } from '../quantize/data.js';
 import type { OpenedModel } from '../quantize/open.js';
 import { labelsOf } from '../quantize/stages.js';
+import type { SampleEnergies } from '../verify/evaluate.js';
 import type { MaterializedSample } from '../verify/tensors.js';
-import { verifyModels } from '../verify/verify.js';
+import { verifySamples } from '../verify/verify.js';
 import { measured } from './goal.js';
 
 /** Scores models on the samples that decide between them. */
@@ -14,7 +15,7 @@ export interface Judge {
   samples: number;
   /** What a drop is about; null where there is nothing to lose but decibels. */
   metric: string | null;
-  score(quantized: string): Promise<Pick<PrecisionTry, 'sqnr' | 'drop'>>;
+  score(quantized: string): Promise<Pick<PrecisionTry, 'sqnr' | 'drop'> & { energies: SampleEnergies }>;
 }
 
 /**
@@ -43,7 +44,7 @@ export async function openJudge(
     metric: null,
     score: async (quantized) => {
       const shown = context.progress.stage('score a try');
-      const verification = await verifyModels({
+      const { verification, energies } = await verifySamples({
         float,
         quantized,
         userMetric: { run: metricJob(metricContext), folder: context.run.stageFolder('tuning') },
@@ -62,7 +63,7 @@ export async function openJudge(
       shown.done(
         `${toNumber(found.sqnr).toFixed(1)} dB${found.drop === null ? '' : `, ${found.drop.toFixed(2)} lost`}`,
       );
-      return { sqnr: found.sqnr, drop: found.drop };
+      return { sqnr: found.sqnr, drop: found.drop, energies };
     },
   };
   return judge;

@@ -170,7 +170,8 @@ class Tries {
   }
 
   private async scored(judge: Judge, prepared: Prepared, quantized: Quantized, widths: Widths) {
-    return { ...namesOf(widths), ...(await judge.score(quantized.path)), cost: this.costOf(prepared) };
+    const { sqnr, drop } = await judge.score(quantized.path);
+    return { ...namesOf(widths), sqnr, drop, cost: this.costOf(prepared) };
   }
 }
 

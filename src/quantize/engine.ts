@@ -12,6 +12,7 @@ export const ALGORITHMS = {
   refineRanges: 'ranges compared at the output of the next layer',
   reconstruction: 'weights solved to keep the output of their layer',
   biasCorrection: 'means of the remaining errors moved into biases',
+  wideInputs: '16 bits for inputs of the network that 8 are too few for, where the target has them',
   sumTargets: 'layers before a sum make up for what its other term has lost',
   leastError: 'the range of least error, though samples cannot tell it from a wider one',
   longWalk: 'refinement on four times as many samples',

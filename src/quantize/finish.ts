@@ -48,6 +48,7 @@ export async function finishRun(
   const { name, plan, options } = prepared;
   await run.write('plan.json', json(plan));
   for (const narrow of quantized.refinement.narrow) warn(context, tooNarrow(narrow, prepared));
+  for (const wide of quantized.widened) warn(context, madeWide(wide));
 
   const scoring = await scoringOf(opened, quantized);
   const verified = scoring && (await verifyStage(context, prepared, quantized.path, scoring));
@@ -101,17 +102,22 @@ export async function finishRun(
   return result;
 }
 
-/** What the user should know of an input that 8 bits are too few for. It is no choice of ours: not every runtime has 16. */
-function tooNarrow({ input, layer, sqnr }: NarrowInput, { options }: Prepared): string {
+const keptOf = ({ input, layer, sqnr }: NarrowInput): string =>
+  `8 bits keep ${sqnr.toFixed(0)} dB of what ${layer} computes from the input ${input}, of a picture about 40: a few large ` +
+  'values stretch its grid.';
+
+/** What the user should know of an input that 8 bits are too few for, and that has no more. */
+function tooNarrow(narrow: NarrowInput, { options }: Prepared): string {
   const where = targetProfile(options.target).int16Activations
     ? ''
     : ` on one of ${targetsWithInt16().join(', ')}`;
   const search = options.labels ? '; --max-drop finds out whether the metric needs it' : '';
-  return (
-    `8 bits keep ${sqnr.toFixed(0)} dB of what ${layer} computes from the input ${input}, of a picture about 40: a few large ` +
-    `values stretch its grid. --int16 "${input}" gives it 16 bits${where}${search}.`
-  );
+  return `${keptOf(narrow)} --int16 "${narrow.input}" gives it 16 bits${where}${search}.`;
 }
+
+/** The same where it got them: the model holds int16, which the user did not ask for. */
+const madeWide = (narrow: NarrowInput): string =>
+  `${keptOf(narrow)} It has 16 bits, for which onnxruntime must be 1.17 or newer; --without wide-inputs leaves it 8.`;
 
 /** What scores the quantized model; null when no sample could be kept back. */
 async function scoringOf(

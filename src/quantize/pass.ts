@@ -4,11 +4,15 @@ import type { QuantParams } from '../config/quant-params.js';
 import type { Statistics } from '../config/statistics.js';
 import { SafetensorsFile } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
+import { targetProfile } from '../target/profiles.js';
 import type { ChannelStatistics } from './algorithms/channel-scales.js';
+import type { NarrowInput } from './algorithms/narrow-inputs.js';
 import { type StageContext, warn } from './context.js';
 import type { ChosenSamples } from './data.js';
 import { collectLayers, type Layer } from './layers.js';
 import { loadObserved } from './observe.js';
+import { preparedWith } from './open.js';
+import type { QuantizeOptions } from './options.js';
 import type { Refinement } from './refine.js';
 import { type ActivationSolution, type Observed, solveActivations } from './solve.js';
 import { applyStage, channelStage, observeStage, type Prepared, refineStage } from './stages.js';
@@ -41,6 +45,8 @@ export interface Quantized {
   layers: Layer[];
   refinement: Refinement;
   params: QuantParams;
+  /** Inputs of the network that got 16 bits because 8 had turned out to be too few. */
+  widened: readonly NarrowInput[];
   /** The QDQ model, and the digest of the stage that wrote it. */
   path: string;
   digest: string;
@@ -58,8 +64,33 @@ export function solvePlan(
   return solveActivations(core, plan, observed, channels, options.calibration, ties, exact);
 }
 
-/** Solves, refines and writes one plan. */
+/**
+ * Solves, refines and writes one plan. Where the walk finds an input of the network that 8 bits are too few for, all of it is
+ * done again with 16 bits for that input: what is solved behind it makes up for the errors that it has.
+ */
 export async function quantizePlan(
+  context: StageContext,
+  core: NativeCore,
+  prepared: Prepared,
+  calibrated: Calibrated,
+): Promise<Quantized> {
+  const narrow = await quantizeAsPlanned(context, core, prepared, calibrated);
+  const widened = inputsToWiden(prepared.options, narrow.refinement.narrow);
+  if (widened.length === 0) return narrow;
+  const { options, plan: _, ...captured } = prepared;
+  const int16 = [...(options.precision?.int16 ?? []), ...widened.map(({ input }) => input)];
+  const precision = { int16, float: options.precision?.float ?? [] };
+  const wide = preparedWith(captured, { ...options, precision });
+  return { ...(await quantizeAsPlanned(context, core, wide, calibrated)), widened };
+}
+
+/** Of the inputs that 8 bits are too few for, those that get 16. */
+const inputsToWiden = (
+  { engine, target }: QuantizeOptions,
+  narrow: readonly NarrowInput[],
+): readonly NarrowInput[] => (engine.wideInputs && targetProfile(target).int16Activations ? narrow : []);
+
+async function quantizeAsPlanned(
   context: StageContext,
   core: NativeCore,
   prepared: Prepared,
@@ -86,7 +117,7 @@ export async function quantizePlan(
     prepared.name,
   );
   const path = join(context.run.stageFolder('apply'), value.model);
-  return { prepared, layers, refinement, params: value.params, path, digest };
+  return { prepared, layers, refinement, params: value.params, widened: [], path, digest };
 }
 
 /** The layers of a plan with their float weights. */

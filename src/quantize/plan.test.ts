@@ -89,8 +89,30 @@ describe('groups and folds', () => {
     const left = b.conv(x);
     const y = b.relu(b.node('Add', [left, x]));
     const graph = b.build([b.conv(y)]);
-    expect(rules(graph)).toEqual({ x: 'observed', [left]: 'observed', [y]: 'observed' });
+    const both = { x: 'observed', [left]: 'observed', [y]: 'observed' };
+    expect(rules(graph, { target: 'hexagon-generic' })).toEqual(both);
     expect(plan(graph).groups[1]).toMatchObject({ kind: 'add', activation: 'Relu' });
+  });
+
+  it('the layer that makes a sum stores nothing before it, where the target has such layers', () => {
+    const quantized = (make: (b: GraphBuilder) => string, more: (b: GraphBuilder) => string[] = () => []) => {
+      const b = new GraphBuilder();
+      b.input('x');
+      const sum = make(b);
+      return Object.keys(rules(b.build([b.conv(sum, { name: 'next' }), ...more(b)])));
+    };
+    const layer = (b: GraphBuilder, name: string) => b.conv('x', { name });
+    const add = (b: GraphBuilder, ...terms: string[]) => b.node('Add', terms, {}, { name: 'sum' });
+    expect(quantized((b) => add(b, layer(b, 'l'), 'x'))).toEqual(['x', 'sum:0']);
+    // Of two layers the later one; not a layer behind an activation, nor one that is read elsewhere.
+    expect(quantized((b) => add(b, layer(b, 'l'), layer(b, 'r')))).toEqual(['x', 'l:0', 'sum:0']);
+    expect(quantized((b) => add(b, b.relu(layer(b, 'l')), 'x'))).toHaveLength(3);
+    expect(
+      quantized(
+        (b) => add(b, layer(b, 'l'), 'x'),
+        (b) => [b.conv('l:0', { name: 'other' })],
+      ),
+    ).toEqual(['x', 'l:0', 'sum:0']);
   });
 
   it('each node is in one group, in order', () => {

@@ -20,7 +20,7 @@ export type { QuantizeContext } from './in-run.js';
 export function quantize(options: QuantizeOptions, context: QuantizeContext = {}): Promise<RunResult> {
   return inRun(options, context, async (stages, core) => {
     const started = performance.now();
-    const opened = await openModel(stages, options);
+    const opened = await openModel(stages, options.goal ? everyWidthSearched(options) : options);
     const header = { started, command: context.command ?? [] };
     if (options.goal) {
       const equalized = await equalize(stages, core, opened);
@@ -34,3 +34,9 @@ export function quantize(options: QuantizeOptions, context: QuantizeContext = {}
     return completeRun(stages, core, opened, settled, header);
   });
 }
+
+/** Options for a search of widths: it finds out by itself whether an input of the network must be wider. */
+const everyWidthSearched = (options: QuantizeOptions): QuantizeOptions => ({
+  ...options,
+  engine: { ...options.engine, wideInputs: false },
+});

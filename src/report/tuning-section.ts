@@ -21,7 +21,9 @@ export function tuningSection({ result }: ReportInput): Html | null {
 }
 
 const judgedBy = ({ by, metric }: Tuning): string =>
-  by === 'metric' && metric !== null ? metric : 'signal over noise of the worst output';
+  by === 'metric' && metric !== null
+    ? metric
+    : 'signal over noise, sample by sample (the table has the worst output over all)';
 
 /** Settings in a few words. */
 export function settingsText(settings: EngineSettings): string {

@@ -19,6 +19,8 @@ export interface TargetProfile {
   perChannelLinear: boolean;
   /** Integer layers also take int16 activations with int8 weights (strategy int16-8). */
   int16Activations: boolean;
+  /** A layer adds another tensor before it stores its result, which then exists nowhere. */
+  fusesSums: boolean;
 }
 
 /** A target whose weights all have one scale a tensor, whatever it could do. */
@@ -38,7 +40,7 @@ export const targetsWithInt16 = (): string[] =>
  * @throws UserError TARGET_UNKNOWN, TARGET_INVALID
  */
 export function targetProfile(nameOrPath: string): TargetProfile {
-  const { name, description, quantization } = loadTarget(nameOrPath);
+  const { name, description, quantization, operators } = loadTarget(nameOrPath);
   return {
     name,
     description,
@@ -47,5 +49,6 @@ export function targetProfile(nameOrPath: string): TargetProfile {
     perChannelConv: quantization.perChannelConv.value,
     perChannelLinear: quantization.perChannelLinear.value,
     int16Activations: quantization.int16Activations.value,
+    fusesSums: operators.fusesSums.value,
   };
 }

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
-import { toNumber } from '../config/common.js';
-import { type EngineSettings, type Tuning, type TuningTry, tuningTrySchema } from '../config/tuning.js';
+import { z } from 'zod';
+import { type EngineSettings, type Tuning, tuningTrySchema } from '../config/tuning.js';
 import type { NativeCore } from '../native/index.js';
 import { type Judge, openJudge } from '../precision/trial.js';
+import { gainsByOutput, pairedGain } from '../quantize/algorithms/paired-gain.js';
 import type { StageContext } from '../quantize/context.js';
 import { equalize } from '../quantize/equalize/equalize.js';
 import { type OpenedModel, preparedWith } from '../quantize/open.js';
@@ -19,6 +20,33 @@ const JOURNAL = 'tuning.ndjson';
 /** Decibels that are no gain: the same settings on other samples differ by about as much. */
 const MARGIN = 0.1;
 
+/** Standard errors that a gain must be. */
+const SURE = 2;
+
+/** A try with what each sample has of its signal and noise, by sample and output. */
+const triedSchema = tuningTrySchema.extend({
+  signal: z.array(z.array(z.number())),
+  noise: z.array(z.array(z.number())),
+});
+
+/** Settings that were tried, with all that a comparison needs. */
+export type Tried = z.infer<typeof triedSchema>;
+
+/**
+ * Whether a makes less noise than b and harms no output: a gain over all outputs, sample by sample, of more than `MARGIN`
+ * and twice its standard error, and no output that loses more than the standard error of its own. Settings that trade one
+ * output for another gain nothing that is known to last on other data.
+ */
+export function surelyBetter(a: Pick<Tried, 'signal' | 'noise'>, b: Pick<Tried, 'noise'>): boolean {
+  const { mean, standardError } = pairedGain(a.signal, b.noise, a.noise);
+  const outputs = gainsByOutput(a.signal, b.noise, a.noise);
+  return (
+    mean > MARGIN &&
+    mean >= SURE * standardError &&
+    outputs.every((output) => output.mean >= -output.standardError)
+  );
+}
+
 /** How many tries there may be, and seconds for them; what is null has no bound. */
 export interface Bounds {
   budget: number | null;
@@ -30,9 +58,9 @@ export interface Bounds {
  * run has tried is not tried again, and its time counts.
  */
 export class Tries {
-  readonly list: TuningTry[] = [];
-  private readonly journal: Journal<TuningTry>;
-  private best: TuningTry | null = null;
+  readonly list: Tried[] = [];
+  private readonly journal: Journal<Tried>;
+  private best: Tried | null = null;
   /** Stages of the whole run, which tries with the same quantizers as the first take over. */
   private shared: Promise<unknown> | null = null;
 
@@ -45,7 +73,7 @@ export class Tries {
     private readonly bounds: Bounds,
   ) {
     const path = join(context.run.folder, JOURNAL);
-    this.journal = Journal.open(path, tuningTrySchema, !context.run.resumes);
+    this.journal = Journal.open(path, triedSchema, !context.run.resumes);
   }
 
   /** Prepares the samples that decide. */
@@ -61,7 +89,7 @@ export class Tries {
   }
 
   /** What settings come to; null when the time for tries is over. */
-  async evaluate(settings: EngineSettings): Promise<TuningTry | null> {
+  async evaluate(settings: EngineSettings): Promise<Tried | null> {
     if (this.list.length > 0 && this.isOver()) return null;
     const key = this.keyOf(settings);
     let found = this.journal.get(key);
@@ -75,10 +103,10 @@ export class Tries {
   }
 
   /** Whether a is better than b by more than noise. */
-  better(a: TuningTry, b: TuningTry): boolean {
-    const gain = toNumber(a.sqnr) - toNumber(b.sqnr);
-    if (this.by === 'sqnr' || a.drop === null || b.drop === null || a.drop === b.drop) return gain > MARGIN;
-    return a.drop < b.drop;
+  better(a: Tried, b: Tried): boolean {
+    if (this.by === 'metric' && a.drop !== null && b.drop !== null && a.drop !== b.drop)
+      return a.drop < b.drop;
+    return surelyBetter(a, b);
   }
 
   /** What was tried, for the result. */
@@ -89,7 +117,7 @@ export class Tries {
       metric: this.judge.metric,
       samples: this.judge.samples,
       budget: this.bounds.budget,
-      tries: this.list,
+      tries: this.list.map(({ signal: _, noise: __, ...shown }) => shown),
       chosen: this.list.findIndex((one) => JSON.stringify(one.settings) === wanted),
     };
   }
@@ -103,7 +131,7 @@ export class Tries {
     return budget !== null && spent + 2 * Math.max(...seconds) > budget;
   }
 
-  private async make(settings: EngineSettings): Promise<TuningTry> {
+  private async make(settings: EngineSettings): Promise<Tried> {
     const started = performance.now();
     const { options, plan: _, ...captured } = this.opened.prepared;
     const prepared = preparedWith(captured, withSettings(options, settings));
@@ -112,8 +140,8 @@ export class Tries {
     const context = { ...this.context, run: this.context.run.variant('try') };
     const [equalized, calibrated] = await this.calibrated(context, { ...this.opened, prepared });
     const quantized = await quantizePlan(context, this.core, equalized, calibrated);
-    const { sqnr, drop } = await this.judge.score(quantized.path);
-    const found = { settings, sqnr, drop, seconds: (performance.now() - started) / 1000 };
+    const { sqnr, drop, energies } = await this.judge.score(quantized.path);
+    const found = { settings, sqnr, drop, seconds: (performance.now() - started) / 1000, ...energies };
     if (this.best === null || this.better(found, this.best)) await publishModel(this.context.run, quantized);
     return found;
   }

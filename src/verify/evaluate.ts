@@ -37,9 +37,16 @@ export interface VerifyRequest {
   threads: number;
 }
 
+/** What each sample has of the sums behind the SQNR of an output: by sample and output, 0 where nothing was compared. */
+export interface SampleEnergies {
+  signal: number[][];
+  noise: number[][];
+}
+
 /** What was found, and where outputs were written to. */
 export interface Evaluation {
   verification: Verification;
+  energies: SampleEnergies;
   recorded: { float: RecordedSamples; quantized: RecordedSamples } | null;
 }
 
@@ -71,7 +78,7 @@ export async function evaluate(request: VerifyRequest, progress: Progress): Prom
       )
     : [];
   return withModels(request, request, async (float, quantized): Promise<Evaluation> => {
-    const { recorded, ...end } = await compareEnds(request, float, quantized, (done) =>
+    const { recorded, energies, ...end } = await compareEnds(request, float, quantized, (done) =>
       progress(tensorSamples + done, total, 'comparing outputs'),
     );
     const samples = request.samples.length;
@@ -90,7 +97,7 @@ export async function evaluate(request: VerifyRequest, progress: Progress): Prom
       floatSecondsPerSample: float.seconds / samples,
       quantizedSecondsPerSample: quantized.seconds / samples,
     };
-    return { verification, recorded };
+    return { verification, energies, recorded };
   });
 }
 
@@ -154,11 +161,12 @@ async function compareEnds(
   float: Model,
   quantized: Model,
   progress: (done: number) => void,
-): Promise<Pick<Verification, 'outputs' | 'task' | 'warnings'> & Pick<Evaluation, 'recorded'>> {
+): Promise<Pick<Verification, 'outputs' | 'task' | 'warnings'> & Pick<Evaluation, 'recorded' | 'energies'>> {
   const { pairs, warnings } = matchOutputs(float, quantized);
   const decide = decidesByOutput(request.metric) ? (request.preprocess?.layout ?? 'nchw') : null;
   const compared = pairs.map((pair) => new OutputAccumulator(pair.float, decide));
   const task = taskScorer(request);
+  const energies: SampleEnergies = { signal: [], noise: [] };
   const record = request.record && {
     float: new Recorder(request.record.float),
     quantized: new Recorder(request.record.quantized),
@@ -175,10 +183,12 @@ async function compareEnds(
     };
     const a = await run(float, 'float');
     const b = await run(quantized, 'quantized');
-    for (const output of compared) {
+    const sums = compared.map((output) => {
       const [left, right] = [a[output.name], b[output.name]];
-      if (left && right) output.add(left, right);
-    }
+      return left && right ? output.add(left, right) : NOT_COMPARED;
+    });
+    energies.signal.push(sums.map(({ signal }) => signal));
+    energies.noise.push(sums.map(({ noise }) => noise));
     task?.add(index, a, b);
     progress(index + 1);
   }
@@ -195,8 +205,10 @@ async function compareEnds(
   const judged = scored && judgedFirst(scored, request.metric?.judge);
   warnings.push(...(judged?.warnings ?? []));
   const recorded = record && { float: record.float.samples, quantized: record.quantized.samples };
-  return { outputs, task: judged?.task ?? null, warnings, recorded };
+  return { outputs, task: judged?.task ?? null, warnings, recorded, energies };
 }
+
+const NOT_COMPARED = { signal: 0, noise: 0 };
 
 /** The largest class of a row or pixel is a decision, unless the metric says that outputs are boxes, pictures or tokens. */
 const decidesByOutput = (metric: Metric | null): boolean =>
@@ -216,14 +228,15 @@ class OutputAccumulator {
     this.agreement = decide && new AgreementAccumulator(decide);
   }
 
-  add(reference: Values, value: Values): void {
+  add(reference: Values, value: Values): { signal: number; noise: number } {
     if (reference.shape.join() !== value.shape.join()) {
       this.differentShapes++;
-      return;
+      return NOT_COMPARED;
     }
     const { signal, noise } = this.similarity.add(reference.data, value.data);
     this.noise.add(noise, signal);
     this.agreement?.add(reference, value);
+    return { signal, noise };
   }
 
   result(): OutputComparison {

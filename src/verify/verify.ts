@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { interrupted } from '../bridge/python-errors.js';
 import type { Verification } from '../config/verification.js';
 import { Bug, type DoptError, EnvironmentError, EXIT, ExternalError, UserError } from '../errors.js';
-import type { Evaluation, Progress, VerifyRequest } from './evaluate.js';
+import type { Evaluation, Progress, SampleEnergies, VerifyRequest } from './evaluate.js';
 import type { ErrorMessage, WorkerMessage, WorkerRequest } from './messages.js';
 import { type MetricPlace, outputFolders, scoreByUser } from './user-metric.js';
 
@@ -26,7 +26,13 @@ export interface VerifyOptions extends Omit<VerifyRequest, 'record'> {
  * VERIFY_RUN when onnxruntime fails (exit code 7), ExternalError VERIFY_WORKER when the thread dies (exit code 6), and with
  * what the user's metric fails with.
  */
-export async function verifyModels(options: VerifyOptions): Promise<VerifyResult> {
+export const verifyModels = async (options: VerifyOptions): Promise<VerifyResult> =>
+  (await verifySamples(options)).verification;
+
+/** `verifyModels` with the sums of each sample, to compare two quantized forms of a network sample by sample. */
+export async function verifySamples(
+  options: VerifyOptions,
+): Promise<{ verification: Verification; energies: SampleEnergies }> {
   const { signal, onProgress, userMetric, ...request } = options;
   if (signal?.aborted) throw interrupted('verification');
   if (request.samples.length === 0) {
@@ -35,13 +41,14 @@ export async function verifyModels(options: VerifyOptions): Promise<VerifyResult
     });
   }
   if (request.metric?.kind !== 'user') {
-    return (await compare({ ...request, record: null }, onProgress, signal)).verification;
+    return compare({ ...request, record: null }, onProgress, signal);
   }
   if (!userMetric) throw new Bug("a metric of the user's needs a place to run");
   const record = outputFolders(userMetric, request);
   try {
     const evaluation = await compare({ ...request, record }, onProgress, signal);
-    return await scoreByUser(request.metric, request, evaluation, userMetric);
+    const verification = await scoreByUser(request.metric, request, evaluation, userMetric);
+    return { verification, energies: evaluation.energies };
   } finally {
     await Promise.all(Object.values(record ?? {}).map((path) => rm(path, { recursive: true, force: true })));
   }

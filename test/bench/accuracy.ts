@@ -132,8 +132,9 @@ async function ablation(models: readonly BenchModel[]): Promise<string> {
     for (const without of ['', ...algorithms]) {
       say(`${model.name}: without ${without || 'nothing'}`);
       const flags = ['--effort', effort, ...(without ? ['--without', without] : [])];
-      const variant = without ? `${effort}-without-${without}` : effort === 'balanced' ? 'default' : effort;
-      rows.push(await ourRow(model, folderOf(model), variant, flags, settings));
+      const whole = effort === 'balanced' ? 'default' : effort;
+      const variant = without ? `${effort}-without-${without}` : whole;
+      rows.push(await ourRow(model, folderOf(model), variant, flags, settings, without ? whole : null));
     }
     networks.push({ name: model.name, rows });
   }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -58,7 +58,8 @@ const NOT_TIMED = new Set(['verify', 'convert', 'parity', 'write-back', 'check-f
 
 /**
  * dopt with further flags, by the built command; the run lies in `folder`/dopt/VARIANT, and an interrupted one goes on.
- * Remove that folder to measure anew. Without settings nothing is run.
+ * Remove that folder to measure anew. Without settings nothing is run. `like` names a variant that ran before: stages which
+ * these flags do not change are taken over from it, by their keys, as `--resume` does.
  */
 export async function ourRow(
   model: BenchModel,
@@ -66,12 +67,14 @@ export async function ourRow(
   variant: string,
   flags: readonly string[],
   settings: RunSettings | null,
+  like: string | null = null,
 ): Promise<Row> {
   const tool = `**dopt** ${variant}`;
   const out = join(folder, 'dopt', variant);
   const file = join(out, 'result.json');
   if (!existsSync(file)) {
     if (!settings) return failed(tool, NOT_MEASURED);
+    if (like !== null) takeOver(join(folder, 'dopt', like), out);
     const resume = existsSync(out) ? ['--resume'] : [];
     const args = ['quantize', ...model.args, ...flags, '--out', out, ...resume];
     const child = await execa(process.execPath, [join(ROOT, 'bin/run.js'), ...args], {
@@ -97,6 +100,14 @@ export async function ourRow(
       version: result.dopt,
     },
   };
+}
+
+/** Begins a run with the stages of another one that is done. */
+function takeOver(from: string, out: string): void {
+  if (existsSync(out) || !existsSync(join(from, 'result.json'))) return;
+  mkdirSync(out, { recursive: true });
+  for (const name of ['manifest.json', 'stages'])
+    cpSync(join(from, name), join(out, name), { recursive: true });
 }
 
 /**

@@ -66,7 +66,8 @@ describe('float tensors', () => {
     const [left, right] = [b.conv(x, { name: 'l' }), b.conv(y, { name: 'r' })];
     const sum = b.node('Add', [left, right], {}, { name: 'sum' });
     const graph = b.build([b.conv(sum, { name: 'last' })]);
-    expect(bits(graph, {})).toEqual({ x: 8, y: 8, 'l:0': 8, 'r:0': 8, 'sum:0': 8 });
+    expect(bits(graph, {})).toEqual({ x: 8, y: 8, 'l:0': 8, 'sum:0': 8 });
+    expect(bits(graph, {}, 'hexagon-generic')).toEqual({ x: 8, y: 8, 'l:0': 8, 'r:0': 8, 'sum:0': 8 });
     expect(bits(graph, { float: ['l:0'] })).toEqual({ x: 8, y: 8, 'sum:0': 8 });
     expect(floatOps(graph, { precision: { int16: [], float: ['l:0'] } })).toEqual(['precision:Add']);
   });

@@ -3,7 +3,7 @@ import type { ActivationPlan, Group, QuantizerFormat, RangeRule } from '../../co
 import type { Graph } from '../../graph/graph.js';
 import { FIXED_RANGES } from '../../graph/operators.js';
 import type { TargetProfile } from '../../target/profiles.js';
-import { valueTensors } from './integer-groups.js';
+import { LAYER_KINDS, valueTensors } from './integer-groups.js';
 
 /** What quantizers are placed by. */
 interface Scene {
@@ -18,8 +18,8 @@ interface Scene {
 }
 
 /**
- * One quantizer for each tensor that an integer group computes with, and for what those share their parameters with. In
- * graph order, graph inputs first. A group that only moves values asks for nothing by itself.
+ * One quantizer for each tensor that an integer group computes with, and for what those share their parameters with; none
+ * for the result of a layer that adds another tensor to it before it stores anything. In graph order, graph inputs first. A group that only moves values asks for nothing by itself.
  */
 export function placeQuantizers(
   graph: Graph,
@@ -38,7 +38,9 @@ export function placeQuantizers(
     if (rule.kind === 'shared') demand(rule.with);
   };
   for (const group of groups) {
-    if (integer.has(group) && group.kind !== 'pass-through') valueTensors(graph, group).forEach(demand);
+    if (!integer.has(group) || group.kind === 'pass-through') continue;
+    const inside = addedInside(scene, group);
+    for (const tensor of valueTensors(graph, group)) if (tensor !== inside) demand(tensor);
   }
   const position = (tensor: string): number => {
     const producer = graph.producer(tensor);
@@ -54,6 +56,38 @@ export function placeQuantizers(
       producer: producerGroup(scene, tensor)?.name ?? null,
       channelAxis: range.kind === 'observed' && depthwiseOnly(scene, tensor) ? 1 : null,
     }));
+}
+
+/**
+ * The term of a sum that a layer adds the other one to before it stores its result; null where the target has no such
+ * layers or the sum does not fit one. Of two layers the later one, as the cost model has it (src/target/lower.ts).
+ */
+export function addedInside(
+  { graph, groupOf, integer, profile }: Pick<Scene, 'graph' | 'groupOf' | 'integer' | 'profile'>,
+  group: Group,
+): string | null {
+  if (!profile.fusesSums || group.kind !== 'add') return null;
+  const terms = valueTensors(graph, group);
+  const size = (tensor: string): string => JSON.stringify(graph.shape(tensor) ?? null);
+  const sum = size(graph.node(group.name)!.outputs[0]!);
+  const fits = (term: string): boolean => {
+    const producer = graph.producer(term);
+    const layer = producer && groupOf.get(producer.name);
+    return (
+      layer !== undefined &&
+      integer.has(layer) &&
+      LAYER_KINDS.has(layer.kind) &&
+      layer.activation === null &&
+      graph.soleReader(term)?.name === group.name &&
+      size(term) === sum
+    );
+  };
+  const found = terms.length === 2 ? terms.filter(fits) : [];
+  const position = (term: string): number => graph.position(graph.producer(term)!);
+  return found.reduce<string | null>(
+    (last, term) => (last === null || position(term) > position(last) ? term : last),
+    null,
+  );
 }
 
 const producerGroup = ({ graph, groupOf }: Scene, tensor: string): Group | undefined =>
