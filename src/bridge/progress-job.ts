@@ -1,6 +1,5 @@
 import type { Progress } from '../cli/progress.js';
 import type { Environment } from './environments.js';
-import { JobSession } from './job-session.js';
 import { type ReportEvent, runJob } from './jobs.js';
 import type { MethodName, Params, Result } from './protocol.js';
 
@@ -28,20 +27,6 @@ export function progressJob(
       onEvent,
     }),
   );
-}
-
-/** The same in one process, which keeps what its methods make. */
-export function progressSession(
-  environment: Environment,
-  threads: number,
-  progress: Progress,
-  signal: AbortSignal,
-): { job: RunJob; close: () => Promise<void> } {
-  const session = new JobSession(environment, { threads, signal });
-  return {
-    job: shown(progress, (method, params, onEvent) => session.run(method, params, onEvent)),
-    close: () => session.close(),
-  };
 }
 
 function shown(

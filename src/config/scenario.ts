@@ -5,7 +5,7 @@ import { parseYaml, type YamlKind } from './yaml.js';
 
 /**
  * scen.yaml: what an architecture search is to do, with the keys of the original tool. What dopt adds lies in
- * `constraints`, `searcher.seed` and after it, and `evaluator`.
+ * `constraints`, `searcher.seed` and `mode`, and `evaluator`.
  */
 
 /** Whole numbers as the samples write them: a list, `(224,224,3)`, `64,64,128`, or a number alone. */
@@ -124,6 +124,12 @@ const strategySchema = z
         generation_num: z.number().int().positive().default(100),
         pop_size: z.number().int().min(4).default(40),
         seed: z.number().int().nonnegative().default(0),
+        mode: z
+          .enum(['synchronous', 'steady'])
+          .default('synchronous')
+          .describe(
+            'steady: no worker waits for others; which networks are tried then depends on who is faster',
+          ),
       })
       .prefault({}),
     evaluator: z

@@ -21,13 +21,16 @@ export const searchEventSchema = z.discriminatedUnion('event', [
     event: z.literal('proposed'),
     round: z.number().int().nonnegative(),
     genomes: z.array(genomeSchema),
+    /** Costs of each by limit, in the order of the limits. */
+    costs: z.array(z.array(z.number())).optional(),
   }),
-  /** An evaluator has taken networks on; it beats while it works, and who is dead holds nothing. */
+  /** A worker has taken a network on; who is dead holds nothing. */
   z.strictObject({
     event: z.literal('leased'),
     keys: z.array(z.string()),
     attempt: z.number().int().positive(),
     process: z.number().int(),
+    worker: z.number().int().nonnegative().optional(),
     time: z.string(),
   }),
   z.strictObject({

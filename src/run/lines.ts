@@ -10,13 +10,16 @@ export function readLines(path: string): string[] {
   return whole.split('\n').filter((line) => line !== '');
 }
 
-/** Adds a line; it is on the disk when this returns. Throws EnvironmentError DISK_WRITE. */
-export function appendLine(path: string, line: string): void {
+/**
+ * Adds a line; it is on the disk when this returns, or, where it may wait, when the next one is. Throws EnvironmentError
+ * DISK_WRITE.
+ */
+export function appendLine(path: string, line: string, mayWait = false): void {
   try {
     const file = openSync(path, 'a');
     try {
       writeSync(file, `${line}\n`);
-      fsyncSync(file);
+      if (!mayWait) fsyncSync(file);
     } finally {
       closeSync(file);
     }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { ExternalError } from '../errors.js';
-import { type Evaluator, runSearch, type Tried } from './engine.js';
+import { type Evaluator, MODES, type Mode, runSearch, type Tried } from './engine.js';
 import { SearchJournal } from './journal.js';
 import { type Genome, genomeKey, type Space } from './space.js';
 import { EVOLUTION_DEFAULTS, Evolution } from './strategies/evolution.js';
@@ -23,20 +23,29 @@ beforeEach(() => {
 });
 
 const plain: Evaluator = {
-  score: async (genomes, report) => {
-    for (const genome of genomes) report({ key: genomeKey(genome), score: scoreOf(genome), reason: null });
-  },
+  workers: 1,
+  score: async (genome) => ({ key: genomeKey(genome), score: scoreOf(genome), reason: null }),
 };
+
+/** Workers that take their time, each its own. */
+const slow = (workers: number): Evaluator => ({
+  workers,
+  score: async (genome, worker) => {
+    for (let turn = 0; turn < (scoreOf(genome) * 1000 + worker) % 5; turn++) await Promise.resolve();
+    return plain.score(genome, worker);
+  },
+});
 
 const search = (
   evaluator: Evaluator,
-  { evaluations = 36, digest = 'a', extend = false } = {},
+  { evaluations = 36, digest = 'a', extend = false, mode = 'synchronous' as Mode } = {},
 ): Promise<Tried[]> =>
   runSearch({
     problem,
     strategy: new Evolution(problem, { ...EVOLUTION_DEFAULTS, initial: 12, seed: 1 }),
     evaluator,
     journal: new SearchJournal(journal, { digest, space: 's' }, extend),
+    mode,
     evaluations,
     size: 8,
   });
@@ -47,37 +56,62 @@ const told = (path = journal): string[] =>
     .split('\n')
     .filter((line) => /"(proposed|scored|closed)"/.test(line));
 
-it('a search that is cut off at any byte of its journal ends as one that was not', async () => {
-  const whole = await search(plain);
-  const text = readFileSync(journal, 'utf8');
-  const [events, key] = [told(), (tried: Tried[]) => tried.map(({ genome }) => genomeKey(genome))];
-  for (let cut = 1; cut <= 20; cut++) {
-    writeFileSync(journal, text.slice(0, Math.floor((text.length * cut) / 20.5)));
-    expect(key(await search(plain))).toEqual(key(whole));
-    expect(told()).toEqual(events);
-  }
-});
+const keys = (tried: Tried[]): string[] => tried.map(({ genome }) => genomeKey(genome));
 
-it('two evaluators that finish in any order try the same networks as one', async () => {
+it.each(MODES)(
+  'a search that is cut off at some byte of its journal ends as one that was not (%s)',
+  async (mode) => {
+    const whole = await search(plain, { mode });
+    const text = readFileSync(journal, 'utf8');
+    const events = told();
+    for (let cut = 1; cut <= 8; cut++) {
+      writeFileSync(journal, text.slice(0, Math.floor((text.length * cut) / 8.5)));
+      expect(keys(await search(plain, { mode }))).toEqual(keys(whole));
+      expect(told()).toEqual(events);
+    }
+  },
+);
+
+it('three workers that finish in any order try the same networks as one', async () => {
   const one = await search(plain);
   journal += '.2';
-  const two: Evaluator = {
-    score: async (genomes, report) => {
-      const halves = [genomes.filter((_, i) => i % 2 === 1), genomes.filter((_, i) => i % 2 === 0)];
-      await Promise.all(halves.map((half) => plain.score([...half].reverse(), report)));
+  expect(await search(slow(3))).toEqual(one);
+});
+
+it('in steady state no worker waits, and nothing is tried twice or forgotten after a kill', async () => {
+  const running = new Set<number>();
+  let most = 0;
+  const evaluator: Evaluator = {
+    workers: 3,
+    score: async (genome, worker) => {
+      running.add(worker);
+      most = Math.max(most, running.size);
+      const verdict = await slow(3).score(genome, worker);
+      running.delete(worker);
+      return verdict;
     },
   };
-  expect(await search(two)).toEqual(one);
+  const whole = await search(evaluator, { mode: 'steady' });
+  expect(most).toBe(3);
+  expect(new Set(keys(whole)).size).toBe(36);
+  const text = readFileSync(journal, 'utf8');
+  for (let cut = 1; cut <= 6; cut++) {
+    const kept = text.slice(0, Math.floor((text.length * cut) / 6.5));
+    writeFileSync(journal, kept);
+    const again = await search(evaluator, { mode: 'steady' });
+    expect(new Set(keys(again)).size).toBe(36);
+    const closed = kept.split('"closed"').length - 1;
+    expect(keys(again).slice(0, closed)).toEqual(keys(whole).slice(0, closed));
+  }
 });
 
 it('a lost worker costs the network that killed it, and no other', async () => {
   const killer = (genome: Genome): boolean => genome[0] === 3;
   const fragile: Evaluator = {
-    score: async (genomes, report) => {
-      for (const genome of genomes) {
-        if (killer(genome)) throw new ExternalError('PYTHON_DIED', 'gone');
-        await plain.score([genome], report);
-      }
+    workers: 2,
+    score: async (genome, worker) => {
+      if (killer(genome)) throw new ExternalError('PYTHON_DIED', 'gone');
+      return plain.score(genome, worker);
     },
   };
   const tried = await search(fragile, { evaluations: 80 });
@@ -91,9 +125,11 @@ it('a lost worker costs the network that killed it, and no other', async () => {
 
 it('what is wrong with all networks ends the search', async () => {
   const broken: Evaluator = {
+    workers: 2,
     score: () => Promise.reject(new ExternalError('PYTHON_FAILED', 'no such metric')),
   };
-  await expect(search(broken)).rejects.toMatchObject({ code: 'PYTHON_FAILED' });
+  for (const mode of MODES)
+    await expect(search(broken, { mode })).rejects.toMatchObject({ code: 'PYTHON_FAILED' });
 });
 
 it('goes on with more networks, and under other settings only when told to', async () => {
@@ -102,6 +138,7 @@ it('goes on with more networks, and under other settings only when told to', asy
   expect(() => new SearchJournal(journal, { digest: 'b', space: 's' }, false)).toThrow(/other settings/);
   expect(() => new SearchJournal(journal, { digest: 'b', space: 't' }, true)).toThrow(/other networks/);
   expect(await search(plain, { evaluations: 70, digest: 'b', extend: true })).toHaveLength(70);
+  expect(new SearchJournal(journal, { digest: 'b', space: 's' }, false).carried).toBe(60);
 });
 
 it('names the line of a journal that is none', async () => {

@@ -1,5 +1,8 @@
 import { join } from 'node:path';
+import type { JobSession } from '../bridge/job-session.js';
+import type { ReportEvent } from '../bridge/jobs.js';
 import type { Params } from '../bridge/protocol.js';
+import type { Progress } from '../cli/progress.js';
 import type { Evaluator } from './engine.js';
 import { deckOf } from './network/deck.js';
 import { largestLayers, layersOf } from './network/layers.js';
@@ -49,78 +52,82 @@ function runParams({ scenario, folder, skeleton }: OpenSearch, threads: number):
   };
 }
 
+/** An evaluator whose processes have to be ended. */
+export interface PythonEvaluator extends Evaluator {
+  close: () => Promise<void>;
+}
+
 /**
  * Evaluates networks in Python: by weights that all of them share, which are trained first, or each trained alone. Each GPU
- * of the scenario has a process of its own; without one there are `workers` of them.
+ * of the scenario has a process of its own; without one there are `workers` of them. They keep what they have loaded.
  *
  * Rejects as jobs do, with NAS_LOSS, NAS_DATASET, NAS_USER_MODULE.
  */
 export async function pythonEvaluator(
   open: OpenSearch,
   work: string,
-  { threads, workers }: { threads: number; workers: number },
-): Promise<Evaluator & { close: () => Promise<void> }> {
-  const { scenario, skeleton, problem } = open;
+  { threads, workers, progress }: { threads: number; workers: number; progress: Progress },
+): Promise<PythonEvaluator> {
+  const { scenario, skeleton } = open;
   const gpus = gpusOf(scenario.resource?.gpu_id);
   const places = (gpus.length > 0 ? gpus : new Array<null>(workers).fill(null)).map((gpu) => ({
     gpu,
     session: open.session(),
   }));
-  const run = runParams(open, threads);
   const close = async (): Promise<void> => {
     await Promise.all(places.map(({ session }) => session.close()));
   };
+  const run = runParams(open, threads);
   const shared = scenario.evaluator.kind === 'supernet';
   const checkpoint = shared ? join(work, CHECKPOINTS[scenario.framework]) : null;
-  if (checkpoint !== null) {
-    // The teacher of all is the candidate with the most to compute, and the smallest one is trained in every step too.
-    const deck = deckOf(problem, run.seed);
-    const cost = (genome: Genome): number => problem.screen(genome).costs[0]!;
-    const bySize = [...deck].sort((a, b) => cost(a) - cost(b));
-    const layers = (genome: Genome) => layersOf(skeleton, genome);
-    const params = {
-      ...run,
-      checkpoint,
-      deck: deck.map(layers),
-      largestNetwork: layers(bySize.at(-1)!),
-      smallestNetwork: layers(bySize[0]!),
-    };
+  const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
+  if (checkpoint !== null)
     try {
-      await places[0]!.session.job('Train shared weights', 'nasTrain', params);
+      await trainShared(open, places[0]!.session, { ...run, checkpoint }, progress);
     } catch (error) {
       await close();
       throw error;
     }
-  }
-  const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
   return {
+    workers: places.length,
     close,
-    score: async (genomes, report) => {
-      const shares = places.map(({ gpu, session }, place) => ({
-        gpu,
-        session,
-        networks: genomes
-          .filter((_, index) => index % places.length === place)
-          .map((genome) => ({ key: genomeKey(genome), layers: layersOf(skeleton, genome), seed: run.seed })),
-      }));
-      const ended = await Promise.allSettled(
-        shares
-          .filter(({ networks }) => networks.length > 0)
-          .map(async ({ gpu, session, networks }) => {
-            const params = {
-              ...run,
-              gpu,
-              epochs,
-              checkpoint,
-              calibrationBatches: CALIBRATION_BATCHES,
-              networks,
-            };
-            const { results } = await session.job(`Score ${networks.length} networks`, 'nasScore', params);
-            for (const verdict of results) report(verdict);
-          }),
-      );
-      const failed = ended.find(({ status }) => status === 'rejected');
-      if (failed) throw (failed as PromiseRejectedResult).reason;
+    score: async (genome, worker) => {
+      const { gpu, session } = places[worker]!;
+      const key = genomeKey(genome);
+      const networks = [{ key, layers: layersOf(skeleton, genome), seed: run.seed }];
+      const params = { ...run, gpu, epochs, checkpoint, calibrationBatches: CALIBRATION_BATCHES, networks };
+      const { results } = await session.run('nasScore', params, (event) => passOn(event, progress));
+      return results[0]!;
     },
   };
+}
+
+/** Trains the weights that all candidates share, from where a checkpoint says it is. */
+async function trainShared(
+  { skeleton, problem }: OpenSearch,
+  session: JobSession,
+  run: RunParams & { checkpoint: string },
+  progress: Progress,
+): Promise<void> {
+  // The teacher of all is the candidate with the most to compute, and the smallest one is trained in every step too.
+  const deck = deckOf(problem, run.seed);
+  const cost = (genome: Genome): number => problem.screen(genome).costs[0]!;
+  const bySize = [...deck].sort((a, b) => cost(a) - cost(b));
+  const layers = (genome: Genome) => layersOf(skeleton, genome);
+  const stage = progress.stage('Train shared weights');
+  const networks = {
+    deck: deck.map(layers),
+    largestNetwork: layers(bySize.at(-1)!),
+    smallestNetwork: layers(bySize[0]!),
+  };
+  await session.run('nasTrain', { ...run, ...networks }, (event) => {
+    if (event.type === 'progress') stage.update(event.done, event.total, event.message);
+    else passOn(event, progress);
+  });
+  stage.done();
+}
+
+/** Warnings are for the user. */
+function passOn(event: ReportEvent, progress: Progress): void {
+  if (event.type === 'log' && event.level === 'warning') progress.warn(event.message);
 }

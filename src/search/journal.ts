@@ -7,7 +7,9 @@ import { appendLine, readLines } from '../run/lines.js';
  * search that was killed reads it and goes on as if it had not been.
  */
 export class SearchJournal {
-  readonly events: SearchEvent[];
+  /** Networks that were proposed under settings before the present ones. */
+  readonly carried: number;
+  private events: SearchEvent[];
 
   /**
    * Opens a journal or begins one.
@@ -23,14 +25,27 @@ export class SearchJournal {
   ) {
     this.events = readLines(path).map((line, index) => parse(line, path, index + 1));
     const opened = this.events.findLast((event) => event.event === 'opened');
-    if (opened?.digest === digest && opened.space === space) return;
-    if (opened && (!extend || opened.space !== space)) throw changed(path, opened.space === space);
-    this.add({ event: 'opened', version: 1, digest, space, time: new Date().toISOString() });
+    const same = opened?.digest === digest && opened.space === space;
+    if (opened && !same && (!extend || opened.space !== space)) throw changed(path, opened.space === space);
+    const event = { event: 'opened', version: 1, digest, space, time: new Date().toISOString() } as const;
+    if (!same) this.add(event);
+    const begun = same ? this.events.lastIndexOf(opened) : this.events.length;
+    this.carried = this.events
+      .slice(0, begun)
+      .reduce((sum, one) => sum + (one.event === 'proposed' ? one.genomes.length : 0), 0);
+  }
+
+  /** What happened before this process; given out once, so that it does not stay in memory. */
+  replay(): SearchEvent[] {
+    const { events } = this;
+    this.events = [];
+    return events;
   }
 
   add(event: SearchEvent): void {
-    appendLine(this.path, JSON.stringify(event));
-    this.events.push(event);
+    // What was leased or closed follows from the events before it.
+    const mayWait = event.event === 'leased' || event.event === 'closed';
+    appendLine(this.path, JSON.stringify(event), mayWait);
   }
 }
 

@@ -1,8 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { ensureEnvironment } from '../bridge/environments.js';
+import { JobSession } from '../bridge/job-session.js';
 import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
-import { progressJob, progressSession } from '../bridge/progress-job.js';
+import { progressJob } from '../bridge/progress-job.js';
 import type { Progress } from '../cli/progress.js';
 import { DEFAULT_FILTERS, DEFAULT_STRIDES, readScenario, type Scenario } from '../config/scenario.js';
 import { UserError } from '../errors.js';
@@ -37,7 +38,7 @@ export interface OpenSearch {
   costs: Costs;
   problem: Problem;
   /** A Python process that trains or scores one thing after the other. */
-  session: () => ReturnType<typeof progressSession>;
+  session: () => JobSession;
 }
 
 /**
@@ -78,7 +79,7 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
   const skeleton: Skeleton = { channels: described.channels, ...layers, multiple: multipleFor(limits[0]!) };
   const frame: Frame = { skeleton, height: described.height, width: described.width, fixed };
   const costs = new Costs(frame, limits);
-  const session = () => progressSession(environment, options.threads, progress, signal);
+  const session = () => new JobSession(environment, { threads: options.threads, signal });
   return { scenario, folder, skeleton, limits, costs, problem: problemOf(frame, costs), session };
 }
 

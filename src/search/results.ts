@@ -3,7 +3,6 @@ import { basename, join } from 'node:path';
 import { renderSearch } from '../report/search/page.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { VERSION } from '../version.js';
-import { fronts } from './algorithms/dominance.js';
 import type { Tried } from './engine.js';
 import { type Layer, layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
@@ -24,11 +23,17 @@ export interface FrontNetwork {
   file: string;
 }
 
-/** Networks of the front, cheapest first. */
+/** Networks that no other beats in score and first cost, cheapest first; of equal ones the first that was tried. */
 export function frontOf(tried: readonly Tried[]): Tried[] {
-  const scored = scoredOf(tried);
-  const [front = []] = fronts(scored);
-  return front.map((index) => scored[index]!).sort((a, b) => a.objectives[1]! - b.objectives[1]!);
+  const order = [...scoredOf(tried)].sort(
+    (a, b) => a.objectives[1]! - b.objectives[1]! || a.objectives[0]! - b.objectives[0]!,
+  );
+  let best = Number.POSITIVE_INFINITY;
+  return order.filter(({ objectives: [score] }) => {
+    if (score! >= best) return false;
+    best = score!;
+    return true;
+  });
 }
 
 /** Writes results/model_arch_result_N.py and pareto.json; resolves with what they say. */

@@ -11,7 +11,7 @@ import { type FrontNetwork, frontOf, writePage, writeResults } from './results.j
 import { LocalSearch, RandomSearch, RegularizedEvolution } from './strategies/baselines.js';
 import { EVOLUTION_DEFAULTS, Evolution } from './strategies/evolution.js';
 import type { Problem, Strategy } from './strategies/strategy.js';
-import { volumes } from './volume.js';
+import { volumeOf } from './volume.js';
 
 export const STRATEGIES = ['evolution', 'regularized', 'local', 'random'] as const;
 export type StrategyName = (typeof STRATEGIES)[number];
@@ -36,6 +36,8 @@ export interface SearchResult {
 
 /** Networks that are scored at a time. */
 const ROUND = 10;
+/** Time between two versions of the page. */
+const PAGE_EVERY_MS = 3000;
 
 /**
  * Searches networks for a scenario: trains shared weights, then lets a strategy try networks, and writes those that none
@@ -57,18 +59,26 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
     const digests = { digest, space: digestOf({ skeleton }) };
     const journal = new SearchJournal(join(work, 'search.ndjson'), digests, options.extend);
     const evaluator = await pythonEvaluator(open, work, options);
+    const evaluations = journal.carried + generation_num * pop_size;
+    const stage = progress.stage('Try networks');
+    const page = throttled(PAGE_EVERY_MS, (all: readonly Tried[]) => writePage(open, all, out));
     const tried = await runSearch({
       problem,
       strategy: strategyOf(options.strategy, problem, seed, pop_size),
       evaluator,
       journal,
-      evaluations: generation_num * pop_size,
+      mode: scenario.searcher.mode,
+      evaluations,
       size: Math.min(ROUND, pop_size),
+      costsOf: (genome) => costs.of(genome),
+      onVerdict: (done) => stage.update(done, evaluations),
       onRound: async (all) => {
-        progress.note(lineOf(all, generation_num * pop_size));
-        await writePage(open, all, out);
+        stage.update(all.length, evaluations, lineOf(all));
+        await page(all);
       },
     }).finally(evaluator.close);
+    stage.done(lineOf(tried));
+    await writePage(open, tried, out);
     const networks = await writeResults(open, tried, out);
     if (networks.length === 0) throw nothingFound(tried, options.scenario);
     const failed = tried.filter(({ score }) => score === null).length;
@@ -76,7 +86,7 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
       version: 1,
       tried: tried.length,
       failed,
-      hypervolume: volumes(tried).at(-1)?.volume ?? 0,
+      hypervolume: volumeOf(tried),
       networks,
     };
   } finally {
@@ -92,10 +102,21 @@ function strategyOf(name: StrategyName, problem: Problem, seed: number, populati
   return new Evolution(problem, { ...EVOLUTION_DEFAULTS, seed, population, initial });
 }
 
-function lineOf(tried: readonly Tried[], evaluations: number): string {
+/** `work`, but no more often than every so many milliseconds; what comes in between is left out. */
+function throttled<T>(ms: number, work: (value: T) => Promise<void>): (value: T) => Promise<void> {
+  let last = Number.NEGATIVE_INFINITY;
+  return async (value) => {
+    const now = performance.now();
+    if (now - last < ms) return;
+    last = now;
+    await work(value);
+  };
+}
+
+function lineOf(tried: readonly Tried[]): string {
   const front = frontOf(tried);
   const best = front.reduce((most, { score }) => Math.max(most, score!), Number.NEGATIVE_INFINITY);
-  return `${tried.length} of ${evaluations} networks, ${front.length} on the front, best ${best.toPrecision(4)}, volume ${(volumes(tried).at(-1)?.volume ?? 0).toFixed(3)}`;
+  return `${front.length} on the front, best ${best.toPrecision(4)}, volume ${volumeOf(tried).toFixed(3)}`;
 }
 
 function nothingFound(tried: readonly Tried[], place: string): UserError {
