@@ -85,6 +85,11 @@ const computeSchema = z.strictObject({
     })
     .describe('convolutions of each channel by itself'),
   vectorBytes: rate.describe('bytes that the vector unit of one core works on in a cycle'),
+  overlap: figure(z.number().min(0).max(1))
+    .optional()
+    .describe(
+      'share of moving and computing at the same time within a layer: 1, as where left out, with double buffers; 0 where one waits for the other',
+    ),
 });
 
 const memorySchema = z.strictObject({

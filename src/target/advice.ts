@@ -4,7 +4,7 @@ import type { CostModel, KernelCost, NetworkCost } from './cost-model.js';
 import type { Rates } from './device.js';
 import type { LoweredNetwork } from './lower.js';
 import { PRECISIONS, type Precision } from './precision.js';
-import { busySeconds, paddedMacs } from './time.js';
+import { busySeconds, paddedMacs, storedBytes } from './time.js';
 
 /** Most pieces of advice, and the share of the time that one has to bring. */
 const MOST = 5;
@@ -21,9 +21,10 @@ export function adviceFor(
   assignment: Assignment,
   cost: NetworkCost,
 ): Advice[] {
+  const { bits } = model.formats(network, assignment);
   const found = cost.kernels.flatMap((kernel, index) =>
     [
-      channelAdvice(kernel, model.rates(kernel.precision), network.inputs),
+      channelAdvice(kernel, model.rates(kernel.precision), network, bits),
       moverAdvice(kernel),
       weightAdvice(model, network, assignment, cost, kernel),
       hostAdvice(kernel, model.rates(assignment.rest)),
@@ -44,16 +45,35 @@ const advice = (kind: Advice['kind'], { kernel }: KernelCost, gain: number, mess
 });
 
 /** Channels that leave part of the matrix unit empty; those of the picture itself cannot be changed. */
-function channelAdvice(cost: KernelCost, rates: Rates, inputs: readonly string[]): Advice | null {
-  const { kernel, pipes, precision } = cost;
+function channelAdvice(
+  cost: KernelCost,
+  rates: Rates,
+  { inputs, tensors }: LoweredNetwork,
+  bits: ReadonlyMap<string, number>,
+): Advice | null {
+  const { kernel, pipes, traffic, precision } = cost;
   if (kernel.unit !== 'matrix' || !kernel.product) return null;
   const { k, n, groups } = kernel.product;
   const [rows, inner, columns] = rates.tile;
   const fixed = kernel.reads.some((tensor) => inputs.includes(tensor));
   const useful = { ...kernel.product, m: rows, ...(fixed && { k: Math.ceil(k / inner) * inner }) };
   const share = (rows * useful.k * n * useful.taps * groups) / paddedMacs(useful, rates);
-  const full = busySeconds({ ...pipes, matrix: pipes.matrix * share });
   if (share > 0.999) return null;
+  // Maps of whole blocks of channels take no bytes of padding either.
+  const maps = [...kernel.reads, ...kernel.writes].filter((tensor) => !inputs.includes(tensor));
+  const bytes = (block: number): number =>
+    maps.reduce((sum, tensor) => sum + storedBytes(tensors.get(tensor)!, bits.get(tensor)!, block), 0);
+  const padding = 1 - bytes(0) / bytes(rates.channelBlock);
+  const full = busySeconds(
+    {
+      ...pipes,
+      matrix: pipes.matrix * share,
+      vector: pipes.vector * (1 - padding),
+      external: pipes.external - (padding * traffic.external) / rates.activations,
+      onChip: pipes.onChip * (1 - padding),
+    },
+    rates.overlap,
+  );
   return advice(
     'channels',
     cost,

@@ -94,6 +94,33 @@ describe('the cost of a network', () => {
     expect(busy(1, 'int8')).toBe(busy(32, 'int8'));
   });
 
+  it('counts the longer of moving and computing where they overlap, their sum where they do not', () => {
+    const deep: Layer = { channels: 64, width: 64, size: 40, kernel: 3, groups: 'one' };
+    const busy = (value: number | null): { seconds: number; computing: number; moving: number } => {
+      const target = structuredClone(kirin);
+      target.compute.overlap = value === null ? undefined : { value, status: 'assumed', source: 'guess' };
+      const model = new CostModel(target);
+      const { seconds, overhead, pipes } = model.cost(convolution(model, deep), { rest: 'fp16' }).kernels[0]!;
+      const computing = Math.max(pipes.matrix, pipes.vector);
+      return { seconds: seconds - overhead, computing, moving: pipes.external + pipes.onChip };
+    };
+    const { computing, moving, seconds } = busy(1);
+    expect(seconds).toBeCloseTo(Math.max(computing, moving), 12);
+    expect(busy(null).seconds).toBe(seconds);
+    expect(busy(0).seconds).toBeCloseTo(computing + moving, 12);
+    expect(busy(0.5).seconds).toBeCloseTo((seconds + computing + moving) / 2, 12);
+  });
+
+  it('passes the vector unit over whole blocks of channels', () => {
+    const model = new CostModel(kirin);
+    const busy = (channels: number): number => {
+      const lowered = network(model, (net) => [net.resize(net.input, 64, 64)], [1, channels, 32, 32]);
+      return model.cost(lowered, { rest: 'fp16' }).kernels[0]!.pipes.vector;
+    };
+    expect(busy(21)).toBe(busy(32));
+    expect(busy(33)).toBeCloseTo(1.5 * busy(32), 15);
+  });
+
   it('never rises with bandwidth, clock or lanes, nor falls with overhead', () => {
     const change = (target: Target, path: string, factor: number): Target => {
       const copy = structuredClone(target);

@@ -12,6 +12,8 @@ export interface Rates {
   /** Rows, inner length and columns that products are padded to, and the taps and channels that may make up the inner length. */
   tile: readonly [number, number, number];
   tapTile: readonly [number, number] | null;
+  /** Share of moving and computing at the same time, 0 to 1. */
+  overlap: number;
   /** Multiplications and additions of the matrix unit, padding counted. */
   matrix: number;
   depthwise: number;
@@ -90,6 +92,7 @@ export function ratesOf(
     precision,
     tile: unit.tile.value,
     tapTile: unit.tapTile?.value ?? null,
+    overlap: compute.overlap?.value ?? 1,
     matrix: cycles * unit.macsPerCycle.value * factors.matrix,
     depthwise: cycles * compute.depthwise.macsPerCycle.value * factors.vector,
     depthwiseTaps: compute.depthwise.tapTile.value,

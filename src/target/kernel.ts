@@ -39,8 +39,9 @@ export interface Kernel {
   product: Product | null;
   /** Elements of its constant operands. */
   weights: number;
-  /** Work of the vector unit: elements times the passes over each. */
+  /** Work of the vector unit: elements times the passes over each; and the tensor that they are elements of. */
   vector: number;
+  over: string;
   /** Tensors read from and written to memory. */
   reads: readonly string[];
   writes: readonly string[];

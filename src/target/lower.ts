@@ -111,7 +111,11 @@ function kernelsOf(graph: Graph, group: Group, rules: LoweringRules, sizes: Tens
   const written = (members: readonly GraphNode[]): string[] =>
     members.at(-1)!.outputs.filter((output) => output !== '');
   const work = layer
-    ? { unit: isDepthwise(layer) ? ('depthwise' as const) : ('matrix' as const), vector: 0 }
+    ? {
+        unit: isDepthwise(layer) ? ('depthwise' as const) : ('matrix' as const),
+        vector: 0,
+        over: written(own)[0]!,
+      }
     : vectorWork(graph, group, own, rules, sizes);
   const known =
     layer !== null ||
@@ -127,6 +131,7 @@ function kernelsOf(graph: Graph, group: Group, rules: LoweringRules, sizes: Tens
     product: layer,
     weights: constantElements(graph, own),
     vector: work.vector,
+    over: work.over,
     reads: group.inputs,
     writes: written(own),
     guessed: !known,
@@ -145,6 +150,7 @@ function kernelsOf(graph: Graph, group: Group, rules: LoweringRules, sizes: Tens
     product: null,
     weights: constantElements(graph, rest),
     vector: sizes.of(between).elements * functionPasses(group.activation, rules.passes),
+    over: between,
     reads: [between],
     writes: result,
     guessed: false,
@@ -229,21 +235,23 @@ function vectorWork(
   nodes: readonly GraphNode[],
   rules: LoweringRules,
   sizes: TensorSizes,
-): { unit: Unit; vector: number } {
+): { unit: Unit; vector: number; over: string } {
   const first = nodes[0]!;
-  const output = sizes.of(nodes.at(-1)!.outputs.find((name) => name !== '')!).elements;
-  if (group.kind === 'activation')
-    return { unit: 'vector', vector: output * functionPasses(group.activation, rules.passes) };
-  if (group.kind === 'normalization') return { unit: 'vector', vector: output * 8 };
+  const output = nodes.at(-1)!.outputs.find((name) => name !== '')!;
+  const work = (unit: Unit, passes: number, over = output) => ({
+    unit,
+    vector: sizes.of(over).elements * passes,
+    over,
+  });
+  if (group.kind === 'activation') return work('vector', functionPasses(group.activation, rules.passes));
+  if (group.kind === 'normalization') return work('vector', 8);
   const cost = operatorCost(first);
-  if (!cost) return { unit: 'mover', vector: 0 };
-  if (cost.unit === 'host' || rules.host.has(first.op)) return { unit: 'host', vector: output * cost.passes };
-  if (isFreeOf(graph, first, rules, sizes)) return { unit: 'free', vector: 0 };
-  const over =
-    cost.over === 'input' && group.inputs[0] !== undefined ? sizes.of(group.inputs[0]).elements : output;
+  if (!cost) return work('mover', 0);
+  if (cost.unit === 'host' || rules.host.has(first.op)) return work('host', cost.passes);
+  if (isFreeOf(graph, first, rules, sizes)) return work('free', 0);
   const fused = isSum(group) && nodes.length > 1 ? functionPasses(group.activation, rules.passes) : 0;
-  const passes = rules.passes[first.op] ?? cost.passes;
-  return { unit: cost.unit, vector: over * passes + output * fused };
+  const passes = (rules.passes[first.op] ?? cost.passes) + fused;
+  return work(cost.unit, passes, cost.over === 'input' ? group.inputs[0] : output);
 }
 
 /** Whether a mover has nothing to move: whole blocks of channels that are written in place, or sizes of one. */

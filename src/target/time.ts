@@ -19,9 +19,15 @@ export interface Pipes {
   buffers: number;
 }
 
-/** Seconds that a kernel takes: the units overlap with the ways to memory, which share their movers (double buffers). */
-export const busySeconds = ({ matrix, vector, external, onChip, buffers }: Pipes): number =>
-  Math.max(matrix, vector, external + onChip, buffers);
+/**
+ * Seconds that a kernel takes. The units of a core work side by side, and the ways to memory share their movers.
+ * @param overlap share of moving and computing at the same time: 1 with double buffers, 0 where one waits for the other
+ */
+export function busySeconds({ matrix, vector, external, onChip, buffers }: Pipes, overlap: number): number {
+  const computing = Math.max(matrix, vector, buffers);
+  const moving = external + onChip;
+  return Math.max(computing, moving) + (1 - overlap) * Math.min(computing, moving);
+}
 
 /** Bytes that a kernel moves. */
 export interface Traffic {
@@ -40,16 +46,18 @@ export interface KernelTime {
 }
 
 /** Bytes of a tensor in memory: channels padded to whole blocks. */
-export function storedBytes(
-  { shape, elements, channelAxis }: TensorSize,
-  bits: number,
-  block: number,
-): number {
+export const storedBytes = (size: TensorSize, bits: number, block: number): number =>
+  (paddedElements(size, bits, block) * bits) / 8;
+
+/** Elements of a tensor with its channels padded to whole blocks of bytes. */
+function paddedElements({ shape, elements, channelAxis }: TensorSize, bits: number, block: number): number {
   const channels = shape[channelAxis];
-  if (block === 0 || channels === undefined || channels === 0) return (elements * bits) / 8;
-  const whole = Math.max(1, Math.floor((block * 8) / bits));
-  return ((elements / channels) * Math.ceil(channels / whole) * whole * bits) / 8;
+  if (block === 0 || channels === undefined || channels === 0) return elements;
+  return (elements / channels) * upTo(channels, channelsOf(block, bits));
 }
+
+/** Channels in a block of bytes. */
+const channelsOf = (block: number, bits: number): number => Math.max(1, Math.floor((block * 8) / bits));
 
 /** Multiplications of a product with every side padded to what the matrix unit takes at once. */
 export function paddedMacs(
@@ -88,11 +96,12 @@ export function kernelTime(
   const bytes = (tensor: string): number => storedBytes(sizes(tensor), bits(tensor), rates.channelBlock);
   if (kernel.unit === 'host') return hostTime(kernel, rates, bytes);
   const traffic = trafficOf(kernel, rates, bytes);
-  const element = PRECISIONS[rates.precision].activations / 8;
-  const pipes: Pipes = { ...IDLE, vector: vectorTime(kernel, rates, sizes, element) };
+  const { activations } = PRECISIONS[rates.precision];
+  const pipes: Pipes = { ...IDLE, vector: vectorTime(kernel, rates, sizes, activations) };
   const { product } = kernel;
   if (product && kernel.unit === 'depthwise') {
-    const macs = product.m * upTo(product.taps, rates.depthwiseTaps) * product.n * product.groups;
+    const channels = upTo(product.groups, channelsOf(rates.channelBlock, activations));
+    const macs = product.m * upTo(product.taps, rates.depthwiseTaps) * product.n * channels;
     pipes.vector = Math.max(pipes.vector, macs / rates.depthwise);
   } else if (product) {
     pipes.matrix = paddedMacs(product, rates) / rates.matrix;
@@ -110,7 +119,7 @@ export function kernelTime(
   pipes.external = traffic.weights / rates.weights + traffic.external / rates.activations;
   pipes.onChip = traffic.onChip / rates.onChip;
   const factor = rates.kinds[kernel.op] ?? 1;
-  const busy = busySeconds(pipes) * factor;
+  const busy = busySeconds(pipes, rates.overlap) * factor;
   const overhead = (product ? rates.layer : rates.operator) * factor;
   return { seconds: busy + overhead, overhead, bound: boundOf(pipes, busy, overhead), pipes, traffic };
 }
@@ -135,16 +144,20 @@ function boundOf(pipes: Pipes, busy: number, overhead: number): Bound {
   return external >= onChip ? 'external' : 'onChip';
 }
 
-/** Every result passes the vector unit once on its way out; operators without a product do all their work there. */
+/**
+ * Every result passes the vector unit once on its way out; operators without a product do all their work there. It passes
+ * over whole blocks of channels, as they are stored.
+ */
 function vectorTime(
   kernel: Kernel,
   rates: Rates,
   sizes: (tensor: string) => TensorSize,
-  element: number,
+  bits: number,
 ): number {
-  const work = kernel.product ? sizes(kernel.writes[0]!).elements : kernel.vector;
+  const over = sizes(kernel.product ? kernel.writes[0]! : kernel.over);
+  const passes = kernel.product ? 1 : kernel.vector / Math.max(1, over.elements);
   const share = BLOCKWISE.has(kernel.op) ? rates.blockShare : 1;
-  return (work * element) / (rates.vector * share);
+  return (passes * storedBytes(over, bits, rates.channelBlock)) / (rates.vector * share);
 }
 
 /** Splits activations into what stays on the chip and what goes out: of a tensor that is larger, as much as there is room. */

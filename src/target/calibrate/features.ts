@@ -21,13 +21,15 @@ export interface Features {
   /** Seconds that no factor changes: what runs on the host or in another precision. */
   fixed: number;
   run: number;
+  /** Share of moving and computing at the same time. */
+  overlap: number;
 }
 
 /**
  * Gathers what the kernels of a network ask for. Those that compute in another precision are corrected by that one's
  * measurements, so here they are fixed.
  */
-export function featuresOf({ kernels, run }: NetworkCost, precision: Precision): Features {
+export function featuresOf({ kernels, run }: NetworkCost, precision: Precision, overlap: number): Features {
   const isOwn = (kernel: KernelCost): boolean =>
     kernel.precision === precision && kernel.bound !== 'host' && kernel.seconds > 0;
   return {
@@ -39,43 +41,49 @@ export function featuresOf({ kernels, run }: NetworkCost, precision: Precision):
     })),
     fixed: kernels.reduce((sum, kernel) => sum + (isOwn(kernel) ? 0 : kernel.seconds), 0),
     run,
+    overlap,
   };
 }
 
 /** Seconds of a network under factors, and factors on the time of its kernels by operator. */
 export function secondsWith(
-  { kernels, fixed, run }: Features,
+  { kernels, fixed, run, overlap }: Features,
   factors: ParameterFactors,
   kinds: Readonly<Record<string, number>> = {},
 ): number {
   let seconds = fixed + run * factors.run;
-  for (const kernel of kernels) seconds += kernelSeconds(kernel, factors) * (kinds[kernel.op] ?? 1);
+  for (const kernel of kernels) seconds += kernelSeconds(kernel, factors, overlap) * (kinds[kernel.op] ?? 1);
   return seconds;
 }
 
 /** Seconds by operator, with what belongs to none under ''. */
 export function secondsByOperator(
-  { kernels, fixed, run }: Features,
+  { kernels, fixed, run, overlap }: Features,
   factors: ParameterFactors,
   kinds: Readonly<Record<string, number>> = {},
 ): Map<string, number> {
   const sums = new Map([['', fixed + run * factors.run]]);
   for (const kernel of kernels) {
-    const seconds = kernelSeconds(kernel, factors) * (kinds[kernel.op] ?? 1);
+    const seconds = kernelSeconds(kernel, factors, overlap) * (kinds[kernel.op] ?? 1);
     sums.set(kernel.op, (sums.get(kernel.op) ?? 0) + seconds);
   }
   return sums;
 }
 
-function kernelSeconds({ layer, pipes, overhead }: KernelFeatures, factors: ParameterFactors): number {
+function kernelSeconds(
+  { layer, pipes, overhead }: KernelFeatures,
+  factors: ParameterFactors,
+  overlap: number,
+): number {
   const { matrix, vector, memory } = factors;
-  const busy = busySeconds({
+  const corrected = {
     matrix: pipes.matrix / matrix,
     vector: pipes.vector / vector,
     external: pipes.external / memory,
     onChip: pipes.onChip / memory,
     buffers: pipes.buffers / memory,
-  });
+  };
+  const busy = busySeconds(corrected, overlap);
   return busy + overhead * (layer ? factors.layer : factors.operator);
 }
 

@@ -32,7 +32,11 @@ export function fitTarget(target: Target, rows: readonly MeasuredNetwork[]): Fit
     const own = rows.filter((row) => row.precision === precision);
     const model = new CostModel(fitted);
     const samples = own.map(({ network, seconds }) => ({
-      features: featuresOf(model.cost(network, { rest: precision }), precision),
+      features: featuresOf(
+        model.cost(network, { rest: precision }),
+        precision,
+        model.rates(precision).overlap,
+      ),
       seconds,
     }));
     const result = fit(samples, parameterSpreads(fitted, precision));
