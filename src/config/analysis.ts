@@ -14,67 +14,84 @@ export const ANALYSIS = 'analysis.json';
 export const distributionSchema = z.strictObject({
   low: z.number(),
   high: z.number(),
-  /** Fourth standardized moment; 3 for a normal distribution. null where all values are equal. */
-  kurtosis: z.number().nullable(),
-  /** Largest magnitude over the one that 99.9 % of the values stay below; null where that is zero. */
-  tail: z.number().nullable(),
+  kurtosis: z
+    .number()
+    .nullable()
+    .describe('fourth standardized moment; 3 for a normal distribution. null where all values are equal'),
+  tail: z
+    .number()
+    .nullable()
+    .describe('largest magnitude over the one that 99.9 % of the values stay below; null where that is zero'),
   channels: z.strictObject({
     count: z.number().int(),
-    /** Channels that are zero throughout. */
-    dead: z.array(z.number().int()),
-    /** Channels that reach many times as far as the median one, with that ratio. */
-    outliers: z.array(z.strictObject({ channel: z.number().int(), ratio: z.number() })),
+    dead: z.array(z.number().int()).describe('channels that are zero throughout'),
+    outliers: z
+      .array(z.strictObject({ channel: z.number().int(), ratio: z.number() }))
+      .describe('channels that reach many times as far as the median one, with that ratio'),
   }),
-  /** Counts of equal bins from `low` to `high`; exact zeros of activations are left out. */
-  histogram: z.array(z.number().int()),
-  /** Activations: extremes after so many samples; null for weights, which have none. */
+  histogram: z
+    .array(z.number().int())
+    .describe('counts of equal bins from `low` to `high`; exact zeros of activations are left out'),
   growth: z
     .strictObject({
       points: z.array(z.strictObject({ samples: z.number().int(), low: z.number(), high: z.number() })),
-      /** How much wider the range became over the second half of the samples: 0.1 is a tenth. */
-      lastDoubling: z.number(),
+      lastDoubling: z
+        .number()
+        .describe('how much wider the range became over the second half of the samples: 0.1 is a tenth'),
     })
-    .nullable(),
+    .nullable()
+    .describe('activations: extremes after so many samples; null for weights, which have none'),
 });
 
 /** Something that was tried in the place of a quantizer. */
 export const remedySchema = z.strictObject({
   operation: z.enum(['int16', 'float', 'scale a channel', 'calibration', 'equalization']),
-  /** What to add to the command, or to take away; null where the engine has no switch for it. */
-  flag: z.string().nullable(),
+  flag: z
+    .string()
+    .nullable()
+    .describe('what to add to the command, or to take away; null where the engine has no switch for it'),
   note: z.string(),
-  /** Share of the quantizer's own noise at the outputs that is gone: 1 is all, below 0 it makes things worse. */
-  removes: z.number(),
+  removes: z
+    .number()
+    .describe(
+      "share of the quantizer's own noise at the outputs that is gone: 1 is all, below 0 it makes things worse",
+    ),
 });
 
 export const quantizerAnalysisSchema = z.strictObject({
   kind: z.enum(['activation', 'weight']),
-  /** Tensor, or operator that owns the weight. */
-  name: z.string(),
-  /** Operator that produces the activation; null for a graph input. The weight's initializer. */
-  origin: z.string().nullable(),
+  name: z.string().describe('tensor, or operator that owns the weight'),
+  origin: z
+    .string()
+    .nullable()
+    .describe("operator that produces the activation; null for a graph input. The weight's initializer"),
   bits: z.number().int(),
-  /** Signal over noise with this quantizer on and everything else in float. */
-  solo: z.strictObject({
-    /** At each output of the network. */
-    outputs: z.array(numberSchema),
-    /** At the results of the layers that read it; of its layer, for a weight. null where there is none to look at. */
-    layer: numberSchema.nullable(),
-  }),
-  /** Part of the solo noise of all quantizers, and the place by it: 1 is to blame most. */
-  share: z.number(),
+  solo: z
+    .strictObject({
+      outputs: z.array(numberSchema).describe('at each output of the network'),
+      layer: numberSchema
+        .nullable()
+        .describe(
+          'at the results of the layers that read it; of its layer, for a weight. null where there is none to look at',
+        ),
+    })
+    .describe('signal over noise with this quantizer on and everything else in float'),
+  share: z
+    .number()
+    .describe('part of the solo noise of all quantizers, and the place by it: 1 is to blame most'),
   rank: z.number().int(),
-  /** With everything from the inputs up to this activation quantized; null for weights. */
   accumulated: z
     .strictObject({
-      /** At each output, with everything behind in float. */
-      outputs: z.array(numberSchema),
-      /** At the tensor itself, before it is rounded. */
-      tensor: numberSchema,
+      outputs: z.array(numberSchema).describe('at each output, with everything behind in float'),
+      tensor: numberSchema.describe('at the tensor itself, before it is rounded'),
     })
-    .nullable(),
-  /** What was tried: cures first, the cheapest leading; only for the quantizers that are to blame most. */
-  remedies: z.array(remedySchema),
+    .nullable()
+    .describe('with everything from the inputs up to this activation quantized; null for weights'),
+  remedies: z
+    .array(remedySchema)
+    .describe(
+      'what was tried: cures first, the cheapest leading; only for the quantizers that are to blame most',
+    ),
   distribution: distributionSchema.nullable(),
 });
 
@@ -87,17 +104,18 @@ export const analysisSchema = z.strictObject({
   strategy: z.string(),
   data: z.strictObject({
     path: z.string(),
-    /** Samples that errors were measured on, by name: those with the largest errors, and a spread of the others. */
-    samples: z.array(z.string()),
-    /** How many distributions were gathered over. */
-    profiled: z.number().int(),
+    samples: z
+      .array(z.string())
+      .describe(
+        'samples that errors were measured on, by name: those with the largest errors, and a spread of the others',
+      ),
+    profiled: z.number().int().describe('how many distributions were gathered over'),
   }),
-  /** Of the network, with signal over noise of the whole quantized model on these samples. */
-  outputs: z.array(z.strictObject({ name: z.string(), sqnr: numberSchema })),
-  /** In graph order. */
-  quantizers: z.array(quantizerAnalysisSchema),
-  /** What was noticed, one sentence each, most important first. */
-  findings: z.array(z.string()),
+  outputs: z
+    .array(z.strictObject({ name: z.string(), sqnr: numberSchema }))
+    .describe('of the network, with signal over noise of the whole quantized model on these samples'),
+  quantizers: z.array(quantizerAnalysisSchema).describe('in graph order'),
+  findings: z.array(z.string()).describe('what was noticed, one sentence each, most important first'),
   seconds: z.number(),
   peakBytes: z.number(),
 });

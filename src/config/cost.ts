@@ -6,22 +6,25 @@ export const boundSchema = z.enum(['matrix', 'vector', 'external', 'onChip', 'bu
 
 /** What a kernel costs. */
 export const layerCostSchema = z.strictObject({
-  /** Of its first node; `nodes` names all. */
-  name: z.string(),
+  name: z.string().describe('of its first node; `nodes` names all'),
   op: z.string(),
   nodes: z.array(z.string()),
   unit: z.enum(['matrix', 'depthwise', 'vector', 'mover', 'free', 'host']),
   precision: precisionSchema,
   seconds: z.number(),
   bound: boundSchema,
-  /** Share of the multiplications that the matrix unit could do in its time; null for kernels without any. */
-  utilisation: z.number().nullable(),
+  utilisation: z
+    .number()
+    .nullable()
+    .describe(
+      'share of the multiplications that the matrix unit could do in its time; null for kernels without any',
+    ),
   macs: z.number(),
   bytes: z.strictObject({ weights: z.number(), external: z.number(), onChip: z.number() }),
-  /** Joules; see `energyMeasured`. */
-  energy: z.number(),
-  /** dopt does not know the operator; it is counted as one that moves its values. */
-  guessed: z.boolean(),
+  energy: z.number().describe('joules; see `energyMeasured`'),
+  guessed: z
+    .boolean()
+    .describe('dopt does not know the operator; it is counted as one that moves its values'),
 });
 
 /** Something to change in the network, with what it would bring. */
@@ -29,8 +32,7 @@ export const adviceSchema = z.strictObject({
   kind: z.enum(['channels', 'mover', 'weights', 'host', 'function']),
   layer: z.string(),
   message: z.string(),
-  /** Seconds that it would save. */
-  gain: z.number(),
+  gain: z.number().describe('seconds that it would save'),
 });
 
 /** What a network costs on a device in one precision. */
@@ -38,18 +40,22 @@ export const networkCostSchema = z.strictObject({
   target: z.string(),
   precision: precisionSchema,
   seconds: z.number(),
-  /** 90 % of predictions like this lie in it. */
-  interval: z.tuple([z.number(), z.number()]),
-  /** Networks that the precision was measured with on the device; 0 for values of a data sheet alone. */
-  measured: z.number(),
+  interval: z.tuple([z.number(), z.number()]).describe('90 % of predictions like this lie in it'),
+  measured: z
+    .number()
+    .describe(
+      'networks that the precision was measured with on the device; 0 for values of a data sheet alone',
+    ),
   energy: z.number(),
-  /** Whether energies are joules of the device; otherwise they compare networks and precisions on one device. */
-  energyMeasured: z.boolean(),
+  energyMeasured: z
+    .boolean()
+    .describe(
+      'whether energies are joules of the device; otherwise they compare networks and precisions on one device',
+    ),
   run: z.number().describe('seconds that starting the network takes'),
   memory: z.strictObject({
     weights: z.number(),
-    /** Bytes of the arena of activations, and the most that are alive at a time. */
-    arena: z.number(),
+    arena: z.number().describe('bytes of the arena of activations, and the most that are alive at a time'),
     peak: z.strictObject({
       bytes: z.number(),
       layer: z.string(),
@@ -58,18 +64,21 @@ export const networkCostSchema = z.strictObject({
   }),
   layers: z.array(layerCostSchema),
   advice: z.array(adviceSchema),
-  /** Values of the profile that the time rests on and no measurement has corrected, with their weight. */
-  restsOn: z.array(
-    z.strictObject({
-      value: z.string(),
-      status: z.enum(STATUSES),
-      source: z.string(),
-      /** Change of the time in per cent for one per cent more of it. */
-      elasticity: z.number(),
-    }),
-  ),
-  /** The matrix unit and external memory: what a roofline is drawn with. */
-  peak: z.strictObject({ macs: z.number(), external: z.number(), onChip: z.number() }),
+  restsOn: z
+    .array(
+      z.strictObject({
+        value: z.string(),
+        status: z.enum(STATUSES),
+        source: z.string(),
+        elasticity: z.number().describe('change of the time in per cent for one per cent more of it'),
+      }),
+    )
+    .describe(
+      'values of the profile that the time rests on and no measurement has corrected, with their weight',
+    ),
+  peak: z
+    .strictObject({ macs: z.number(), external: z.number(), onChip: z.number() })
+    .describe('the matrix unit and external memory: what a roofline is drawn with'),
 });
 
 const briefCostSchema = networkCostSchema.pick({
@@ -98,8 +107,7 @@ export const costSchema = z.strictObject({
     parameters: z.number(),
     notes: z.array(z.string()),
   }),
-  /** One a target and precision, in the order asked for. */
-  costs: z.array(networkCostSchema),
+  costs: z.array(networkCostSchema).describe('one a target and precision, in the order asked for'),
   warnings: z.array(z.string()),
 });
 

@@ -2,23 +2,23 @@ import { z } from 'zod';
 
 /** What every part of the artifact says of where it lies. */
 const placeShape = {
-  /** File in the artifact's folder. */
-  shard: z.string(),
-  /** Decoder block, counted from 0; null outside of the blocks. */
-  block: z.number().int().nonnegative().nullable(),
+  shard: z.string().describe("file in the artifact's folder"),
+  block: z
+    .number()
+    .int()
+    .nonnegative()
+    .nullable()
+    .describe('decoder block, counted from 0; null outside of the blocks'),
 };
 
 /** A layer in integers: weight[n, k] = integer[n, k] · scale[n, k div group size]. */
 export const quantizedLayerSchema = z.strictObject({
   name: z.string(),
-  /** Outputs, inputs. */
-  shape: z.tuple([z.number().int().positive(), z.number().int().positive()]),
+  shape: z.tuple([z.number().int().positive(), z.number().int().positive()]).describe('outputs, inputs'),
   bits: z.number().int().min(2).max(8),
-  /** Inputs that share a scale; 0 for one scale a row. */
-  groupSize: z.number().int().nonnegative(),
+  groupSize: z.number().int().nonnegative().describe('inputs that share a scale; 0 for one scale a row'),
   symmetric: z.literal(true),
-  /** How the integers were found: rtn, gptq, … */
-  strategy: z.string(),
+  strategy: z.string().describe('how the integers were found: rtn, gptq, …'),
   ...placeShape,
 });
 
@@ -29,13 +29,13 @@ export const llmActivationSchema = z.strictObject({
   zeroPoint: z.number().int(),
   bits: z.number().int().min(2).max(16),
   symmetric: z.boolean(),
-  /** Range seen in calibration. */
-  low: z.number(),
+  low: z.number().describe('range seen in calibration'),
   high: z.number(),
-  /** Signal to noise in dB; null where it was not measured, or the grid makes no error. */
-  sqnr: z.number().nullable(),
-  /** What chose the grid: minmax, percentile, fixed, shared with X, … */
-  rule: z.string(),
+  sqnr: z
+    .number()
+    .nullable()
+    .describe('signal to noise in dB; null where it was not measured, or the grid makes no error'),
+  rule: z.string().describe('what chose the grid: minmax, percentile, fixed, shared with X, …'),
 });
 
 /**
@@ -44,11 +44,9 @@ export const llmActivationSchema = z.strictObject({
  */
 export const llmArtifactSchema = z.strictObject({
   version: z.literal(1),
-  /** Class of the model in transformers. */
-  architecture: z.string(),
+  architecture: z.string().describe('class of the model in transformers'),
   modelFolder: z.string(),
-  /** Digest of all that decided the weights. */
-  fingerprint: z.string(),
+  fingerprint: z.string().describe('digest of all that decided the weights'),
   linears: z.array(quantizedLayerSchema),
   embeddings: z.array(quantizedLayerSchema),
   floats: z.array(
@@ -63,9 +61,9 @@ export const llmArtifactSchema = z.strictObject({
       sha256: z.string(),
     }),
   ),
-  /** Settings and figures of the run that made it. */
-  meta: z.record(z.string(), z.unknown()),
-  /** sha256 over layers, activations and the digests of the shards: equal for equal results. */
-  digest: z.string(),
+  meta: z.record(z.string(), z.unknown()).describe('settings and figures of the run that made it'),
+  digest: z
+    .string()
+    .describe('sha256 over layers, activations and the digests of the shards: equal for equal results'),
 });
 export type LlmArtifact = z.infer<typeof llmArtifactSchema>;

@@ -6,16 +6,18 @@ export const manifestSchema = z.strictObject({
   version: z.literal(1),
   dopt: z.string(),
   state: z.enum(['running', 'interrupted', 'finished']),
-  /** Command line, program name first. */
-  command: z.array(z.string()),
-  /** Folder that it was given in: relative paths in it begin there. Absent in runs of older versions. */
-  cwd: z.string().optional(),
-  /** ISO 8601, UTC. */
-  started: z.string(),
+  command: z.array(z.string()).describe('command line, program name first'),
+  cwd: z
+    .string()
+    .optional()
+    .describe(
+      'folder that it was given in: relative paths in it begin there; absent in runs of older versions',
+    ),
+  started: z.string().describe('ISO 8601, UTC'),
   finished: z.string().nullable(),
-  /** Settings, seed, versions and input digests of a finished run. */
-  details: z.record(z.string(), z.unknown()),
-  /** Results by name, with size and sha256. */
-  files: z.record(z.string(), fileDigestSchema),
+  details: z
+    .record(z.string(), z.unknown())
+    .describe('settings, seed, versions and input digests of a finished run'),
+  files: z.record(z.string(), fileDigestSchema).describe('results by name, with size and sha256'),
 });
 export type Manifest = z.infer<typeof manifestSchema>;

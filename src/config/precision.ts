@@ -13,25 +13,32 @@ export const goalSchema = z.discriminatedUnion('kind', [
 
 /** One model that was tried. */
 export const trySchema = z.strictObject({
-  /** Tensors that carry 16 bits, and those that stay float with the layers that read them. */
-  int16: z.array(z.string()),
+  int16: z
+    .array(z.string())
+    .describe('tensors that carry 16 bits, and those that stay float with the layers that read them'),
   float: z.array(z.string()),
-  /** On samples that neither calibrated nor score: signal over noise of the worst output, and what the metric lost. */
-  sqnr: numberSchema,
+  sqnr: numberSchema.describe(
+    'on samples that neither calibrated nor score: signal over noise of the worst output, and what the metric lost',
+  ),
   drop: z.number().nullable(),
   cost: z.number(),
 });
 
 export const precisionSearchSchema = z.strictObject({
   goal: goalSchema,
-  /** What `drop` is about: the metric, or 'same decision' where there are no labels for these samples. */
-  metric: z.string().nullable(),
-  /** Whether the goal was reached on the samples that the search decided by. */
-  reached: z.boolean(),
+  metric: z
+    .string()
+    .nullable()
+    .describe(
+      "what `drop` is about: the metric, or 'same decision' where there are no labels for these samples",
+    ),
+  reached: z.boolean().describe('whether the goal was reached on the samples that the search decided by'),
   samples: z.number().int(),
   costUnit: z.enum(['seconds', 'relative']),
-  /** All tries in order; the model that was written is the one at `chosen`. */
-  tries: z.array(trySchema).min(1),
+  tries: z
+    .array(trySchema)
+    .min(1)
+    .describe('all tries in order; the model that was written is the one at `chosen`'),
   chosen: z.number().int().nonnegative(),
 });
 

@@ -12,8 +12,7 @@ export const fileDigestSchema = z.strictObject({ path: z.string(), bytes: z.numb
 /** Samples taken from one place, by name. */
 export const sampleSetSchema = z.strictObject({
   path: z.string(),
-  /** Digest over the names and contents of everything in the source. */
-  sha256: z.string(),
+  sha256: z.string().describe('digest over the names and contents of everything in the source'),
   samples: z.number(),
   skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
 });
@@ -37,17 +36,16 @@ export const resultSchema = z.strictObject({
     name: z.string(),
     source: fileDigestSchema,
     opset: z.strictObject({ from: z.number(), to: z.number() }),
-    /** Operators of the captured graph. */
-    nodes: z.number(),
-    /** What capture changed, one sentence each. */
-    notes: z.array(z.string()),
-    /** Largest relative difference between the captured model and the original, on random inputs. */
-    parity: z.strictObject({
-      executor: z.string(),
-      samples: z.number(),
-      maxAbsoluteDifference: z.number(),
-      maxRelativeDifference: z.number(),
-    }),
+    nodes: z.number().describe('operators of the captured graph'),
+    notes: z.array(z.string()).describe('what capture changed, one sentence each'),
+    parity: z
+      .strictObject({
+        executor: z.string(),
+        samples: z.number(),
+        maxAbsoluteDifference: z.number(),
+        maxRelativeDifference: z.number(),
+      })
+      .describe('largest relative difference between the captured model and the original, on random inputs'),
   }),
   settings: z.strictObject({
     strategy: widthsSchema,
@@ -62,63 +60,70 @@ export const resultSchema = z.strictObject({
       .describe('algorithms that ran though the effort does not begin with them'),
     recipe: z.string().nullable(),
     exclude: z.array(z.string()),
-    /** Activations that were asked to take another precision than the strategy's, as patterns. */
     precision: z
       .strictObject({ int16: z.array(z.string()), float: z.array(z.string()) })
-      .default({ int16: [], float: [] }),
+      .default({ int16: [], float: [] })
+      .describe("activations that were asked to take another precision than the strategy's, as patterns"),
     seed: z.number(),
   }),
   data: z.strictObject({
     calibration: sampleSetSchema,
-    /** null when nothing could be kept back for scoring. */
-    verification: sampleSetSchema.nullable(),
-    /** Checked by name: no scored sample was calibrated with. */
-    disjoint: z.boolean(),
+    verification: sampleSetSchema.nullable().describe('null when nothing could be kept back for scoring'),
+    disjoint: z.boolean().describe('checked by name: no scored sample was calibrated with'),
   }),
   quantization: z.strictObject({
-    /** Quantized activations, and weights with their operators. */
-    activations: z.number(),
-    /** How many of the activations carry 16 bits. */
-    int16: z.number().default(0),
+    activations: z.number().describe('quantized activations, and weights with their operators'),
+    int16: z.number().default(0).describe('how many of the activations carry 16 bits'),
     weights: z.number(),
-    /** How channels of the float model were scaled against each other before; null where that was not found to gain. */
-    equalization: equalizationSchema.nullable().default(null),
+    equalization: equalizationSchema
+      .nullable()
+      .default(null)
+      .describe(
+        'how channels of the float model were scaled against each other before; null where that was not found to gain',
+      ),
     floatNodes: z.array(floatNodeSchema),
   }),
   sizes: z.strictObject({
-    /** Bytes of the captured float model and of the quantized one, external data included. */
-    float: z.number(),
+    float: z
+      .number()
+      .describe('bytes of the captured float model and of the quantized one, external data included'),
     quantized: z.number(),
   }),
   verification: verificationSchema.nullable(),
-  /** What a search for the tensors that must be wider came to; null where there was none. */
-  precision: precisionSearchSchema.nullable().default(null),
-  /** What the cost model predicts on the target; null where sizes of tensors are not fixed. */
-  predicted: predictedCostSchema.nullable().default(null),
-  /** What a comparison of settings of the engine came to; null where there was none. */
-  tuning: tuningSchema.nullable().default(null),
-  /** For models that did not come as ONNX. */
-  door: doorResultSchema.nullable(),
-  /** In order; `reused` stages were finished by an earlier run in the folder. */
-  stages: z.array(
-    z.strictObject({
-      name: z.string(),
-      seconds: z.number(),
-      reused: z.boolean(),
-      /** Largest resident set of the stage's Python jobs; null where it had none. */
-      peakBytes: z.number().nullable(),
-    }),
-  ),
+  precision: precisionSearchSchema
+    .nullable()
+    .default(null)
+    .describe('what a search for the tensors that must be wider came to; null where there was none'),
+  predicted: predictedCostSchema
+    .nullable()
+    .default(null)
+    .describe('what the cost model predicts on the target; null where sizes of tensors are not fixed'),
+  tuning: tuningSchema
+    .nullable()
+    .default(null)
+    .describe('what a comparison of settings of the engine came to; null where there was none'),
+  door: doorResultSchema.nullable().describe('for models that did not come as ONNX'),
+  stages: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        seconds: z.number(),
+        reused: z.boolean(),
+        peakBytes: z
+          .number()
+          .nullable()
+          .describe("largest resident set of the stage's Python jobs; null where it had none"),
+      }),
+    )
+    .describe('in order; `reused` stages were finished by an earlier run in the folder'),
   seconds: z.number(),
-  /** Largest resident memory of any of the run's processes. */
-  peakBytes: z.number().nullable(),
+  peakBytes: z.number().nullable().describe("largest resident memory of any of the run's processes"),
   warnings: z.array(z.string()),
-  /** The command line as given, program name first. */
-  command: z.array(z.string()),
-  /** Of Node, Python, onnx, onnxruntime, the native core, … */
-  versions: z.record(z.string(), z.string()),
-  /** The results in the run folder. */
-  files: z.record(z.string(), fileDigestSchema),
+  command: z.array(z.string()).describe('the command line as given, program name first'),
+  versions: z
+    .record(z.string(), z.string())
+    .describe('of Node, Python, onnx, onnxruntime, the native core, …'),
+  files: z.record(z.string(), fileDigestSchema).describe('the results in the run folder'),
 });
 
 /** What `dopt verify --json` prints: two files compared, whoever made them. */

@@ -11,10 +11,8 @@ export const searchEventSchema = z.discriminatedUnion('event', [
   z.strictObject({
     event: z.literal('opened'),
     version: z.literal(1),
-    /** Digest of all that decides which networks are tried and what they score. */
-    digest: z.string(),
-    /** Digest of what genomes stand for; under another one no score can be kept. */
-    space: z.string(),
+    digest: z.string().describe('digest of all that decides which networks are tried and what they score'),
+    space: z.string().describe('digest of what genomes stand for; under another one no score can be kept'),
     time: z.string(),
   }),
   z.strictObject({

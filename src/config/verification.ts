@@ -6,39 +6,47 @@ import { METRIC_KINDS } from './metric.js';
 
 /** Distances between two tensors, added up over samples. */
 export const similaritySchema = z.strictObject({
-  /** Signal-to-quantization-noise ratio in dB: 10·log10(signal / noise); 'Infinity' when nothing differs. */
-  sqnr: numberSchema,
-  /** Cosine similarity, the mean over samples; samples whose values are all zero in both count as 1. */
-  cosine: numberSchema,
-  /** Sum over all samples of value², and of (value − quantized value)². */
-  signal: z.number(),
+  sqnr: numberSchema.describe(
+    "signal-to-quantization-noise ratio in dB: 10·log10(signal / noise); 'Infinity' when nothing differs",
+  ),
+  cosine: numberSchema.describe(
+    'cosine similarity, the mean over samples; samples whose values are all zero in both count as 1',
+  ),
+  signal: z.number().describe('sum over all samples of value², and of (value − quantized value)²'),
   noise: z.number(),
   maxAbsoluteError: z.number(),
-  /** Elements compared, and those left out because one of the two is NaN or infinite. */
-  elements: z.number(),
+  elements: z
+    .number()
+    .describe('elements compared, and those left out because one of the two is NaN or infinite'),
   nonFinite: z.number(),
 });
 
 export const outputComparisonSchema = z.strictObject({
   name: z.string(),
   similarity: similaritySchema,
-  /**
-   * Share of equal decisions, 0 to 1: largest class of each row ('rows', [N, C]) or pixel ('pixels', [N, C, H, W]), or
-   * of equal elements where the output is of an integer type ('elements'). null where the output decides nothing.
-   */
   agreement: z
     .strictObject({
       over: z.enum(['rows', 'pixels', 'elements']),
       share: z.number(),
       count: z.number(),
-      /** Standard error of the share over the choice of samples; null with fewer than 8. */
-      standardError: z.number().nullable(),
+      standardError: z
+        .number()
+        .nullable()
+        .describe('standard error of the share over the choice of samples; null with fewer than 8'),
     })
-    .nullable(),
-  /** Standard error of `similarity.sqnr` over the choice of samples, in dB; null with fewer than 8, or without noise. */
-  sqnrStandardError: z.number().nullable(),
-  /** Samples for which the two models gave this output in different shapes; they are not compared. */
-  differentShapes: z.number(),
+    .nullable()
+    .describe(
+      "share of equal decisions, 0 to 1: largest class of each row ('rows', [N, C]) or pixel ('pixels', [N, C, H, W]), or of equal elements where the output is of an integer type ('elements'). null where the output decides nothing",
+    ),
+  sqnrStandardError: z
+    .number()
+    .nullable()
+    .describe(
+      'standard error of `similarity.sqnr` over the choice of samples, in dB; null with fewer than 8, or without noise',
+    ),
+  differentShapes: z
+    .number()
+    .describe('samples for which the two models gave this output in different shapes; they are not compared'),
 });
 
 export const tensorComparisonSchema = similaritySchema.extend({ name: z.string() });
@@ -46,34 +54,35 @@ export const tensorComparisonSchema = similaritySchema.extend({ name: z.string()
 /** One figure of a task metric. The first of a list is the one to judge by. */
 export const scoreSchema = z.strictObject({
   name: z.string(),
-  /** Of the figures: '%', 'dB', 'nats', or '' for a number of its own kind. */
-  unit: z.enum(['%', 'dB', 'nats', '']),
+  unit: z
+    .enum(['%', 'dB', 'nats', ''])
+    .describe("of the figures: '%', 'dB', 'nats', or '' for a number of its own kind"),
   better: z.enum(['higher', 'lower']),
-  /** null where the float model itself is the reference. */
-  float: z.number().nullable(),
+  float: z.number().nullable().describe('null where the float model itself is the reference'),
   quantized: z.number(),
-  /**
-   * Standard errors over the choice of samples, by bootstrap; that of quantized − float is paired: both models see the
-   * same draws. null with fewer than 8 samples, or where a user's metric was too slow to be called again.
-   */
   standardErrors: z
     .strictObject({
       float: z.number().nullable(),
       quantized: z.number(),
       difference: z.number().nullable(),
     })
-    .nullable(),
-  /**
-   * 95 % interval of quantized − float from the same draws: when it holds zero, the difference is within what the choice
-   * of samples explains. null where there is no difference or no draws.
-   */
-  interval: z.tuple([z.number(), z.number()]).nullable(),
+    .nullable()
+    .describe(
+      "standard errors over the choice of samples, by bootstrap; that of quantized − float is paired: both models see the same draws. null with fewer than 8 samples, or where a user's metric was too slow to be called again",
+    ),
+  interval: z
+    .tuple([z.number(), z.number()])
+    .nullable()
+    .describe(
+      '95 % interval of quantized − float from the same draws: when it holds zero, the difference is within what the choice of samples explains. null where there is no difference or no draws',
+    ),
 });
 
 export const taskResultSchema = z.strictObject({
   kind: z.enum(METRIC_KINDS),
-  /** What the outputs were held against: 'float model' stands in where no labels were given. */
-  against: z.enum(['labels', 'float model', 'nothing']),
+  against: z
+    .enum(['labels', 'float model', 'nothing'])
+    .describe("what the outputs were held against: 'float model' stands in where no labels were given"),
   samples: z.number(),
   scores: z.array(scoreSchema).min(1),
 });
@@ -87,14 +96,19 @@ export const verificationSchema = z.strictObject({
   }),
   samples: z.number(),
   outputs: z.array(outputComparisonSchema),
-  /** null without a metric, or where it needs labels and there are none. */
-  task: taskResultSchema.nullable(),
-  /** At each quantizer: the float tensor against the quantized model's, over the first `tensorSamples` samples. */
-  tensors: z.array(tensorComparisonSchema),
+  task: taskResultSchema
+    .nullable()
+    .describe('null without a metric, or where it needs labels and there are none'),
+  tensors: z
+    .array(tensorComparisonSchema)
+    .describe(
+      "at each quantizer: the float tensor against the quantized model's, over the first `tensorSamples` samples",
+    ),
   tensorSamples: z.number(),
   seconds: z.number(),
-  /** Seconds a sample inside each model, as verified (not a measure of the device). */
-  floatSecondsPerSample: z.number(),
+  floatSecondsPerSample: z
+    .number()
+    .describe('seconds a sample inside each model, as verified (not a measure of the device)'),
   quantizedSecondsPerSample: z.number(),
   warnings: z.array(z.string()),
 });
@@ -104,8 +118,7 @@ export const paritySchema = z.strictObject({
   executor: z.string(),
   samples: z.number().int(),
   maxAbsoluteDifference: z.number(),
-  /** Largest |difference| / largest |value| over the outputs. */
-  maxRelativeDifference: z.number(),
+  maxRelativeDifference: z.number().describe('largest |difference| / largest |value| over the outputs'),
   worstTensor: z.string().nullable(),
 });
 
@@ -113,28 +126,36 @@ export const paritySchema = z.strictObject({
 export const doorResultSchema = z.strictObject({
   framework: z.enum(['tensorflow', 'pytorch']),
   versions: z.record(z.string(), z.string()),
-  /** What reading, converting and comparing took; the import of the framework is apart. */
-  conversion: z.strictObject({ seconds: z.number(), importSeconds: z.number(), peakBytes: z.number() }),
-  /** The ONNX form against the framework, on random inputs and on calibration samples. */
-  parity: z.strictObject({ random: paritySchema, samples: paritySchema.nullable() }),
-  /** Outside ONNX, before the network: what it is, and the tensor that the network begins at. */
-  frontEnd: z.strictObject({ description: z.string(), features: z.string() }).nullable(),
-  /** What was written back, one sentence each, and activations that the file does not quantize. */
-  notes: z.array(z.string()),
+  conversion: z
+    .strictObject({ seconds: z.number(), importSeconds: z.number(), peakBytes: z.number() })
+    .describe('what reading, converting and comparing took; the import of the framework is apart'),
+  parity: z
+    .strictObject({ random: paritySchema, samples: paritySchema.nullable() })
+    .describe('the ONNX form against the framework, on random inputs and on calibration samples'),
+  frontEnd: z
+    .strictObject({ description: z.string(), features: z.string() })
+    .nullable()
+    .describe('outside ONNX, before the network: what it is, and the tensor that the network begins at'),
+  notes: z
+    .array(z.string())
+    .describe('what was written back, one sentence each, and activations that the file does not quantize'),
   unmapped: z.array(z.strictObject({ tensor: z.string(), reason: z.string() })),
-  /** Why there is no file in the model's own format; null where there is one. */
-  unwritten: z.string().nullable(),
-  /** The float model and the written-back one, both run in the framework on the scored samples. */
+  unwritten: z
+    .string()
+    .nullable()
+    .describe("why there is no file in the model's own format; null where there is one"),
   check: z
     .strictObject({
       executor: z.string(),
       samples: z.number(),
       task: taskResultSchema.nullable(),
       outputs: z.array(outputComparisonSchema),
-      /** The quantized ONNX model in onnxruntime against the written-back one in the framework. */
-      againstOnnx: z.array(outputComparisonSchema),
+      againstOnnx: z
+        .array(outputComparisonSchema)
+        .describe('the quantized ONNX model in onnxruntime against the written-back one in the framework'),
     })
-    .nullable(),
+    .nullable()
+    .describe('the float model and the written-back one, both run in the framework on the scored samples'),
 });
 
 export type Parity = z.infer<typeof paritySchema>;
