@@ -75,6 +75,8 @@ export const NAS_METHODS = {
       deck: z.array(networkSchema).min(1),
       largestNetwork: networkSchema,
       smallestNetwork: networkSchema,
+      /** A network that is no candidate, whose layers the shared ones are taught by. */
+      guide: networkSchema,
     }),
     z.strictObject({ epochs: z.number().int(), loss: z.number().nullable() }),
   ),

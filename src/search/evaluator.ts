@@ -5,7 +5,7 @@ import type { Params } from '../bridge/protocol.js';
 import type { Progress } from '../cli/progress.js';
 import type { Evaluator } from './engine.js';
 import { deckOf } from './network/deck.js';
-import { largestLayers, layersOf } from './network/layers.js';
+import { guideLayers, largestLayers, layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
 import { type Genome, genomeKey } from './space.js';
 
@@ -19,7 +19,10 @@ const ALONE_EPOCHS = 3;
 /** Learning rates of the original where a scenario names none. */
 const LEARNING_RATES = { image_classification: 1e-4, object_detection: 1e-5, semantic_segmentation: 1e-5 };
 
-type RunParams = Omit<Params<'nasTrain'>, 'checkpoint' | 'deck' | 'largestNetwork' | 'smallestNetwork'>;
+type RunParams = Omit<
+  Params<'nasTrain'>,
+  'checkpoint' | 'deck' | 'largestNetwork' | 'smallestNetwork' | 'guide'
+>;
 
 const gpusOf = (list: string | undefined): number[] => list?.split(',').map(Number) ?? [];
 
@@ -119,6 +122,7 @@ async function trainShared(
     deck: deck.map(layers),
     largestNetwork: layers(bySize.at(-1)!),
     smallestNetwork: layers(bySize[0]!),
+    guide: guideLayers(skeleton),
   };
   await session.run('nasTrain', { ...run, ...networks }, (event) => {
     if (event.type === 'progress') stage.update(event.done, event.total, event.message);

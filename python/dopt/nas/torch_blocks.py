@@ -84,10 +84,12 @@ class Network(nn.Module):
         self.features = tuple(features)
 
     def forward(self, inputs):
-        outputs = self.pre_net(inputs)
-        chosen = []
-        for index, layer in enumerate(self.layers):
-            outputs = layer(outputs)
-            if index in self.features:
-                chosen.append(outputs)
-        return self.post_net([*chosen, outputs] if self.features else outputs)
+        return self.observed(inputs)[1]
+
+    def observed(self, inputs):
+        """What comes out of each layer, and the outputs."""
+        maps = [self.pre_net(inputs)]
+        for layer in self.layers:
+            maps.append(layer(maps[-1]))
+        chosen = [maps[index + 1] for index in self.features]
+        return maps[1:], self.post_net([*chosen, maps[-1]] if self.features else maps[-1])

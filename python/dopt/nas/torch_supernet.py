@@ -4,7 +4,7 @@ Every kind of block of a layer has weights of the largest size; a candidate uses
 windows (Cai et al., "Once-for-All", ICLR 2020, section 3.3; Yu, Huang, "Universally Slimmable Networks", ICCV 2019).
 """
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -113,13 +113,17 @@ class Supernet(nn.Module):
         self.active: List[Dict[str, Any]] = []
 
     def forward(self, inputs: torch.Tensor) -> Any:
-        outputs = self.pre_net(inputs)
-        chosen = []
-        for index, (shared, layer) in enumerate(zip(self.layers, self.active)):
-            outputs = shared(outputs, layer)
-            if index in self.features:
-                chosen.append(outputs)
-        return self.post_net([*chosen, outputs] if self.features else outputs)
+        return self.observed(inputs)[1]
+
+    def observed(self, inputs: torch.Tensor) -> Tuple[List[Optional[torch.Tensor]], Any]:
+        """What comes out of each layer, None where the layer is a skip, and the outputs."""
+        maps = [self.pre_net(inputs)]
+        for shared, layer in zip(self.layers, self.active):
+            maps.append(shared(maps[-1], layer))
+        chosen = [maps[index + 1] for index in self.features]
+        outputs = self.post_net([*chosen, maps[-1]] if self.features else maps[-1])
+        layers = zip(maps[1:], self.active)
+        return [None if layer["block"] == "skip" else each for each, layer in layers], outputs
 
 
 def recalibrate(network: nn.Module, batches: Sequence[torch.Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import textwrap
 
 import pytest
@@ -10,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
-from dopt.nas import torch_search, torch_user  # noqa: E402
+from dopt.nas import torch_run, torch_search, torch_user  # noqa: E402
 from dopt.nas.torch_blocks import Network  # noqa: E402
 from dopt.nas.torch_supernet import Supernet, recalibrate  # noqa: E402
 
@@ -135,7 +136,8 @@ def params(folder, **changes):
         "valFolder": os.path.join(folder, "data"), "epochs": 2, "batchSize": 8, "features": [], "seed": 1, "gpu": None,
         "optimizer": {"type": "SGD", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9}, "threads": 1,
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.pth"),
-        "deck": networks, "largestNetwork": networks[1], "smallestNetwork": networks[0], "calibrationBatches": 2,
+        "deck": networks, "largestNetwork": networks[1], "smallestNetwork": networks[0], "guide": networks[1],
+        "calibrationBatches": 2,
         "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
     }
 
@@ -153,6 +155,27 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     assert scores[0] == scores[1]
     assert [each["key"] for each in scores[0]] == ["0", "1"]
     assert all(each["reason"] is None and 0 <= each["score"] <= 1 for each in scores[0])
+
+
+def test_kinds_of_block_learn_to_give_alike_maps(project):
+    """Weights of their own would else give each kind channels of a meaning of its own, and none could follow on all."""
+    given = params(project(), epochs=25)
+    torch_search.train(given, Events())
+    network = torch_run.Run(given).supernet()
+    network.load_state_dict(torch.load(given["checkpoint"])["network"])
+    inputs = torch.stack([each for each, _ in points(16)])
+    maps = []
+    for layers in given["deck"]:
+        network.active = layers
+        recalibrate(network, [inputs])
+        (outputs,), _ = network.observed(inputs)
+        maps.append((outputs - outputs.mean((0, 2, 3), keepdim=True)).detach())
+    alike = torch.nn.functional.cosine_similarity(maps[0].flatten(), maps[1].flatten(), 0)
+    assert alike > 0.5
+
+
+def points(count):
+    return sys.modules["user_module"].Points(count)
 
 
 def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):

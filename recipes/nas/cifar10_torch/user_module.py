@@ -65,7 +65,7 @@ class UserModule:
 class PreNet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
 
     def forward(self, inputs):
         return self.stem(inputs)
@@ -74,7 +74,7 @@ class PreNet(nn.Module):
 class PostNet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.head = nn.Linear(64, 10)
+        self.head = nn.Linear(128, 10)
 
     def forward(self, inputs):
         return self.head(inputs.mean((2, 3)))

@@ -101,6 +101,15 @@ export function largestLayers(skeleton: Skeleton): Record<string, Layer>[] {
   });
 }
 
+/** What shared weights are taught by: a residual block with all channels for every layer, which learns fast. */
+export const guideLayers = (skeleton: Skeleton): Layer[] => {
+  const genes = [BLOCKS.indexOf('residual'), 0, 0, 0, WIDTHS.length - 1];
+  return layersOf(
+    skeleton,
+    skeleton.filters.flatMap(() => genes),
+  );
+};
+
 function layerOf(skeleton: Skeleton, index: number, channels: number, choice: Choice): Layer {
   const { multiple } = skeleton;
   const [filter, stride] = [skeleton.filters[index]!, skeleton.strides[index]!];

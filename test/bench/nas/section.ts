@@ -1,8 +1,21 @@
-/** One comparison of searches on a table of trained networks. */
+/** Where things lie, and how much is measured. */
+export interface NasPlaces {
+  /** The package. */
+  root: string;
+  /** The test assets. */
+  assets: string;
+  /** Files that sections make. */
+  work: string;
+  seeds: number;
+}
+
+/** One comparison of searches, on a table of trained networks or by training. */
 export interface NasSection {
   /** As --only takes it. */
   name: string;
   title: string;
-  /** Markdown. Throws Skipped where data are missing. */
-  measure(options: { assets: string; seeds: number }): string;
+  /** Whether networks are trained, which takes long: measured only when --only names it. */
+  trains?: boolean;
+  /** Markdown. Throws or rejects with Skipped where data are missing. */
+  measure(places: NasPlaces): string | Promise<string>;
 }

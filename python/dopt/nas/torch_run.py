@@ -1,0 +1,120 @@
+"""The user's module in PyTorch with the data, optimizer and device that a scenario names."""
+
+import math
+from typing import Any, Dict, List, Tuple
+
+from dopt.nas import torch_user, user
+
+
+def step_scheduler(scheduler: Any) -> None:
+    """A step of the user's scheduler, who need not have one."""
+    if scheduler is not None:
+        scheduler.step()
+
+
+def on_host(value: Any) -> Any:
+    """Tensors, and lists of them, in the processor's memory."""
+    if isinstance(value, (list, tuple)):
+        return [on_host(each) for each in value]
+    return value.cpu() if hasattr(value, "cpu") else value
+
+
+class Run:
+    """The user's module with the data, optimizer and device that the scenario names."""
+
+    def __init__(self, params: Dict[str, Any]) -> None:
+        import torch
+
+        self.torch, self.params = torch, params
+        if params["threads"]:
+            torch.set_num_threads(params["threads"])
+        self.device = torch.device("cuda", params["gpu"]) if params["gpu"] is not None else torch.device("cpu")
+        self.module = torch_user.load(params["folder"])
+        self.user = self.module.UserModule(params["epochs"], params["batchSize"])
+        self.classes = params["application"] != "object_detection"
+        self.datasets: Dict[Tuple[str, bool], Any] = {}
+        self.seed(params["seed"])
+
+    def seed(self, seed: int) -> None:
+        """All random numbers from here on follow from ``seed``."""
+        self.torch.manual_seed(seed)
+
+    def put(self, value: Any) -> Any:
+        """A batch on the device."""
+        if hasattr(value, "to"):
+            return value.to(self.device)
+        return [self.put(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+    def supernet(self) -> Any:
+        """The network of all candidates, the same for the same seed."""
+        from dopt.nas.torch_supernet import Supernet
+
+        self.seed(self.params["seed"])
+        parts = self.module.PreNet(), self.params["largest"], self.module.PostNet(), self.params["features"]
+        return Supernet(*parts).to(self.device)
+
+    def network(self, layers: List[Dict[str, Any]]) -> Any:
+        """One candidate with weights of its own."""
+        from dopt.nas.torch_blocks import Network
+
+        parts = self.module.PreNet(), layers, self.module.PostNet(), self.params["features"]
+        return Network(*parts).to(self.device)
+
+    def loader(self, folder: str, training: bool, epoch: int = 0) -> Any:
+        """Batches of a folder; those of a training are shuffled as the seed and the epoch say."""
+        data = self._dataset(folder, training)
+        generator = self.torch.Generator()
+        generator.manual_seed(self.params["seed"] * 100_003 + epoch)
+        size = min(self.params["batchSize"], len(data))
+        collate = getattr(data, "collate_fn", None)
+        return self.torch.utils.data.DataLoader(
+            data, size, shuffle=training, drop_last=training, generator=generator, collate_fn=collate)
+
+    def _dataset(self, folder: str, training: bool) -> Any:
+        if (folder, training) not in self.datasets:
+            self.datasets[folder, training] = torch_user.dataset(self.user, folder, training)
+        return self.datasets[folder, training]
+
+    def optimizer(self, parameters: Any) -> Any:
+        """The optimizer of the scenario."""
+        given, optim = self.params["optimizer"], self.torch.optim
+        if given["type"] == "Adam":
+            return optim.Adam(parameters, lr=given["learningRate"], betas=tuple(given["betas"]))
+        return optim.SGD(parameters, lr=given["learningRate"], momentum=given["momentum"])
+
+    def number(self, loss: Any) -> float:
+        """A loss as a number. Raises DoptError NAS_LOSS when it is none."""
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise user.not_a_number("loss_func", value)
+        return value
+
+    def fit(self, network: Any, epochs: int, seed: int) -> None:
+        """Trains one network alone."""
+        loader = self.loader(self.params["trainFolder"], True)
+        optimizer = self.optimizer(network.parameters())
+        scheduler = self.user.scheduler_define(optimizer, len(loader))
+        network.train()
+        for epoch in range(epochs):
+            for inputs, labels in self.loader(self.params["trainFolder"], True, seed % 1000 + epoch):
+                optimizer.zero_grad()
+                loss = self.user.loss_func(self.put(labels), network(self.put(inputs)))
+                self.number(loss)
+                loss.backward()
+                optimizer.step()
+                step_scheduler(scheduler)
+
+    def evaluate(self, network: Any) -> float:
+        """What the user's metric says of a network on the validation folder."""
+        network.eval()
+        loader = self.loader(self.params["valFolder"], False)
+        with self.torch.no_grad():
+            return user.score_of(self.user.metrics_func(loader, lambda inputs: on_host(network(self.put(inputs)))))
+
+    def is_full(self, error: Exception) -> bool:
+        """Whether an error says that memory ran out; then memory of the GPU is given back."""
+        if "out of memory" not in str(error):
+            return False
+        if self.device.type == "cuda":
+            self.torch.cuda.empty_cache()
+        return True

@@ -1,0 +1,82 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { streamProgress } from '../../../src/cli/progress.js';
+import { pythonEvaluator } from '../../../src/search/evaluator.js';
+import { type OpenSearch, openSearch } from '../../../src/search/open.js';
+import { type Genome, genomeKey } from '../../../src/search/space.js';
+import { Skipped } from '../cost/section.js';
+import type { NasPlaces } from './section.js';
+
+/** Files of 1,000 CIFAR-10 pictures among the assets. */
+const FILES = 7;
+
+/**
+ * A copy of recipes/nas/cifar10_torch, whose user_module.py trains on all of the first `files` files of pictures but the
+ * last, and judges on that one.
+ * @throws Skipped where the pictures are missing
+ */
+export function copyRecipe({ root, assets, work }: NasPlaces, name: string, files = FILES): string {
+  const pictures = join(assets, 'data/cifar10');
+  if (!existsSync(join(pictures, 'labels.json'))) throw new Skipped(`${pictures} is not there`);
+  const folder = join(work, name);
+  cpSync(join(root, 'recipes/nas/cifar10_torch'), folder, { recursive: true });
+  mkdirSync(join(folder, 'data'), { recursive: true });
+  const taken = Array.from({ length: files }, (_, index) => `train_0${index}.png`);
+  for (const file of [...taken, 'labels.json'].filter((name) => !existsSync(join(folder, 'data', name))))
+    symlinkSync(join(pictures, file), join(folder, 'data', file));
+  return folder;
+}
+
+/** Changes a file of a folder; every pattern has to be found in it. */
+export function edit(folder: string, file: string, changes: readonly [string | RegExp, string][]): void {
+  let text = readFileSync(join(folder, file), 'utf8');
+  for (const [before, after] of changes) {
+    const next = text.replace(before, after);
+    if (next === text) throw new Error(`${file} has no ${before}`);
+    text = next;
+  }
+  writeFileSync(join(folder, file), text);
+}
+
+/** The device that latencies are predicted for. */
+export const TARGET = 'kirin9000';
+
+/** What `dopt search` is told about a folder. */
+export const optionsOf = (folder: string, target: string) => ({
+  scenario: join(folder, 'scen.yaml'),
+  target,
+  profile: 'torch' as const,
+  environment: 'venv' as const,
+  threads: 1,
+  progress: streamProgress(process.stderr),
+  signal: new AbortController().signal,
+});
+
+/** Opens the scenario of a folder as `dopt search` does. */
+export const openFolder = (folder: string, target: string): Promise<OpenSearch> =>
+  openSearch({ ...optionsOf(folder, target), work: join(folder, 'log_search') });
+
+/** A scenario whose networks are trained alone, each for so many epochs, from the weights that a seed gives. */
+export const alone = (open: OpenSearch, epochs: number, seed = open.scenario.searcher.seed): OpenSearch => ({
+  ...open,
+  scenario: {
+    ...open.scenario,
+    searcher: { ...open.scenario.searcher, seed },
+    evaluator: { kind: 'standalone', epochs },
+  },
+});
+
+/** Scores of networks, in their order. */
+export async function scoresOf(
+  open: OpenSearch,
+  folder: string,
+  genomes: readonly Genome[],
+): Promise<number[]> {
+  const evaluator = await pythonEvaluator(open, join(folder, 'log_search'), { threads: 1, workers: 1 });
+  const scores = new Map<string, number>();
+  await evaluator.score(genomes, ({ key, score, reason }) => {
+    if (score === null) throw new Error(`${key} has no score: ${reason}`);
+    scores.set(key, score);
+  });
+  return genomes.map((genome) => scores.get(genomeKey(genome))!);
+}
