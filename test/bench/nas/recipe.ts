@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { streamProgress } from '../../../src/cli/progress.js';
 import { pythonEvaluator } from '../../../src/search/evaluator.js';
 import { type OpenSearch, openSearch } from '../../../src/search/open.js';
-import { type Genome, genomeKey } from '../../../src/search/space.js';
+import type { Genome } from '../../../src/search/space.js';
 import { Skipped } from '../cost/section.js';
 import type { NasPlaces } from './section.js';
 
@@ -72,11 +72,18 @@ export async function scoresOf(
   folder: string,
   genomes: readonly Genome[],
 ): Promise<number[]> {
-  const evaluator = await pythonEvaluator(open, join(folder, 'log_search'), { threads: 1, workers: 1 });
-  const scores = new Map<string, number>();
-  await evaluator.score(genomes, ({ key, score, reason }) => {
-    if (score === null) throw new Error(`${key} has no score: ${reason}`);
-    scores.set(key, score);
+  const evaluator = await pythonEvaluator(open, join(folder, 'log_search'), {
+    ...{ threads: 1, workers: 1, progress: streamProgress(process.stderr) },
   });
-  return genomes.map((genome) => scores.get(genomeKey(genome))!);
+  const scores: number[] = [];
+  try {
+    for (const genome of genomes) {
+      const { key, score, reason } = await evaluator.score(genome, 0);
+      if (score === null) throw new Error(`${key} has no score: ${reason}`);
+      scores.push(score);
+    }
+  } finally {
+    await evaluator.close();
+  }
+  return scores;
 }
