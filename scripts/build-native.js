@@ -5,20 +5,11 @@
 // needed to use dopt: without one this warns and exits 0, and the TypeScript core takes over; --require makes that an
 // error. --test also builds and runs the C++ tests, --bench the benchmark. Needs nothing but Node.
 import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compileLibrary, files, native, run, stale } from './native-compile.js';
 
-const native = join(dirname(fileURLToPath(import.meta.url)), '..', 'native');
 const build = join(native, 'build');
 const args = process.argv.slice(2);
 const wants = { test: args.includes('--test'), bench: args.includes('--bench') };
@@ -26,11 +17,6 @@ const jobs = '2';
 
 /** Oldest CMake that reads CMakeLists.txt. */
 const oldest = { major: 3, minor: 16 };
-
-/** Runs a command with its output shown; true when it succeeded. */
-function run(command, parameters, options = {}) {
-  return spawnSync(command, parameters, { stdio: 'inherit', ...options }).status === 0;
-}
 
 /** The output of a command, or undefined when it cannot be run. */
 function ask(command, parameters) {
@@ -50,19 +36,6 @@ function findCompiler() {
   return [process.env.CXX, 'c++', 'g++', 'clang++'].find((name) => name && ask(name, ['--version']));
 }
 
-const time = (file) => statSync(file).mtimeMs;
-
-/** Files of a folder of native/ whose name matches. */
-function files(folder, pattern = /./) {
-  const names = readdirSync(join(native, folder)).filter((name) => pattern.test(name));
-  return names.map((name) => join(native, folder, name));
-}
-
-/** True unless `target` is there and newer than all of `sources`. */
-function stale(target, sources) {
-  return !existsSync(target) || time(target) < Math.max(...sources.map(time));
-}
-
 function withCmake() {
   const cache = join(build, 'CMakeCache.txt');
   // A copied checkout brings the cache of another folder along, which CMake refuses.
@@ -79,44 +52,12 @@ function withCmake() {
   return run('cmake', configure, quiet) && run('cmake', ['--build', build, '-j', jobs], quiet);
 }
 
-/** The lists and flags of CMakeLists.txt. */
+/** Without CMake: the library, and the programs asked for. */
 function withCompiler(compiler) {
   const triple = ask(compiler, ['-dumpmachine']) ?? '';
-  const x86 = /^(x86_64|amd64)/.test(triple);
-  const apple = triple.includes('apple');
-  const common = ['-std=c++17', '-O3', '-fPIC', '-fvisibility=hidden', '-fvisibility-inlines-hidden'];
-  common.push('-ffp-contract=off', '-pthread', `-I${join(native, 'include')}`, `-I${join(native, 'src')}`);
-  if (x86) common.push('-DDOPT_HAVE_X86_SETS');
-  const sets = {
-    'src/kernels_avx2.cc': ['-mavx2', '-mfma'],
-    'src/kernels_avx512.cc': ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma'],
-  };
-  sets['src/kernels_avx512.cc'].push('-mprefer-vector-width=512');
-
-  const objects = join(build, 'objects');
-  mkdirSync(objects, { recursive: true });
-  mkdirSync(join(build, 'lib'), { recursive: true });
-  const headers = [...files('include'), ...files('src', /\.(h|inc)$/), fileURLToPath(import.meta.url)];
-
-  const compiled = [];
-  for (const source of readFileSync(join(native, 'sources.txt'), 'utf8').split('\n')) {
-    if (!source.startsWith('src/')) continue;
-    const object = join(objects, `${source.slice(4)}.o`);
-    const flags = [...common, '-Wno-psabi', '-fno-math-errno', '-fno-trapping-math'];
-    if (x86) flags.push(...(sets[source] ?? []));
-    if (stale(object, [join(native, source), ...headers])) {
-      if (!run(compiler, [...flags, '-c', join(native, source), '-o', object])) return false;
-    }
-    compiled.push(object);
-  }
-  const library = join(build, 'lib', apple ? 'libdopt.dylib' : 'libdopt.so');
-  const link = ['-shared', '-pthread', ...compiled, '-o', library];
-  if (!apple) {
-    const script = join(native, 'exports.map');
-    link.push('-static-libstdc++', '-static-libgcc', `-Wl,--version-script=${script}`, '-Wl,-z,defs');
-  }
-  if (stale(library, compiled) && !run(compiler, link)) return false;
-
+  const library = compileLibrary({ compiler: [compiler], triple, build });
+  if (!library) return false;
+  const { compiled, common } = library;
   for (const [folder, wanted] of [
     ['tests', wants.test],
     ['bench', wants.bench],

@@ -76,6 +76,12 @@ function jobsOf(parent: number): number[] {
 }
 
 describe('the public surface', () => {
+  it('has --json on every command', async () => {
+    const { commands } = await Config.load(ROOT);
+    const without = commands.filter(({ flags }) => flags.json === undefined).map(({ id }) => id);
+    expect(without).toEqual([]);
+  });
+
   it('is the one in test/fixtures/contract.json (UPDATE_CONTRACT=1 writes it anew: that is an API decision)', async () => {
     const config = await Config.load(ROOT);
     const commands = [...config.commands]

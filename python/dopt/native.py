@@ -15,8 +15,8 @@ Use::
     core.set_threads(2)
 
 Addresses are those of contiguous float32 memory that stays alive during the call; the calls release the
-interpreter lock. The library is looked for at ``DOPT_NATIVE_LIB`` and then in ``native/build/lib`` of the source
-tree. ``core.backend`` is ``"native"`` or ``"numpy"``, ``core.detail`` says which file was loaded or why none was.
+interpreter lock. The library is looked for at ``DOPT_NATIVE_LIB``, then in ``native/build/lib`` and ``native/prebuilt``
+beside this package's folder. ``core.backend`` is ``"native"`` or ``"numpy"``, ``core.detail`` says which file was loaded or why none was.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any, Iterable
@@ -241,7 +242,9 @@ def candidates() -> list[str]:
     if override:
         return [override]
     name = "libdopt.dylib" if sys.platform == "darwin" else "libdopt.so"
-    return [str(Path(__file__).resolve().parents[2] / "native" / "build" / "lib" / name)]
+    machine = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    folder = Path(__file__).resolve().parents[2] / "native"
+    return [str(folder / "build" / "lib" / name), str(folder / "prebuilt" / f"{sys.platform}-{machine}" / name)]
 
 
 def load() -> NativeCore | NumpyCore:

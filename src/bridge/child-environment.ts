@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { candidates } from '../native/places.js';
 
 /** Root of the product: the folder with python/, native/ and package.json, in the sources and when installed. */
 export const PRODUCT_ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -52,11 +53,6 @@ export function childEnvironment(options: ChildEnvironmentOptions = {}): Record<
   };
 }
 
-/** Path of the native core, from DOPT_NATIVE_LIB or the build folder; undefined where it was not built. */
-export function nativeLibraryPath(): string | undefined {
-  const named = process.env.DOPT_NATIVE_LIB;
-  if (named) return named;
-  const file = process.platform === 'darwin' ? 'libdopt.dylib' : 'libdopt.so';
-  const built = join(PRODUCT_ROOT, 'native/build/lib', file);
-  return existsSync(built) ? built : undefined;
-}
+/** Path of the native core that is there; undefined where there is none. */
+export const nativeLibraryPath = (): string | undefined =>
+  process.env.DOPT_NATIVE_LIB || candidates(process.env).find(existsSync);

@@ -1,6 +1,7 @@
 import { LlmStageCommand, llmStageArgs, llmStageFlags } from '../../cli/llm-stage-command.js';
 
 export default class LlmStage3 extends LlmStageCommand {
+  static override enableJsonFlag = true;
   static override summary = "files for the converter, the original's third stage";
   static override description =
     'Writes fake_quant_weight.pth, quant_params.json, and the embedding with its scales where it is separate.';

@@ -1,0 +1,73 @@
+// Compiles libdopt with a compiler alone: the files and flags of native/CMakeLists.txt. Used by build-native.js where there is no
+// CMake, and by prebuild.js for other machines.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const native = join(dirname(fileURLToPath(import.meta.url)), '..', 'native');
+
+/** Runs a command with its output shown; true when it succeeded. */
+export function run(command, parameters, options = {}) {
+  return spawnSync(command, parameters, { stdio: 'inherit', ...options }).status === 0;
+}
+
+export const time = (file) => statSync(file).mtimeMs;
+
+/** Files of a folder of native/ whose name matches; none where there is no such folder, as in an installed package. */
+export function files(folder, pattern = /./) {
+  if (!existsSync(join(native, folder))) return [];
+  const names = readdirSync(join(native, folder)).filter((name) => pattern.test(name));
+  return names.map((name) => join(native, folder, name));
+}
+
+/** True unless `target` is there and newer than all of `sources`. */
+export function stale(target, sources) {
+  return !existsSync(target) || time(target) < Math.max(...sources.map(time));
+}
+
+/**
+ * Compiles the library into `build`/lib.
+ * @param compiler command, with what stands before the flags: `['g++']`
+ * @param triple what it compiles for, as -dumpmachine says it
+ * @param strip whether names that nobody outside needs are left out
+ * @returns the object files, with the flags that they were compiled with; undefined when a step failed
+ */
+export function compileLibrary({ compiler: [command, ...before], triple, build, strip = false }) {
+  const x86 = /^(x86_64|amd64)/.test(triple);
+  const apple = triple.includes('apple');
+  const common = ['-std=c++17', '-O3', '-fPIC', '-fvisibility=hidden', '-fvisibility-inlines-hidden'];
+  common.push('-ffp-contract=off', '-pthread', `-I${join(native, 'include')}`, `-I${join(native, 'src')}`);
+  if (x86) common.push('-DDOPT_HAVE_X86_SETS');
+  const sets = {
+    'src/kernels_avx2.cc': ['-mavx2', '-mfma'],
+    'src/kernels_avx512.cc': ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma'],
+  };
+  sets['src/kernels_avx512.cc'].push('-mprefer-vector-width=512');
+
+  const objects = join(build, 'objects');
+  mkdirSync(objects, { recursive: true });
+  mkdirSync(join(build, 'lib'), { recursive: true });
+  const headers = [...files('include'), ...files('src', /\.(h|inc)$/), fileURLToPath(import.meta.url)];
+
+  const compiled = [];
+  for (const source of readFileSync(join(native, 'sources.txt'), 'utf8').split('\n')) {
+    if (!source.startsWith('src/')) continue;
+    const object = join(objects, `${source.slice(4)}.o`);
+    const flags = [...common, '-Wno-psabi', '-fno-math-errno', '-fno-trapping-math'];
+    if (x86) flags.push(...(sets[source] ?? []));
+    if (stale(object, [join(native, source), ...headers])) {
+      if (!run(command, [...before, ...flags, '-c', join(native, source), '-o', object])) return undefined;
+    }
+    compiled.push(object);
+  }
+  const library = join(build, 'lib', apple ? 'libdopt.dylib' : 'libdopt.so');
+  const link = ['-shared', '-pthread', ...compiled, '-o', library];
+  if (!apple) {
+    const script = join(native, 'exports.map');
+    link.push('-static-libstdc++', '-static-libgcc', `-Wl,--version-script=${script}`, '-Wl,-z,defs');
+  }
+  if (strip) link.push('-s');
+  if (stale(library, compiled) && !run(command, [...before, ...link])) return undefined;
+  return { compiled, common };
+}
