@@ -96,7 +96,9 @@ const compilerAsked = process.env.CXX ?? null;
 function upToDate() {
   const libraries = ['libdopt.so', 'libdopt.dylib'].map((name) => join(build, 'lib', name));
   const sources = ['include', 'src', 'tests', 'bench'].flatMap((folder) => files(folder));
-  sources.push(...['CMakeLists.txt', 'sources.txt', 'exports.map'].map((name) => join(native, name)));
+  sources.push(
+    ...['CMakeLists.txt', 'sources.txt', 'flags.json', 'exports.map'].map((name) => join(native, name)),
+  );
   if (!libraries.some(existsSync) || stale(stamp, [...sources, fileURLToPath(import.meta.url)])) return false;
   const built = JSON.parse(readFileSync(stamp, 'utf8'));
   return built.cxx === compilerAsked && (built.test || !wants.test) && (built.bench || !wants.bench);

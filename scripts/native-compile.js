@@ -1,4 +1,4 @@
-// Compiles libdopt with a compiler alone: the files and flags of native/CMakeLists.txt. Used by build-native.js where there is no
+// Compiles libdopt with a compiler alone: the files of native/sources.txt with the flags of native/flags.json. Used by build-native.js where there is no
 // CMake, and by prebuild.js for other machines.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
@@ -36,37 +36,28 @@ export function stale(target, sources) {
 export function compileLibrary({ compiler: [command, ...before], triple, build, strip = false }) {
   const x86 = /^(x86_64|amd64)/.test(triple);
   const apple = triple.includes('apple');
-  const common = ['-std=c++17', '-O3', '-fPIC', '-fvisibility=hidden', '-fvisibility-inlines-hidden'];
-  common.push('-ffp-contract=off', '-pthread', `-I${join(native, 'include')}`, `-I${join(native, 'src')}`);
-  if (x86) common.push('-DDOPT_HAVE_X86_SETS');
-  const sets = {
-    'src/kernels_avx2.cc': ['-mavx2', '-mfma'],
-    'src/kernels_avx512.cc': ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma'],
-  };
-  sets['src/kernels_avx512.cc'].push('-mprefer-vector-width=512');
+  const flags = JSON.parse(readFileSync(join(native, 'flags.json'), 'utf8'));
+  const common = [...flags.compile, ...(x86 ? flags.x86 : [])];
+  common.push(`-I${join(native, 'include')}`, `-I${join(native, 'src')}`);
 
   const objects = join(build, 'objects');
   mkdirSync(objects, { recursive: true });
   mkdirSync(join(build, 'lib'), { recursive: true });
-  const headers = [...files('include'), ...files('src', /\.(h|inc)$/), fileURLToPath(import.meta.url)];
+  const headers = [...files('include'), ...files('src', /\.(h|inc)$/), join(native, 'flags.json')];
 
   const compiled = [];
   for (const source of readFileSync(join(native, 'sources.txt'), 'utf8').split('\n')) {
     if (!source.startsWith('src/')) continue;
     const object = join(objects, `${source.slice(4)}.o`);
-    const flags = [...common, '-Wno-psabi', '-fno-math-errno', '-fno-trapping-math'];
-    if (x86) flags.push(...(sets[source] ?? []));
+    const own = [...common, ...flags.library, ...(x86 ? (flags.sets[source] ?? []) : [])];
     if (stale(object, [join(native, source), ...headers])) {
-      if (!run(command, [...before, ...flags, '-c', join(native, source), '-o', object])) return undefined;
+      if (!run(command, [...before, ...own, '-c', join(native, source), '-o', object])) return undefined;
     }
     compiled.push(object);
   }
   const library = join(build, 'lib', apple ? 'libdopt.dylib' : 'libdopt.so');
-  const link = ['-shared', '-pthread', ...compiled, '-o', library];
-  if (!apple) {
-    const script = join(native, 'exports.map');
-    link.push('-static-libstdc++', '-static-libgcc', `-Wl,--version-script=${script}`, '-Wl,-z,defs');
-  }
+  const link = [...flags.link, ...compiled, '-o', library];
+  if (!apple) link.push(...flags.linkElf, `-Wl,--version-script=${join(native, 'exports.map')}`);
   if (strip) link.push('-s');
   if (stale(library, compiled) && !run(command, [...before, ...link])) return undefined;
   return { compiled, common };

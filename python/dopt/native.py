@@ -15,8 +15,9 @@ Use::
     core.set_threads(2)
 
 Addresses are those of contiguous float32 memory that stays alive during the call; the calls release the
-interpreter lock. The library is looked for at ``DOPT_NATIVE_LIB``, then in ``native/build/lib`` and ``native/prebuilt``
-beside this package's folder. ``core.backend`` is ``"native"`` or ``"numpy"``, ``core.detail`` says which file was loaded or why none was.
+interpreter lock. The library is looked for at ``DOPT_NATIVE_LIB``, then in the package, where pip builds it, and then in
+``native/build/lib`` and ``native/prebuilt`` beside this package's folder. ``core.backend`` is ``"native"`` or ``"numpy"``,
+``core.detail`` says which file was loaded or why none was.
 """
 
 from __future__ import annotations
@@ -237,14 +238,19 @@ _core: NativeCore | NumpyCore | None = None
 
 
 def candidates() -> list[str]:
-    """Files ``load`` tries, in order. ``DOPT_NATIVE_LIB`` alone where it is set."""
+    """Files ``load`` tries, in order. ``DOPT_NATIVE_LIB`` alone where it is set; none where dopt was installed without one."""
     override = os.environ.get("DOPT_NATIVE_LIB")
     if override:
         return [override]
     name = "libdopt.dylib" if sys.platform == "darwin" else "libdopt.so"
     machine = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    folder = Path(__file__).resolve().parents[2] / "native"
-    return [str(folder / "build" / "lib" / name), str(folder / "prebuilt" / f"{sys.platform}-{machine}" / name)]
+    package = Path(__file__).resolve().parent
+    installed, tree = package / "lib" / name, package.parents[1] / "native"
+    if installed.exists():
+        return [str(installed)]
+    if not (tree / "include" / "dopt.h").exists():
+        return []
+    return [str(tree / "build" / "lib" / name), str(tree / "prebuilt" / f"{sys.platform}-{machine}" / name)]
 
 
 def load() -> NativeCore | NumpyCore:
@@ -258,7 +264,7 @@ def load() -> NativeCore | NumpyCore:
                 return _core
             except NativeLibraryError as error:
                 reasons.append(str(error))
-        detail = "; ".join(reasons)
+        detail = "; ".join(reasons) or "dopt was installed where there was no C++ compiler; install one, then dopt again"
         print("dopt: native core unavailable, using numpy (slower): %s" % detail, file=sys.stderr)
         _core = NumpyCore(detail)
     return _core

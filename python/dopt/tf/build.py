@@ -24,7 +24,7 @@ keras = tf.keras.layers
 
 
 def check_float(model: Any) -> None:
-    """Raises DoptError for what is no float Keras model: quantized already, or something else."""
+    """Raises DoptError for what is no float Keras model: quantized already, something else, or one of another tf.distribute."""
     if isinstance(model, QuantizedModel):
         raise quantized_already(model.name)
     if not isinstance(model, tf.keras.Model):
@@ -33,6 +33,15 @@ def check_float(model: Any) -> None:
             f"A tf.keras.Model is wanted, not {type(model).__name__}.",
             found=type(model).__name__,
             suggestions=["Graphs of sessions go through dopt.dopt_tf.opt_main."],
+        )
+    strategy = model.distribute_strategy
+    if strategy is not tf.distribute.get_strategy():
+        name = type(strategy).__name__
+        raise DoptError(
+            "PLUGIN_STRATEGY",
+            f"{model.name} was built in the scope of a {name}, and is to be quantized outside of it.",
+            found=f"a model of a {name}",
+            suggestions=["Call prepare() and calibrate() within strategy.scope(), too: with strategy.scope(): ..."],
         )
 
 

@@ -9,7 +9,7 @@ from dopt.plugin.refusals import no_step
 from dopt.tf.layers import as_written
 from dopt.tf.network import QuantizedModel, quantized_model
 
-#: Below, a probability counts as this: the divergence of softmax results stays finite, as Keras' cross entropy does.
+#: Probabilities below count as this, as in Keras' cross entropy.
 SMALLEST = 1e-7
 
 
@@ -74,10 +74,25 @@ def _take_copy(network: QuantizedModel) -> None:
 
 def distance(ours: Any, theirs: Any, kind: str) -> Any:
     """Scalar distance of a result from the float model's. ``kind``: see structure.output_kind."""
-    theirs = tf.stop_gradient(theirs)
     if kind == "bounded" or theirs.shape.rank != 2 or theirs.shape[-1] == 1:
         return relative(ours, theirs)
-    return _divergence(ours, theirs) if kind == "free" else _divergence_of_probabilities(ours, theirs)
+    logs = [_logarithms(each, kind) for each in (ours, theirs)]
+    wanted = tf.stop_gradient(logs[1])
+    return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - logs[0]), -1))
+
+
+def _logarithms(result: Any, kind: str) -> Any:
+    """Logarithms of the probabilities of classes; of what the softmax read where that is known, since no gradient comes
+    back through a probability of 0."""
+    if kind == "free":
+        return tf.nn.log_softmax(tf.cast(result, tf.float32))
+    # Keras leaves word of it for its own cross entropy.
+    read = getattr(result, "_keras_logits", None)
+    if read is None and not tf.executing_eagerly() and result.op.type == "Softmax":
+        read = result.op.inputs[0]
+    if read is not None:
+        return tf.nn.log_softmax(tf.cast(read, tf.float32))
+    return tf.math.log(tf.maximum(tf.cast(result, tf.float32), SMALLEST))
 
 
 def relative(ours: Any, theirs: Any) -> Any:
@@ -85,14 +100,3 @@ def relative(ours: Any, theirs: Any) -> Any:
     ours, theirs = tf.cast(ours, tf.float32), tf.stop_gradient(tf.cast(theirs, tf.float32))
     power = tf.maximum(tf.reduce_mean(tf.square(theirs)), 1e-12)
     return tf.reduce_mean(tf.square(ours - theirs)) / power
-
-
-def _divergence(ours: Any, theirs: Any) -> Any:
-    ours, theirs = tf.cast(ours, tf.float32), tf.cast(theirs, tf.float32)
-    logs = tf.nn.log_softmax(theirs)
-    return tf.reduce_mean(tf.reduce_sum(tf.exp(logs) * (logs - tf.nn.log_softmax(ours)), -1))
-
-
-def _divergence_of_probabilities(ours: Any, theirs: Any) -> Any:
-    ours, theirs = (tf.maximum(tf.cast(each, tf.float32), SMALLEST) for each in (ours, theirs))
-    return tf.reduce_mean(tf.reduce_sum(theirs * (tf.math.log(theirs) - tf.math.log(ours)), -1))

@@ -96,6 +96,11 @@ def test_results_are_compared_as_what_they_are():
     assert plugin.prepare(soft, "x:1,4").dopt_plan.outputs == ["probabilities"]
     gate = tf.keras.Sequential([tf.keras.Input([4], name="x"), tf.keras.layers.Dense(3, "sigmoid")])
     assert plugin.prepare(gate, "x:1,4").dopt_plan.outputs == ["bounded"]
+    with tf.GradientTape() as tape:
+        tape.watch(ours)
+        sure = tf.keras.activations.softmax(ours * 1000)
+        loss = distance(sure, tf.keras.activations.softmax(-theirs), "probabilities")
+    assert tape.gradient(loss, ours).numpy().all(), "a network that is sure of what is wrong learns"
     impossible = tf.constant([[1.0, 0.0, 0.0]])
     assert np.isfinite(float(distance(impossible[:, ::-1], impossible, "probabilities")))
 

@@ -40,6 +40,14 @@ def test_models_that_cannot_be_prepared(tmp_path):
     assert plugin.layers(plugin.prepare(model, settings)) == {"a": "int8-8", "b": "int8-8"}
 
 
+def test_a_model_of_several_devices_is_quantized_in_their_scope():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = dense()
+        assert plugin.prepare(model, "x:1,4")
+    assert "scope" in refused("PLUGIN_STRATEGY", plugin.prepare, model, "x:1,4").message
+
+
 def test_there_is_no_result_without_calibration(tmp_path):
     quantized = plugin.prepare(dense(), "x:1,4")
     assert "a" in refused("PLUGIN_NO_CALIBRATION", plugin.convert, quantized, str(tmp_path / "out")).message

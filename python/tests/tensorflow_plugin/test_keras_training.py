@@ -174,14 +174,16 @@ def test_two_devices_train_one_network(tmp_path):
 
 def test_mixed_precision_keeps_float32_scales():
     x, y = task(16, 16)
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         model = networks.residual()
-        assert model.get_layer("conv1").compute_dtype == "bfloat16"
+        assert model.get_layer("conv1").compute_dtype == "float16"
         quantized = plugin.prepare(model, "x:1,16,16,3")
         x = np.random.default_rng(0).random([4, 16, 16, 3], "f")
         plugin.calibrate(quantized, [x])
+        plugin.add_distillation_loss(quantized)
         losses = fit(quantized, x, np.arange(4), 3, tf.keras.optimizers.SGD(0.01), 4)
+        assert type(quantized.optimizer) is tf.keras.mixed_precision.LossScaleOptimizer
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert np.isfinite(losses).all()

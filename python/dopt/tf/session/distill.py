@@ -22,7 +22,7 @@ def distillation_loss(sess: Any, outputs: Sequence[str]) -> Any:
     """
     plan = plan_of(sess)
     graph = sess.graph
-    tensors = [_scores(graph.get_tensor_by_name(tensor_of(graph, name))) for name in outputs]
+    tensors = [graph.get_tensor_by_name(tensor_of(graph, name)) for name in outputs]
     paths = block_ends([each.layer.name.path for each in plan.operators if each.grid is not None])
     ends = [_end(plan, path) for path in paths]
     frozen = _frozen(sess, plan, [tensor.op.name for tensor in (*tensors, *ends)])
@@ -33,11 +33,6 @@ def distillation_loss(sess: Any, outputs: Sequence[str]) -> Any:
         inside = [relative(*each) for each in zip(ends, copied[len(tensors) :])]
         total = tf.add_n(at_outputs) / len(at_outputs)
         return total + tf.add_n(inside) / len(inside) if inside else total
-
-
-def _scores(tensor: Any) -> Any:
-    """What a softmax reads, where a result is one: the same divergence, more exact."""
-    return tensor.op.inputs[0] if tensor.op.type == "Softmax" else tensor
 
 
 def _end(plan: Plan, path: str) -> Any:
