@@ -27,7 +27,8 @@ def compiler():
     if os.environ.get("DOPT_NO_NATIVE") or not (NATIVE / "flags.json").exists() or sys.platform == "win32":
         return None
     asked = os.environ.get("CXX")
-    return next((name for name in ([asked] if asked else ["c++", "g++", "clang++"]) if answer(name, "--version")), None)
+    names = [asked] if asked else ["c++", "g++", "clang++"]
+    return next((name for name in names if answer(name, "--version") is not None), None)
 
 
 def build_core(cxx, target):

@@ -75,23 +75,18 @@ def one(stage: str) -> None:
     from cifar_resnet20 import ResNet20
 
     import dopt.torch
+    from dopt.execute.peak import peak_bytes
 
     x, y = torch.randn(BATCH, 3, 32, 32), torch.arange(BATCH) % 10
     network = ResNet20()
     if stage != "float":
         network = dopt.torch.prepare(network, "x:1,3,32,32", batch_norm_warm_up=0)
         dopt.torch.calibrate(network, [x[:2]])
-    before = peak()
+    before = peak_bytes()
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
     for _ in range(2):
         step(network, optimizer, x, y)
-    print((peak() - before) * 1024)
-
-
-def peak() -> int:
-    """Largest resident set of this process, in KiB. getrusage would tell that of the process which started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
+    print(peak_bytes() - before)
 
 
 if __name__ == "__main__":
