@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { layerSchema } from '../config/pareto.js';
 import { FRAMEWORKS } from '../config/scenario.js';
 import { failureSchema } from '../config/search-event.js';
 import { method } from './protocol-method.js';
@@ -7,17 +8,6 @@ import { method } from './protocol-method.js';
 
 const count = z.number().int().positive();
 
-/** A searched layer: src/search/network/layers.ts. */
-const layerSchema = z.strictObject({
-  block: z.enum(['conv', 'residual', 'bottleneck', 'mbconv', 'fused', 'skip']),
-  in: count,
-  out: count,
-  stride: count,
-  /** 0 for a skip. */
-  kernel: z.number().int().nonnegative(),
-  hidden: z.number().int().nonnegative(),
-  squeeze: z.number().int().nonnegative(),
-});
 const networkSchema = z.array(layerSchema).min(1);
 
 /** What training and scoring share. */
@@ -40,14 +30,15 @@ const runShape = {
   }),
   /** Layers whose results PostNet gets too. */
   features: z.array(z.number().int().nonnegative()),
-  /** For each layer, and each kind of block that it may be, the one with the most channels. */
-  largest: z.array(z.record(z.string(), layerSchema)),
   seed: z.number().int().nonnegative(),
   /** Index of a GPU; null for the processor. */
   gpu: z.number().int().nonnegative().nullable(),
   /** 0 leaves it to the framework. */
   threads: z.number().int().nonnegative(),
 };
+
+/** For each layer, and each kind of block that it may be, the one with the most channels. */
+const largest = z.array(z.record(z.string(), layerSchema));
 
 export const NAS_METHODS = {
   /** Runs the user's fixed parts once: what the searched part gets, and both as ONNX, for the cost model. */
@@ -70,21 +61,48 @@ export const NAS_METHODS = {
   nasTrain: method(
     z.strictObject({
       ...runShape,
+      largest,
       checkpoint: z.string(),
       /** Networks that are trained in turn, in which each choice stands equally often. */
       deck: z.array(networkSchema).min(1),
-      largestNetwork: networkSchema,
-      smallestNetwork: networkSchema,
       /** A network that is no candidate, whose layers the shared ones are taught by. */
       guide: networkSchema,
     }),
     z.strictObject({ epochs: z.number().int(), loss: z.number().nullable() }),
   ),
 
+  /** Trains one network fully, from the last finished epoch in `checkpoint` on, and writes it with samples. */
+  nasRetrain: method(
+    z.strictObject({
+      ...runShape,
+      checkpoint: z.string(),
+      layers: networkSchema,
+      /** Folder and name of what is written. */
+      out: z.string(),
+      name: z.string(),
+      /** Most samples of each folder that are written. */
+      samples: count,
+    }),
+    z.strictObject({
+      loss: z.number().nullable(),
+      score: z.number(),
+      weights: z.string(),
+      /** ONNX or .pb. */
+      model: z.string(),
+      /** Name of the input, in the model and in the files of samples. */
+      input: z.string(),
+      calibration: z.string(),
+      validation: z.string(),
+      /** Classes of the validation samples, where they are classes. */
+      labels: z.string().nullable(),
+    }),
+  ),
+
   /** Scores networks: with shared weights, or each trained alone for `epochs` where there is no checkpoint. */
   nasScore: method(
     z.strictObject({
       ...runShape,
+      largest,
       checkpoint: z.string().nullable(),
       /** Batches that statistics of normalizations are gathered from. */
       calibrationBatches: count,

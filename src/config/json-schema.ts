@@ -7,6 +7,7 @@ import { llmConfigSchema } from './llm-config.js';
 import { llmLayersSchema } from './llm-layers.js';
 import { llmResultSchema } from './llm-result.js';
 import { manifestSchema } from './manifest.js';
+import { paretoSchema } from './pareto.js';
 import { planSchema } from './plan.js';
 import { pluginConfigSchema } from './plugin-config.js';
 import { quantParamsSchema } from './quant-params.js';
@@ -37,6 +38,7 @@ const PUBLISHED: Record<string, { title: string; schema: z.ZodType }> = {
     title: "write-back.json: a quantization told for the model's own framework",
     schema: writeBackSchema,
   },
+  pareto: { title: 'pareto.json: the networks that a search has found', schema: paretoSchema },
   rewrite: { title: 'rewrite.json: edits of an ONNX model', schema: rewriteSchema },
   scenario: { title: 'scen.yaml: what an architecture search is to do', schema: scenarioSchema },
   search_event: { title: 'a line of search.ndjson: what happened in a search', schema: searchEventSchema },

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { ensureEnvironment } from '../bridge/environments.js';
+import { type Environment, ensureEnvironment } from '../bridge/environments.js';
 import { JobSession } from '../bridge/job-session.js';
 import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
 import { progressJob } from '../bridge/progress-job.js';
@@ -53,10 +53,7 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
   for (const note of scenario.notes) progress.warn(note);
   refuseUnsupported(scenario, options.scenario);
   const limits = limitsOf(scenario, options.target);
-  const profile = scenario.framework === 'TensorFlow' ? 'tensorflow' : options.profile;
-  const environment = await ensureEnvironment(profile, options.environment, {
-    onProgress: (line) => progress.note(line),
-  });
+  const environment = await trainingEnvironment(scenario, options);
   const job = progressJob(environment, options.threads, progress, signal);
   const folder = dirname(resolve(options.scenario));
   mkdirSync(options.work, { recursive: true });
@@ -82,6 +79,15 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
   const session = () => new JobSession(environment, { threads: options.threads, signal });
   return { scenario, folder, skeleton, limits, costs, problem: problemOf(frame, costs), session };
 }
+
+/** The Python that trains networks of a scenario. */
+export const trainingEnvironment = (
+  { framework }: Scenario,
+  { profile, environment, progress }: Pick<OpenOptions, 'profile' | 'environment' | 'progress'>,
+): Promise<Environment> =>
+  ensureEnvironment(framework === 'TensorFlow' ? 'tensorflow' : profile, environment, {
+    onProgress: (line) => progress.note(line),
+  });
 
 function refuseUnsupported({ framework, constraint, supernet }: Scenario, place: string): void {
   if (constraint.application_type === 'object_detection')

@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { Pareto } from '../config/pareto.js';
 import { renderSearch } from '../report/search/page.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { VERSION } from '../version.js';
 import type { Tried } from './engine.js';
-import { type Layer, layersOf } from './network/layers.js';
+import { layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
 import { UNITS } from './profile.js';
 import { programOf } from './program.js';
@@ -12,16 +13,7 @@ import { genomeKey } from './space.js';
 import { scoredOf, volumes } from './volume.js';
 
 /** A network that no other beats in score and cost. */
-export interface FrontNetwork {
-  /** N of model_arch_result_N.py. */
-  number: number;
-  key: string;
-  score: number;
-  /** Costs of the limits, in their order. */
-  costs: number[];
-  layers: Layer[];
-  file: string;
-}
+export type FrontNetwork = Pareto['networks'][number];
 
 /** Networks that no other beats in score and first cost, cheapest first; of equal ones the first that was tried. */
 export function frontOf(tried: readonly Tried[]): Tried[] {
@@ -55,7 +47,7 @@ export async function writeResults(
     }),
   );
   for (const network of networks) await writeFileAtomic(network.file, programOf(open, network, folder));
-  const pareto = { version: 1, dopt: VERSION, limits: open.limits, tried: tried.length, networks };
+  const pareto: Pareto = { version: 1, dopt: VERSION, limits: open.limits, tried: tried.length, networks };
   await writeFileAtomic(join(out, 'pareto.json'), `${JSON.stringify(pareto, null, 2)}\n`);
   return networks;
 }

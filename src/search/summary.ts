@@ -1,4 +1,6 @@
+import { summarize } from '../quantize/summary.js';
 import { figure } from './profile.js';
+import type { Retrained } from './retrain.js';
 import type { SearchResult } from './search.js';
 
 /** A finished search in words. */
@@ -10,5 +12,23 @@ export function searchLines({ tried, failed, networks }: SearchResult): string[]
         `  ${number}  score ${figure(score)}, costs ${costs.map(figure).join(', ')}  ` +
         `${layers.map(({ block, out }) => `${block} ${out}`).join(', ')}  ${file}`,
     ),
+  ];
+}
+
+/** A network that was trained, in words. */
+export function retrainedLines({
+  number,
+  epochs,
+  score,
+  searchScore,
+  model,
+  weights,
+  quantized,
+}: Retrained): string[] {
+  return [
+    `Network ${number} scores ${figure(score)} after ${epochs} epochs; the search had said ${figure(searchScore)}.`,
+    `  ${model}`,
+    `  ${weights}`,
+    ...(quantized ? [summarize(quantized.result, quantized.run)] : []),
   ];
 }

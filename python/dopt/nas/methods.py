@@ -1,28 +1,33 @@
 """The methods of a search by the framework that the scenario names; results are those of src/bridge/protocol.ts."""
 
+import importlib
+import os
 from typing import Any, Dict
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Method ``nasDescribe``."""
-    return _of(params).describe(params, events)
+    return _part(params, "search").describe(params, events)
 
 
 def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Method ``nasTrain``."""
-    return _of(params).train(params, events)
+    return _part(params, "train").train(params, events)
 
 
 def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Method ``nasScore``."""
-    return _of(params).score(params, events)
+    return _part(params, "search").score(params, events)
 
 
-def _of(params: Dict[str, Any]) -> Any:
-    if params["framework"] == "TensorFlow":
-        from dopt.nas import tensorflow_search
+def retrain(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
+    """Method ``nasRetrain``."""
+    return _part(params, "retrain").retrain(params, events)
 
-        return tensorflow_search
-    from dopt.nas import torch_search
 
-    return torch_search
+def _part(params: Dict[str, Any], part: str) -> Any:
+    framework = {"PyTorch": "torch", "TensorFlow": "tensorflow"}[params["framework"]]
+    if framework == "tensorflow":
+        # Before it is loaded: it prints what it can do with the processor.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return importlib.import_module(f"dopt.nas.{framework}_{part}")

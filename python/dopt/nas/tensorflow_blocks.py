@@ -86,10 +86,12 @@ class Network(tf.keras.Model):
         self.features = tuple(features)
 
     def call(self, inputs, training=None):
-        outputs = self.pre_net(inputs, training=training)
-        chosen = []
-        for index, layer in enumerate(self.searched):
-            outputs = layer(outputs, training=training)
-            if index in self.features:
-                chosen.append(outputs)
-        return self.post_net([*chosen, outputs] if self.features else outputs, training=training)
+        return self.observed(inputs, training)[1]
+
+    def observed(self, inputs, training=None):
+        """What comes out of each layer, and the outputs."""
+        maps = [self.pre_net(inputs, training=training)]
+        for layer in self.searched:
+            maps.append(layer(maps[-1], training=training))
+        chosen = [maps[index + 1] for index in self.features]
+        return maps[1:], self.post_net([*chosen, maps[-1]] if self.features else maps[-1], training=training)

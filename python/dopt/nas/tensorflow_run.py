@@ -46,11 +46,12 @@ class Run:
         """Keras makes weights when it sees a first input."""
         network(tf.zeros((1, *self.params["inputShape"])), training=False)
 
-    def batches(self, training: bool, epoch: int = 0) -> Tuple[Any, int]:
-        """Batches of the folder for training or validation, and their number; shuffled as the seed and the epoch say."""
+    def batches(self, training: bool, epoch: int = 0, whose: Any = None) -> Tuple[Any, int]:
+        """Batches of the folder for training or validation, and their number; shuffled as the seed and the epoch say.
+        ``whose``: another UserModule than that of the scenario, which may remember what it gave."""
         folder = self.params["trainFolder" if training else "valFolder"]
         self.seed(self.params["seed"] * 100_003 + epoch)
-        return tensorflow_user.batches(self.user, folder, training, self.params["batchSize"])
+        return tensorflow_user.batches(whose or self.user, folder, training, self.params["batchSize"])
 
     def optimizer(self, variables: List[Any]) -> Any:
         """The optimizer of the scenario with its state for these variables."""
@@ -65,10 +66,10 @@ class Run:
         optimizer._create_all_weights(variables)  # noqa: SLF001 - a checkpoint is put into them before the first step.
         return optimizer
 
-    def rate(self, step: int) -> float:
+    def rate(self, step: int, whose: Any = None) -> float:
         """The learning rate of a step."""
         initial = self.params["optimizer"]["learningRate"]
-        return tensorflow_user.rate(self.user.lr_scheduler, initial, tf.constant(step, tf.int64))
+        return tensorflow_user.rate((whose or self.user).lr_scheduler, initial, tf.constant(step, tf.int64))
 
     def loss(self, labels: Any, outputs: Any, network: Any) -> tf.Tensor:
         """The user's loss of a batch as one number, with what regularizers of the user's layers add."""

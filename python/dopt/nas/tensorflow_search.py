@@ -1,15 +1,12 @@
-"""Methods ``nasDescribe``, ``nasTrain`` and ``nasScore`` in TensorFlow."""
+"""Methods ``nasDescribe`` and ``nasScore`` in TensorFlow."""
 
 import math
 import os
-from typing import Any, Callable, Dict, List
-
-# Before TensorFlow is loaded: it prints what it can do with the processor.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from typing import Any, Callable, Dict
 
 from dopt.errors import DoptError
 from dopt.nas import tensorflow_user, user
-from dopt.nas.scoring import Judge, scored, write_whole
+from dopt.nas.scoring import Judge, scored
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -46,9 +43,14 @@ def _run(name: str, network: Any, inputs: Any) -> Any:
 
 
 def _export(network: Any, inputs: Any, path: str) -> None:
+    import tensorflow as tf
+
     from dopt.doors.tensorflow.convert import convert_graph
     from dopt.nas.tensorflow_export import freeze
 
+    # Biases begin at zero, where they would be left out and not counted.
+    for variable in network.trainable_variables:
+        variable.assign_add(tf.fill(variable.shape, 0.01))
     frozen = freeze(network, inputs)
     shapes = dict(zip(frozen.inputs, frozen.shapes))
     names = {name: name.split(":")[0] for name in [*frozen.inputs, *frozen.outputs]}
@@ -56,68 +58,6 @@ def _export(network: Any, inputs: Any, path: str) -> None:
     model = convert_graph(frozen.graph_def, "user_module.py", *borders, shapes, names, frozen.maps)
     with open(path, "wb") as file:
         file.write(model.SerializeToString())
-
-
-def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
-    """Trains the shared weights of all candidates, from the last finished epoch on.
-
-    Each step trains the largest network on the labels, and the smallest and two others of the deck on what the largest
-    says too (the sandwich rule with inplace distillation: Yu, Huang, "Universally Slimmable Networks", ICCV 2019, section 3.2).
-    Parameters and result: METHODS.nasTrain. Raises DoptError NAS_LOSS when the loss is no number.
-    """
-    from dopt.nas.tensorflow_run import Run, restore, save
-
-    run = Run(params)
-    network = run.supernet(params["largestNetwork"])
-    optimizer = run.optimizer(list(network.trainable_variables))
-    path = params["checkpoint"]
-    start = restore(path, network, optimizer) if os.path.exists(path) else 0
-    deck, loss = params["deck"], math.nan
-    for epoch in range(start, params["epochs"]):
-        data, steps = run.batches(True, epoch)
-        for step, (inputs, labels) in enumerate(data):
-            done = epoch * steps + step
-            others = params["smallestNetwork"], deck[2 * done % len(deck)], deck[(2 * done + 1) % len(deck)]
-            optimizer.learning_rate = run.rate(done)
-            loss = _sandwich(run, network, optimizer, [params["largestNetwork"], *others], inputs, labels)
-            events.progress(done + 1, params["epochs"] * steps, f"loss {loss:.3f}")
-        write_whole(path, lambda file, done=epoch + 1: save(file, done, network, optimizer))
-    return {"epochs": params["epochs"], "loss": loss if math.isfinite(loss) else None}
-
-
-def _sandwich(run: Any, network: Any, optimizer: Any, networks: List[Any], inputs: Any, labels: Any) -> float:
-    """One step of all networks, the first of which teaches the others; its loss."""
-    import tensorflow as tf
-
-    variables = list(network.trainable_variables)
-    sums: List[Any] = [None] * len(variables)
-    teacher, first = None, math.nan
-    for layers in networks:
-        network.active = layers
-        with tf.GradientTape() as tape:
-            outputs = network(inputs, training=True)
-            loss = run.loss(labels, outputs, network)
-            if teacher is not None:
-                loss = _distilled(loss, outputs, teacher)
-        if teacher is None:
-            teacher, first = outputs, run.number(loss)
-        for at, gradient in enumerate(tape.gradient(loss, variables)):
-            if gradient is not None:
-                sums[at] = gradient if sums[at] is None else sums[at] + gradient
-    optimizer.apply_gradients([(each, variable) for each, variable in zip(sums, variables) if each is not None])
-    return first
-
-
-def _distilled(loss: Any, outputs: Any, teacher: Any) -> Any:
-    """Half the user's own loss, half the cross entropy against the teacher's classes (Hinton et al., "Distilling the
-    Knowledge in a Neural Network", 2015, section 2): a teacher that knows nothing yet teaches nothing. The user's loss
-    alone where outputs are no single map of classes."""
-    import tensorflow as tf
-
-    if not (tf.is_tensor(outputs) and outputs.shape.rank >= 2):
-        return loss
-    classes = tf.stop_gradient(tf.nn.softmax(teacher))
-    return 0.5 * loss + 0.5 * tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(classes, outputs))
 
 
 def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:

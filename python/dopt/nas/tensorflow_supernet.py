@@ -5,7 +5,7 @@ windows (Cai et al., "Once-for-All", ICLR 2020, section 3.3; Yu, Huang, "Univers
 Networks change from step to step, so all of it runs eagerly.
 """
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -136,13 +136,17 @@ class Supernet(tf.Module):
         self.active: List[Dict[str, Any]] = []
 
     def __call__(self, inputs: tf.Tensor, training: bool = False) -> Any:
-        outputs = self.pre_net(inputs, training=training)
-        chosen = []
-        for index, (shared, layer) in enumerate(zip(self.shared, self.active)):
-            outputs = shared(outputs, layer, training)
-            if index in self.chosen:
-                chosen.append(outputs)
-        return self.post_net([*chosen, outputs] if self.chosen else outputs, training=training)
+        return self.observed(inputs, training)[1]
+
+    def observed(self, inputs: tf.Tensor, training: bool) -> Tuple[List[Optional[tf.Tensor]], Any]:
+        """What comes out of each layer, None where the layer is a skip, and the outputs."""
+        maps = [self.pre_net(inputs, training=training)]
+        for shared, layer in zip(self.shared, self.active):
+            maps.append(shared(maps[-1], layer, training))
+        chosen = [maps[index + 1] for index in self.chosen]
+        outputs = self.post_net([*chosen, maps[-1]] if self.chosen else maps[-1], training=training)
+        layers = zip(maps[1:], self.active)
+        return [None if layer["block"] == "skip" else each for each, layer in layers], outputs
 
     @property
     def losses(self) -> List[tf.Tensor]:

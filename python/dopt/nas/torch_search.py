@@ -1,4 +1,4 @@
-"""Methods ``nasDescribe`` and ``nasScore`` in PyTorch; ``nasTrain`` is that of torch_train.py."""
+"""Methods ``nasDescribe`` and ``nasScore`` in PyTorch."""
 
 import math
 import os
@@ -9,9 +9,6 @@ from dopt.errors import DoptError
 from dopt.nas import torch_user, user
 from dopt.nas.scoring import Judge, scored
 from dopt.nas.torch_run import Run
-from dopt.nas.torch_train import train
-
-__all__ = ["describe", "score", "train"]
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:

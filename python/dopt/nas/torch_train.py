@@ -47,7 +47,7 @@ def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
             loss.backward()
         return total
 
-    loss = _fit(run, network, params["checkpoint"], (run.user, params["epochs"]), backward, events)
+    loss = fit(run, network, params["checkpoint"], (run.user, params["epochs"]), backward, events)
     return {"epochs": params["epochs"], "loss": loss if math.isfinite(loss) else None}
 
 
@@ -56,17 +56,23 @@ def _guide(run: Run, events: Any) -> Any:
     run.seed(run.params["seed"])
     guide = run.network(run.params["guide"])
 
-    def backward(inputs: Any, labels: Any, _: int) -> float:
-        loss = run.user.loss_func(labels, guide(inputs))
-        loss.backward()
-        return run.number(loss)
-
     epochs = math.ceil(run.params["epochs"] * GUIDE_SHARE)
     user = run.module.UserModule(epochs, run.params["batchSize"])
-    _fit(run, guide, guide_path(run.params["checkpoint"]), (user, epochs), backward, events)
+    fit(run, guide, guide_path(run.params["checkpoint"]), (user, epochs), alone(run, guide), events)
     for each in guide.parameters():
         each.requires_grad_(False)
     return guide.eval()
+
+
+def alone(run: Run, network: Any) -> Any:
+    """The step of a network that is trained on the user's loss."""
+
+    def backward(inputs: Any, labels: Any, _: int) -> float:
+        loss = run.user.loss_func(labels, network(inputs))
+        loss.backward()
+        return run.number(loss)
+
+    return backward
 
 
 def guide_path(checkpoint: str) -> str:
@@ -74,10 +80,11 @@ def guide_path(checkpoint: str) -> str:
     return f"{os.path.splitext(checkpoint)[0]}.guide.pth"
 
 
-def _fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Any, events: Any) -> float:
+def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Any, events: Any) -> float:
     """Trains for a number of epochs from those on that ``path`` holds; the last loss, NaN where none was left.
 
-    ``plan``: the UserModule whose scheduler it is, and the epochs. ``backward``: gets inputs, labels and the number of the step, adds to the gradients and returns the loss.
+    ``plan``: the UserModule whose scheduler it is, and the epochs. ``backward``: gets inputs, labels and the number of the
+    step, adds to the gradients and returns the loss.
     """
     user, epochs = plan
     steps = len(run.loader(run.params["trainFolder"], True))

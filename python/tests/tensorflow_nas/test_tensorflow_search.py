@@ -9,7 +9,7 @@ tf = pytest.importorskip("tensorflow")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
-from dopt.nas import tensorflow_run, tensorflow_search, tensorflow_user  # noqa: E402
+from dopt.nas import tensorflow_retrain, tensorflow_run, tensorflow_search, tensorflow_train, tensorflow_user  # noqa: E402
 from dopt.nas.tensorflow_blocks import Network  # noqa: E402
 from dopt.nas.tensorflow_supernet import Supernet, recalibrate  # noqa: E402
 
@@ -138,7 +138,7 @@ def params(folder, **changes):
         "epochs": 2, "batchSize": 8, "features": [], "seed": 1, "gpu": None, "threads": 1,
         "optimizer": {"type": "Momentum", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9},
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.npz"),
-        "deck": networks, "largestNetwork": networks[1], "smallestNetwork": networks[0], "calibrationBatches": 2,
+        "deck": networks, "guide": networks[1], "calibrationBatches": 2,
         "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
     }
 
@@ -146,11 +146,11 @@ def params(folder, **changes):
 def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     folder = project()
     path = os.path.join(folder, "net.npz")
-    tensorflow_search.train(params(folder), Events())
+    tensorflow_train.train(params(folder), Events())
     whole = dict(np.load(path))
     os.remove(path)
-    tensorflow_search.train(params(folder, epochs=1), Events())
-    tensorflow_search.train(params(folder), Events())
+    tensorflow_train.train(params(folder, epochs=1), Events())
+    tensorflow_train.train(params(folder), Events())
     again = dict(np.load(path))
     assert whole.keys() == again.keys()
     assert all(np.array_equal(whole[name], again[name]) for name in whole)
@@ -158,6 +158,22 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     assert scores[0] == scores[1]
     assert [each["key"] for each in scores[0]] == ["0", "1"]
     assert all(each["reason"] is None and 0 <= each["score"] <= 1 for each in scores[0])
+
+
+def test_a_network_is_trained_fully_and_written_with_samples(project):
+    folder = project()
+    given = params(folder, layers=[layer("residual")], out=folder, name="net", samples=20)
+    given.update(checkpoint=os.path.join(folder, "alone.npz"), epochs=1)
+    first = tensorflow_retrain.retrain(given, Events())
+    trained = tensorflow_retrain.retrain(dict(given, epochs=3), Events())
+    assert first["loss"] is not None and 0 <= trained["score"] <= 1
+    with np.load(trained["calibration"]) as calibration, np.load(trained["validation"]) as validation:
+        assert calibration[trained["input"]].shape == validation[trained["input"]].shape == (20, 8, 8, 3)
+        expected = (validation[trained["input"]].mean((1, 2, 3)) > 0).astype(np.int64)
+    np.testing.assert_array_equal(np.load(trained["labels"]), expected)
+    graph_def = tf.compat.v1.GraphDef.FromString(open(trained["model"], "rb").read())
+    assert trained["input"] in [node.name for node in graph_def.node if node.op == "Placeholder"]
+    assert os.path.getsize(trained["weights"]) > 0
 
 
 def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
@@ -170,7 +186,7 @@ def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
 def test_a_loss_that_is_no_number_is_told(project):
     folder = project(factor="nan")
     with pytest.raises(DoptError) as caught:
-        tensorflow_search.train(params(folder), Events())
+        tensorflow_train.train(params(folder), Events())
     assert caught.value.code == "NAS_LOSS"
     results = tensorflow_search.score(params(folder, checkpoint=None, epochs=1), Events())["results"]
     assert [each["reason"] for each in results] == ["not-a-number", "not-a-number"]
@@ -199,7 +215,7 @@ def test_what_user_module_lacks_is_named_with_a_skeleton(project):
 ])
 def test_a_dataset_that_is_none_is_told(project, change, says):
     with pytest.raises(DoptError, match=says) as caught:
-        tensorflow_search.train(params(project(**change)), Events())
+        tensorflow_train.train(params(project(**change)), Events())
     assert caught.value.code == "NAS_DATASET"
 
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
-from dopt.nas import torch_run, torch_search, torch_user  # noqa: E402
+from dopt.nas import torch_run, torch_search, torch_train, torch_user  # noqa: E402
 from dopt.nas.torch_blocks import Network  # noqa: E402
 from dopt.nas.torch_supernet import Supernet, recalibrate  # noqa: E402
 
@@ -136,7 +136,7 @@ def params(folder, **changes):
         "valFolder": os.path.join(folder, "data"), "epochs": 2, "batchSize": 8, "features": [], "seed": 1, "gpu": None,
         "optimizer": {"type": "SGD", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9}, "threads": 1,
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.pth"),
-        "deck": networks, "largestNetwork": networks[1], "smallestNetwork": networks[0], "guide": networks[1],
+        "deck": networks, "guide": networks[1],
         "calibrationBatches": 2,
         "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
     }
@@ -144,11 +144,11 @@ def params(folder, **changes):
 
 def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     folder = project()
-    torch_search.train(params(folder), Events())
+    torch_train.train(params(folder), Events())
     whole = torch.load(os.path.join(folder, "net.pth"))["network"]
     os.remove(os.path.join(folder, "net.pth"))
-    torch_search.train(params(folder, epochs=1), Events())
-    torch_search.train(params(folder), Events())
+    torch_train.train(params(folder, epochs=1), Events())
+    torch_train.train(params(folder), Events())
     again = torch.load(os.path.join(folder, "net.pth"))["network"]
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     scores = [torch_search.score(params(folder), Events())["results"] for _ in range(2)]
@@ -160,7 +160,7 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
 def test_kinds_of_block_learn_to_give_alike_maps(project):
     """Weights of their own would else give each kind channels of a meaning of its own, and none could follow on all."""
     given = params(project(), epochs=25)
-    torch_search.train(given, Events())
+    torch_train.train(given, Events())
     network = torch_run.Run(given).supernet()
     network.load_state_dict(torch.load(given["checkpoint"])["network"])
     inputs = torch.stack([each for each, _ in points(16)])
@@ -188,7 +188,7 @@ def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
 def test_a_loss_that_is_no_number_is_told(project):
     folder = project(factor="nan")
     with pytest.raises(DoptError) as caught:
-        torch_search.train(params(folder), Events())
+        torch_train.train(params(folder), Events())
     assert caught.value.code == "NAS_LOSS"
     results = torch_search.score(params(folder, checkpoint=None), Events())["results"]
     assert [each["reason"] for each in results] == ["not-a-number", "not-a-number"]
@@ -213,7 +213,7 @@ def test_what_user_module_lacks_is_named_with_a_skeleton(project):
 
 def test_an_empty_dataset_is_named(project):
     with pytest.raises(DoptError) as caught:
-        torch_search.train(params(project(count=0)), Events())
+        torch_train.train(params(project(count=0)), Events())
     assert caught.value.code == "NAS_DATASET"
 
 

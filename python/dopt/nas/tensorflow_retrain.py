@@ -1,0 +1,37 @@
+"""Method ``nasRetrain`` in TensorFlow: one network of a search, trained fully."""
+
+import math
+import os
+from typing import Any, Dict
+
+import tensorflow as tf
+
+from dopt.nas.samples import write_samples
+from dopt.nas.scoring import write_whole
+from dopt.nas.tensorflow_export import freeze
+from dopt.nas.tensorflow_run import Run
+from dopt.nas.tensorflow_train import alone, fit
+
+
+def retrain(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
+    """Trains a network from the last finished epoch on, scores it, and writes it as .pb with its weights and samples.
+
+    Parameters and result: METHODS.nasRetrain in src/bridge/protocol.ts. Raises DoptError NAS_LOSS.
+    """
+    run = Run(params)
+    run.seed(params["seed"])
+    network = run.network(params["layers"])
+    loss = fit(run, network, params["checkpoint"], (run.user, params["epochs"]), alone(run, network), events)
+    score = run.evaluate(tf.function(lambda inputs: network(inputs, training=False)))
+    out, name = params["out"], params["name"]
+    weights, model = os.path.join(out, f"{name}.h5"), os.path.join(out, f"{name}.pb")
+    network.save_weights(weights)
+    frozen = freeze(network, tf.zeros((1, *params["inputShape"])))
+    write_whole(model, lambda file: file.write(frozen.graph_def.SerializeToString()))
+    tensor = frozen.inputs[0].split(":")[0]
+    train = write_samples(run.batches(True, 0)[0].as_numpy_iterator(), out, "calibration", tensor, params["samples"])
+    judge = write_samples(run.batches(False)[0].as_numpy_iterator(), out, "validation", tensor, params["samples"])
+    return {
+        "loss": loss if math.isfinite(loss) else None, "score": score, "weights": weights, "model": model,
+        "input": tensor, "calibration": train["data"], "validation": judge["data"], "labels": judge["labels"],
+    }

@@ -1,0 +1,135 @@
+"""Method ``nasTrain`` in TensorFlow, and training of one network, both from the last finished epoch on."""
+
+import math
+import os
+from typing import Any, Callable, Dict, List, Tuple
+
+import tensorflow as tf
+
+from dopt.nas.scoring import write_whole
+from dopt.nas.tensorflow_run import Run, restore, save
+
+#: Networks of the deck that learn from each batch.
+CARDS = 2
+#: What a layer's distance from the guide's weighs beside the loss.
+ALIKE = 1.0
+#: Epochs of the guide, as a share of those of the scenario.
+GUIDE_SHARE = 0.5
+
+#: Gets inputs, labels and the number of the step; gives the loss and the gradients of all trainable variables.
+Backward = Callable[[Any, Any, int], Tuple[float, List[Any]]]
+
+
+def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
+    """Trains the shared weights of all candidates, from the last finished epoch on, by a guide: as torch_train.py does, where
+    the reasons are.
+
+    Parameters and result: METHODS.nasTrain. Raises DoptError NAS_LOSS when the loss is no number.
+    """
+    run = Run(params)
+    guide = _guide(run, events)
+    network, deck = run.supernet(params["deck"][0]), params["deck"]
+    network.pre_net.set_weights(guide.pre_net.get_weights())
+    network.post_net.set_weights(guide.post_net.get_weights())
+    variables = list(network.trainable_variables)
+    observed = tf.function(lambda inputs: guide.observed(inputs, training=False))
+
+    def backward(inputs: Any, labels: Any, number: int) -> Tuple[float, List[Any]]:
+        maps, teacher = observed(inputs)
+        sums: List[Any] = [None] * len(variables)
+        total = 0.0
+        for card in range(CARDS):
+            network.active = deck[(CARDS * number + card) % len(deck)]
+            with tf.GradientTape() as tape:
+                ours, outputs = network.observed(inputs, training=True)
+                loss = _distilled(run.loss(labels, outputs, network), outputs, teacher) + ALIKE * _distance(ours, maps)
+            total += run.number(loss) / CARDS
+            sums = _added(sums, tape.gradient(loss, variables))
+        return total, sums
+
+    loss = fit(run, network, params["checkpoint"], (run.user, params["epochs"]), backward, events)
+    return {"epochs": params["epochs"], "loss": loss if math.isfinite(loss) else None}
+
+
+def _guide(run: Run, events: Any) -> Any:
+    """The trained guide."""
+    params = run.params
+    run.seed(params["seed"])
+    guide = run.network(params["guide"])
+    epochs = math.ceil(params["epochs"] * GUIDE_SHARE)
+    user = run.module.UserModule(epochs, params["batchSize"])
+    fit(run, guide, guide_path(params["checkpoint"]), (user, epochs), alone(run, guide), events)
+    return guide
+
+
+def guide_path(checkpoint: str) -> str:
+    """Where the guide's checkpoint lies."""
+    return f"{os.path.splitext(checkpoint)[0]}.guide.npz"
+
+
+def _added(sums: List[Any], more: List[Any]) -> List[Any]:
+    """Gradients of weights that a network does not use are none."""
+    return [b if a is None else a if b is None else a + b for a, b in zip(sums, more)]
+
+
+def _distance(ours: List[Any], theirs: List[Any]) -> Any:
+    """Sum over layers of the squared distance between both maps, as a share of the guide's variance: over the first
+    channels, which a narrower layer has. A layer that is none (None) has no distance."""
+    total = 0.0
+    for our, their in zip(ours, theirs):
+        if our is not None:
+            their = their[..., : our.shape[-1]]
+            total = total + tf.reduce_mean(tf.square(our - their)) / (tf.math.reduce_variance(their) + 1e-5)
+    return total
+
+
+def _distilled(loss: Any, outputs: Any, teacher: Any) -> Any:
+    """Half the user's own loss, half the cross entropy against the guide's classes (Hinton et al., "Distilling the
+    Knowledge in a Neural Network", 2015, section 2). The user's loss alone where outputs are no single map of classes."""
+    if not (tf.is_tensor(outputs) and outputs.shape.rank >= 2):
+        return loss
+    classes = tf.nn.softmax(teacher)
+    return 0.5 * loss + 0.5 * tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(classes, outputs))
+
+
+def alone(run: Run, network: Any) -> Backward:
+    """The training step of one network on the user's loss."""
+
+    @tf.function
+    def gradients(inputs: Any, labels: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = run.loss(labels, network(inputs, training=True), network)
+        return loss, tape.gradient(loss, network.trainable_variables)
+
+    def backward(inputs: Any, labels: Any, _: int) -> Tuple[float, List[Any]]:
+        loss, found = gradients(inputs, labels)
+        return run.number(loss), found
+
+    return backward
+
+
+def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Backward, events: Any) -> float:
+    """Trains for a number of epochs from those on that the checkpoint ``path`` holds; the last loss, NaN where none was left.
+
+    ``plan``: the UserModule whose learning rates these are, and the epochs.
+    """
+    user, epochs = plan
+    variables = list(network.trainable_variables)
+    optimizer = run.optimizer(variables)
+
+    @tf.function
+    def apply(gradients: List[Any]) -> None:
+        optimizer.apply_gradients(zip(gradients, variables))
+
+    loss = math.nan
+    for epoch in range(restore(path, network, optimizer) if os.path.exists(path) else 0, epochs):
+        data, steps = run.batches(True, epoch, user)
+        for step, (inputs, labels) in enumerate(data):
+            number = epoch * steps + step
+            optimizer.learning_rate = run.rate(number, user)
+            loss, found = backward(inputs, labels, number)
+            # Zero instead of none: momentum goes on in what this step does not use, and there is one graph for all.
+            apply([tf.zeros_like(v) if g is None else g for g, v in zip(found, variables)])
+            events.progress(number + 1, epochs * steps, f"loss {loss:.3f}")
+        write_whole(path, lambda file, done=epoch + 1: save(file, done, network, optimizer))
+    return loss

@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { preprocessSchema } from '../config/data.js';
+import type { RunResult } from '../config/result.js';
+import { engineFor } from '../quantize/engine.js';
+import type { QuantizeOptions } from '../quantize/options.js';
+import { quantize } from '../quantize/quantize.js';
+import { chooseMetric } from '../verify/choose-metric.js';
+import type { Retrained, RetrainOptions } from './retrain.js';
+
+export interface QuantizedNetwork {
+  /** Run folder: models, parameters, report. */
+  run: string;
+  result: RunResult;
+}
+
+type Trained = Omit<Retrained, 'version' | 'quantized'>;
+
+/** Quantizes a network that was retrained, in a folder beside it, as `dopt quantize` does. */
+export async function quantizeTrained(
+  trained: Trained,
+  inputShape: readonly number[],
+  options: RetrainOptions,
+): Promise<QuantizedNetwork> {
+  const run = join(trained.folder, 'int8');
+  const { progress, signal, command } = options;
+  const result = await quantize(optionsFor(trained, run, inputShape, options), { progress, signal, command });
+  return { run, result };
+}
+
+/** A network of PyTorch goes in as its program and weights, so that it comes back as such; one of TensorFlow as its .pb. */
+function optionsFor(
+  { folder, model, weights, input, calibration, validation, labels, number }: Trained,
+  out: string,
+  [height, width, channels]: readonly number[],
+  { profile, environment, threads, target }: RetrainOptions,
+): QuantizeOptions {
+  const torch = model.endsWith('.onnx');
+  const shape = torch ? [1, channels!, height!, width!] : [1, height!, width!, channels!];
+  return {
+    model: torch ? join(folder, '../../results', `model_arch_result_${number}.py`) : model,
+    framework: 'auto',
+    weights: torch ? weights : null,
+    className: torch ? 'build' : null,
+    profile: torch ? profile : null,
+    fakeQuant: false,
+    out,
+    data: calibration,
+    verifyData: validation,
+    parts: null,
+    labels,
+    preprocess: preprocessSchema.parse({ layout: torch ? 'nchw' : 'nhwc' }),
+    metric: chooseMetric({ flag: undefined, recipe: undefined, labels: labels !== null }),
+    inputShapes: { [input]: shape },
+    outputs: null,
+    strategy: 'int8-8',
+    target,
+    weightsGranularity: 'channel',
+    calibration: 'auto',
+    effort: 'balanced',
+    engine: engineFor('balanced'),
+    samples: 200,
+    verifySamples: null,
+    exclude: [],
+    strict: false,
+    skipBad: false,
+    float16ToFloat32: false,
+    seed: 0,
+    threads,
+    environment,
+    resume: true,
+    recipe: null,
+  };
+}

@@ -1,0 +1,96 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { progressJob } from '../bridge/progress-job.js';
+import { type Pareto, paretoSchema } from '../config/pareto.js';
+import { readScenario } from '../config/scenario.js';
+import { UserError } from '../errors.js';
+import { digestOf } from '../run/digest.js';
+import { lockRun } from '../run/lock.js';
+import { CHECKPOINTS } from './evaluator.js';
+import { type OpenOptions, trainingEnvironment } from './open.js';
+import { type QuantizedNetwork, quantizeTrained } from './quantize-trained.js';
+import type { FrontNetwork } from './results.js';
+import { runParams } from './run-params.js';
+
+export interface RetrainOptions extends Omit<OpenOptions, 'work'> {
+  /** Folder of the search's results. */
+  out: string;
+  /** N of model_arch_result_N.py. */
+  number: number;
+  /** Those of the scenario where null. */
+  epochs: number | null;
+  /** Whether the trained network is quantized too. */
+  quantize: boolean;
+  /** Command line for the manifest of that run. */
+  command: readonly string[];
+}
+
+export interface Retrained {
+  version: 1;
+  number: number;
+  epochs: number;
+  /** What the metric says of the network now, and what the search had said of it. */
+  score: number;
+  searchScore: number;
+  folder: string;
+  /** What was trained: ONNX or .pb, and the weights alone. */
+  model: string;
+  weights: string;
+  input: string;
+  calibration: string;
+  validation: string;
+  labels: string | null;
+  /** The run folder of its quantization, and the metric before and after. */
+  quantized: QuantizedNetwork | null;
+}
+
+/** Samples of each folder that are written for quantization. */
+const SAMPLES = 1000;
+
+/**
+ * Trains a network of a search from new weights for as long as asked, and writes it below `out/retrained`. Repeated, it goes
+ * on from the last finished epoch.
+ *
+ * Rejects with UserError SCENARIO_INVALID, SEARCH_NO_RESULTS, SEARCH_NO_NETWORK, RUN_LOCKED, as jobs do, and as `quantize`
+ * does.
+ */
+export async function retrain(options: RetrainOptions): Promise<Retrained> {
+  const { out, number, threads, progress, signal } = options;
+  const scenario = await readScenario(options.scenario);
+  const network = networkOf(join(out, 'pareto.json'), number);
+  const name = `model_arch_result_${number}`;
+  const folder = join(out, 'retrained', name);
+  mkdirSync(folder, { recursive: true });
+  const unlock = lockRun(join(folder, 'lock'), folder);
+  try {
+    const base = runParams({ scenario, folder: dirname(resolve(options.scenario)) }, threads);
+    const run = { ...base, epochs: options.epochs ?? base.epochs, layers: network.layers };
+    const { threads: _, gpu: __, ...decides } = run;
+    const checkpoint = join(folder, `${digestOf(decides).slice(0, 12)}-${CHECKPOINTS[scenario.framework]}`);
+    const job = progressJob(await trainingEnvironment(scenario, options), threads, progress, signal);
+    const params = { ...run, checkpoint, out: folder, name, samples: SAMPLES };
+    const { loss: ___, ...written } = await job(`Train network ${number}`, 'nasRetrain', params);
+    const { epochs, inputShape } = run;
+    const trained = { number, epochs, searchScore: network.score, folder, ...written };
+    const quantized = options.quantize ? await quantizeTrained(trained, inputShape, options) : null;
+    return { version: 1, ...trained, quantized };
+  } finally {
+    unlock();
+  }
+}
+
+function networkOf(path: string, number: number): FrontNetwork {
+  if (!existsSync(path))
+    throw new UserError('SEARCH_NO_RESULTS', `There is no ${path}.`, {
+      place: path,
+      suggestions: ['Search first: dopt search -c scen.yaml', 'Name its folder: --out FOLDER'],
+    });
+  const { networks }: Pareto = paretoSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  const network = networks.find((one) => one.number === number);
+  if (network) return network;
+  throw new UserError('SEARCH_NO_NETWORK', `The search has no network ${number}.`, {
+    place: path,
+    expected: networks.length === 0 ? 'a search with results' : `a number from 0 to ${networks.length - 1}`,
+    found: String(number),
+  });
+}

@@ -1,0 +1,42 @@
+import { join } from 'node:path';
+import type { Params } from '../bridge/protocol.js';
+import type { Scenario } from '../config/scenario.js';
+
+/** Learning rates of the original where a scenario names none. */
+const LEARNING_RATES = { image_classification: 1e-4, object_detection: 1e-5, semantic_segmentation: 1e-5 };
+
+/** What training and scoring share. */
+export type RunParams = Omit<Params<'nasRetrain'>, 'checkpoint' | 'layers' | 'out' | 'name' | 'samples'>;
+
+export const gpusOf = (list: string | undefined): number[] => list?.split(',').map(Number) ?? [];
+
+/** What Python gets to know of a scenario; `folder` is that of user_module.py. */
+export function runParams(
+  { scenario, folder }: { scenario: Scenario; folder: string },
+  threads: number,
+): RunParams {
+  const { constraint, dataset, optimizer, resource, searcher, supernet } = scenario;
+  const weights = optimizer.weights_optimizer;
+  const application = constraint.application_type;
+  const data = (path: string): string => join(path.startsWith('/') ? '' : folder, path);
+  return {
+    framework: scenario.framework,
+    folder,
+    application,
+    inputShape: supernet.input_shape,
+    trainFolder: data(dataset.train_dir),
+    valFolder: data(dataset.val_dir),
+    epochs: scenario.epochs,
+    batchSize: scenario.batch_size,
+    optimizer: {
+      type: weights.type ?? 'Adam',
+      learningRate: weights.learning_rate ?? LEARNING_RATES[application],
+      betas: weights.betas,
+      momentum: weights.momentum,
+    },
+    features: supernet.feature_choose ?? [],
+    seed: searcher.seed,
+    gpu: gpusOf(resource?.gpu_id)[0] ?? null,
+    threads,
+  };
+}
