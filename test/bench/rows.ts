@@ -142,6 +142,8 @@ export async function peerRow(
       const measured = { verification: await score(float, out), scope: await scopeOf(out), ...run };
       return { tool, failure: null, measured };
     } catch (error) {
+      if (error instanceof DoptError && error.code === 'VERIFY_RUN' && error.place === out)
+        return failed(tool, 'its model cannot be run by onnxruntime');
       // A defect of the measuring program is not the peer's failure, and not kept as one.
       if (error instanceof DoptError && error.kind !== 'user') throw error;
       return failed(tool, (error as Error).message.split('\n')[0]!);
