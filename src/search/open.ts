@@ -90,10 +90,10 @@ export const trainingEnvironment = (
   });
 
 function refuseUnsupported({ framework, constraint, supernet }: Scenario, place: string): void {
-  if (constraint.application_type === 'object_detection')
-    throw new UserError('SEARCH_UNSUPPORTED', 'dopt does not search networks for object detection yet.', {
+  if (framework === 'TensorFlow' && constraint.application_type === 'object_detection')
+    throw new UserError('SEARCH_UNSUPPORTED', 'dopt does not search detectors in TensorFlow yet.', {
       place,
-      expected: 'image_classification or semantic_segmentation',
+      expected: 'framework: PyTorch, or image_classification or semantic_segmentation',
     });
   if (framework === 'TensorFlow' && supernet.data_format === 'channels_first')
     throw new UserError('SEARCH_UNSUPPORTED', 'Networks in TensorFlow are searched with channels last.', {

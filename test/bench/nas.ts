@@ -2,7 +2,7 @@
  * How good the searches are, on tables of networks that others have trained, and with --only on networks that are trained
  * here: the tables of docs/search.md.
  *
- *   npm run bench:nas -- [--only macro,nasbench201,overhead,rank,better] [--seeds 30] [--assets DIR] [--work DIR]
+ *   npm run bench:nas -- [--only macro,nasbench201,overhead,rank,better] [--seeds 30] [--assets DIR] [--work DIR] [--workers N]
  */
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -24,6 +24,8 @@ const { values } = parseArgs({
     /** Names of sections, separated by commas. */
     only: { type: 'string' },
     seeds: { type: 'string', default: '30' },
+    /** Processes that train networks. */
+    workers: { type: 'string', default: '1' },
     assets: { type: 'string', default: process.env.DOPT_ASSETS ?? join(ROOT, '../shared/assets') },
     work: { type: 'string', default: join(tmpdir(), 'dopt-bench-nas') },
   },
@@ -34,6 +36,7 @@ const places = {
   assets: resolve(values.assets),
   work: resolve(values.work),
   seeds: Number(values.seeds),
+  workers: Number(values.workers),
 };
 for (const name of names) {
   const section = SECTIONS.find((one) => one.name === name);

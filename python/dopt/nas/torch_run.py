@@ -43,6 +43,8 @@ class Run:
         """A batch on the device."""
         if hasattr(value, "to"):
             return value.to(self.device)
+        if isinstance(value, dict):
+            return {name: self.put(each) for name, each in value.items()}
         return [self.put(each) for each in value] if isinstance(value, (list, tuple)) else value
 
     def supernet(self) -> Any:

@@ -178,6 +178,23 @@ def points(count):
     return sys.modules["user_module"].Points(count)
 
 
+DETECTOR = USER.replace("self.inputs[index], self.labels[index]", "self.inputs[index], {'count': self.labels[index]}").replace(
+    "eval_function(x).argmax(1) == y)", "eval_function(x)[1].argmax(1) == y['count'])").replace(
+    "cross_entropy(logits, labels)", "cross_entropy(logits[0] + logits[1], labels['count'])").replace(
+    "return self.head(inputs.mean((2, 3)))", "return [self.head(each.mean((2, 3))) for each in inputs]")
+
+
+def test_detectors_give_lists_and_read_chosen_layers(project):
+    layers = [layer("conv", hidden=0), layer("residual", before=16)]
+    given = params(
+        project(source=DETECTOR), application="object_detection", features=[0], guide=layers, deck=[layers],
+        largest=[{each["block"]: each} for each in layers], networks=[{"key": "0", "layers": layers, "seed": 1}])
+    torch_search.train(given, Events())
+    for each in (given, dict(given, checkpoint=None)):
+        (result,) = torch_search.score(each, Events())["results"]
+        assert result["reason"] is None and 0 <= result["score"] <= 1
+
+
 def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
     given = params(project(), checkpoint=None, epochs=1)
     both = torch_search.score(given, Events())["results"]

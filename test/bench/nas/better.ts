@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import { BLOCKS, WIDTHS } from '../../../src/search/network/layers.js';
 import { search } from '../../../src/search/search.js';
 import { markdown } from '../cost/section.js';
+import { Kept } from './kept.js';
 import { alone, copyRecipe, edit, openFolder, optionsOf, scoresOf, TARGET } from './recipe.js';
 import type { NasPlaces, NasSection } from './section.js';
 
@@ -42,8 +44,13 @@ async function measure(places: NasPlaces): Promise<string> {
   const rows: string[][] = [];
   const scores: number[][] = [];
   for (const { name, open: scenario, folder, genome } of both) {
-    const row: number[] = [];
-    for (const seed of SEEDS) row.push(...(await scoresOf(alone(scenario, EPOCHS, seed), folder, [genome])));
+    const row = await Promise.all(
+      SEEDS.map(async (seed) => {
+        const kept = new Kept(join(folder, `alone-${EPOCHS}-${seed}.json`));
+        const [score] = await scoresOf(alone(scenario, EPOCHS, seed), folder, [genome], 1, kept);
+        return score!;
+      }),
+    );
     scores.push(row);
     const costs = scenario.costs.of(genome).map((cost) => cost.toPrecision(4));
     rows.push([name, ...costs, ...row.map((score) => score.toFixed(1)), mean(row).toFixed(1)]);

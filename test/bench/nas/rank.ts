@@ -1,10 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Draws } from '../../../src/search/algorithms/random.js';
 import { randomGenomes } from '../../../src/search/feasible.js';
-import { type Genome, genomeKey } from '../../../src/search/space.js';
+import { genomeKey } from '../../../src/search/space.js';
 import { markdown } from '../cost/section.js';
 import { kendall } from './kendall.js';
+import { Kept } from './kept.js';
 import { alone, copyRecipe, openFolder, scoresOf, TARGET } from './recipe.js';
 import type { NasPlaces, NasSection } from './section.js';
 
@@ -12,33 +12,14 @@ const CANDIDATES = 20;
 /** Epochs of each network that is trained alone. */
 const EPOCHS = 4;
 
-/** Scores of networks by key, as far as a run before got: training alone takes minutes a network. */
-class Kept {
-  readonly scores: Record<string, number>;
-
-  constructor(private readonly file: string) {
-    this.scores = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, number>) : {};
-  }
-
-  add(key: string, score: number): void {
-    this.scores[key] = score;
-    writeFileSync(this.file, JSON.stringify(this.scores));
-  }
-}
-
 /** Random networks that keep the recipe's limits: what shared weights say of them, and what training each alone says. */
 async function measure(places: NasPlaces): Promise<string> {
   const folder = copyRecipe(places, 'cifar10', 6);
   const open = await openFolder(folder, TARGET);
   const genomes = randomGenomes(open.problem, (index) => new Draws(1, 0, index, 900), [], CANDIDATES);
   const kept = new Kept(join(folder, `alone-${EPOCHS}.json`));
-  const trained = alone(open, EPOCHS);
-  for (const genome of genomes.filter((one) => kept.scores[genomeKey(one)] === undefined)) {
-    const [score] = await scoresOf(trained, folder, [genome]);
-    kept.add(genomeKey(genome), score!);
-  }
-  const shared = await scoresOf(open, folder, genomes);
-  const by = genomes.map((genome: Genome) => kept.scores[genomeKey(genome)]!);
+  const by = await scoresOf(alone(open, EPOCHS), folder, genomes, places.workers, kept);
+  const shared = await scoresOf(open, folder, genomes, 1);
   const costs = genomes.map((genome) => open.costs.of(genome));
   const rows = open.limits.map(({ cost }, at) => [
     cost,

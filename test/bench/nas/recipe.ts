@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { streamProgress } from '../../../src/cli/progress.js';
 import { pythonEvaluator } from '../../../src/search/evaluator.js';
 import { type OpenSearch, openSearch } from '../../../src/search/open.js';
-import type { Genome } from '../../../src/search/space.js';
+import { type Genome, genomeKey } from '../../../src/search/space.js';
 import { Skipped } from '../cost/section.js';
+import type { Kept } from './kept.js';
 import type { NasPlaces } from './section.js';
 
 /** Files of 1,000 CIFAR-10 pictures among the assets. */
@@ -66,24 +67,41 @@ export const alone = (open: OpenSearch, epochs: number, seed = open.scenario.sea
   },
 });
 
-/** Scores of networks, in their order. */
+/** Scores of networks, in their order; those that `kept` has are not asked for again. */
 export async function scoresOf(
   open: OpenSearch,
   folder: string,
   genomes: readonly Genome[],
+  workers: number,
+  kept?: Kept,
 ): Promise<number[]> {
-  const evaluator = await pythonEvaluator(open, join(folder, 'log_search'), {
-    ...{ threads: 1, workers: 1, progress: streamProgress(process.stderr) },
-  });
-  const scores: number[] = [];
-  try {
-    for (const genome of genomes) {
-      const { key, score, reason } = await evaluator.score(genome, 0);
-      if (score === null) throw new Error(`${key} has no score: ${reason}`);
-      scores.push(score);
-    }
-  } finally {
-    await evaluator.close();
+  const scores = new Map<string, number>();
+  const left: Genome[] = [];
+  for (const genome of genomes) {
+    const known = kept?.get(genomeKey(genome));
+    if (known === undefined) left.push(genome);
+    else scores.set(genomeKey(genome), known);
   }
-  return scores;
+  if (left.length > 0) {
+    const progress = streamProgress(process.stderr);
+    const evaluator = await pythonEvaluator(open, join(folder, 'log_search'), {
+      threads: 1,
+      workers,
+      progress,
+    });
+    const work = async (worker: number): Promise<void> => {
+      for (let genome = left.shift(); genome; genome = left.shift()) {
+        const { key, score, reason } = await evaluator.score(genome, worker);
+        if (score === null) throw new Error(`${key} has no score: ${reason}`);
+        scores.set(key, score);
+        kept?.add(key, score);
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
+    } finally {
+      await evaluator.close();
+    }
+  }
+  return genomes.map((genome) => scores.get(genomeKey(genome))!);
 }

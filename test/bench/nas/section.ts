@@ -7,6 +7,8 @@ export interface NasPlaces {
   /** Files that sections make. */
   work: string;
   seeds: number;
+  /** Processes that train. */
+  workers: number;
 }
 
 /** One comparison of searches, on a table of trained networks or by training. */
