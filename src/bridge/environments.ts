@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { EnvironmentError } from '../errors.js';
+import { makeFolder } from '../run/atomic.js';
 import { containerEnvironment } from './container/environment.js';
 import { withFileLock } from './file-lock.js';
 import {
@@ -118,7 +118,9 @@ async function make(
   const folder = environmentsFolder();
   const digest = await environmentDigest(lock, interpreter.version);
   const root = join(folder, `${profile}-${digest}`);
-  await mkdir(folder, { recursive: true }).catch((cause) => {
+  try {
+    makeFolder(folder);
+  } catch (cause) {
     throw new EnvironmentError(
       'ENV_FOLDER',
       `Cannot make the folder ${folder}: ${(cause as Error).message}.`,
@@ -128,7 +130,7 @@ async function make(
         suggestions: ['Set DOPT_HOME to a folder that you can write to.'],
       },
     );
-  });
+  }
   const asked = Date.now();
   return withFileLock(
     `${root}.lock`,

@@ -29,3 +29,14 @@ describe('what the parser reports', () => {
 it('takes anything unknown for a defect', () => {
   expect(asDoptError(new TypeError('x'))).toMatchObject({ kind: 'bug', exitCode: 1 });
 });
+
+it.each([
+  [{ code: 'EMFILE', syscall: 'open', path: '/a' }, 'TOO_MANY_FILES'],
+  [{ code: 'ENOENT', syscall: 'mkdtemp', path: '/none/dopt-job-' }, 'TEMP_FOLDER'],
+  [{ code: 'ENOMEM', syscall: 'read' }, 'NO_MEMORY'],
+  [{ code: 'ENOSPC', syscall: 'write', path: '/full/x' }, 'DISK_WRITE'],
+])('takes %o for what the machine refuses', (fields, code) => {
+  const error = asDoptError(Object.assign(new Error('system'), fields));
+  expect(error).toMatchObject({ code, kind: 'environment', exitCode: 4 });
+  expect(error.suggestions.length).toBeGreaterThan(0);
+});

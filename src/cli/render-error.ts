@@ -1,8 +1,10 @@
 import { Bug, DoptError, EXIT, UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
+import { machineError } from './machine-error.js';
 
 /**
- * Any thrown value as one of our four kinds; what oclif's parser reports is the user's, anything unknown is a bug.
+ * Any thrown value as one of our four kinds; what oclif's parser reports is the user's, what the system refuses is the
+ * environment's, anything unknown is a bug.
  *
  * @param known names of the command's flags: those near to one that it does not have are suggested
  */
@@ -22,7 +24,9 @@ export function asDoptError(error: unknown, known: readonly string[] = []): Dopt
       cause: error,
     });
   }
-  return new Bug(`${code ? `${code}: ` : ''}${message ?? String(error)}`, { cause: error });
+  return (
+    machineError(error) ?? new Bug(`${code ? `${code}: ` : ''}${message ?? String(error)}`, { cause: error })
+  );
 }
 
 function nearFlags(unknown: readonly string[], known: readonly string[]): string[] {
