@@ -43,6 +43,7 @@ METHODS = {
     "nasDescribe": "dopt.nas.methods:describe",
     "nasTrain": "dopt.nas.methods:train",
     "nasScore": "dopt.nas.methods:score",
+    "nasPicture": "dopt.nas.board:picture",
     "nasRetrain": "dopt.nas.methods:retrain",
     "pluginCheck": "dopt.plugin.probe:plugin_check",
     "userMetric": "dopt.metric.run:user_metric",

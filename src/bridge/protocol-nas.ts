@@ -33,6 +33,8 @@ const runShape = {
   seed: z.number().int().nonnegative(),
   /** Index of a GPU; null for the processor. */
   gpu: z.number().int().nonnegative().nullable(),
+  /** Folder for logs that TensorBoard reads. */
+  log: z.string(),
   /** 0 leaves it to the framework. */
   threads: z.number().int().nonnegative(),
 };
@@ -69,6 +71,28 @@ export const NAS_METHODS = {
       guide: networkSchema,
     }),
     z.strictObject({ epochs: z.number().int(), loss: z.number().nullable() }),
+  ),
+
+  /** Draws scores against costs, as a PNG and for TensorBoard. */
+  nasPicture: method(
+    z.strictObject({
+      points: z
+        .array(
+          z.strictObject({
+            score: z.number(),
+            cost: z.number(),
+            /** N of a network that none beats. */
+            number: z.number().int().nonnegative().nullable(),
+          }),
+        )
+        .min(1),
+      /** What the cost is. */
+      cost: z.string(),
+      tried: z.number().int(),
+      file: z.string(),
+      log: z.string(),
+    }),
+    z.strictObject({ file: z.string() }),
   ),
 
   /** Trains one network fully, from the last finished epoch in `checkpoint` on, and writes it with samples. */

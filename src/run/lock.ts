@@ -44,6 +44,16 @@ export function refuseLocked(path: string, folder: string): void {
   if (made !== undefined && Date.now() - made < NAMELESS) throw locked(folder, null);
 }
 
+/** Whether a living process of this machine holds the lock. */
+export function isLocked(path: string): boolean {
+  try {
+    refuseLocked(path, '');
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 function locked(folder: string, pid: number | null): UserError {
   const who = pid === null ? 'Another process' : `Process ${pid}`;
   return new UserError('RUN_LOCKED', `${who} is working in ${folder}.`, {

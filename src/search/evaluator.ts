@@ -19,6 +19,8 @@ const ALONE_EPOCHS = 3;
 
 /** An evaluator whose processes have to be ended. */
 export interface PythonEvaluator extends Evaluator {
+  /** The first of them, for what else is to be done in Python. */
+  session: JobSession;
   close: () => Promise<void>;
 }
 
@@ -42,7 +44,7 @@ export async function pythonEvaluator(
   const close = async (): Promise<void> => {
     await Promise.all(places.map(({ session }) => session.close()));
   };
-  const run = { ...runParams(open, threads), largest: largestLayers(skeleton) };
+  const run = { ...runParams({ ...open, work }, threads), largest: largestLayers(skeleton) };
   const shared = scenario.evaluator.kind === 'supernet';
   const checkpoint = shared ? join(work, CHECKPOINTS[scenario.framework]) : null;
   const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
@@ -55,6 +57,7 @@ export async function pythonEvaluator(
     }
   return {
     workers: places.length,
+    session: places[0]!.session,
     close,
     score: async (genome, worker) => {
       const { gpu, session } = places[worker]!;

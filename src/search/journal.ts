@@ -29,10 +29,7 @@ export class SearchJournal {
     if (opened && !same && (!extend || opened.space !== space)) throw changed(path, opened.space === space);
     const event = { event: 'opened', version: 1, digest, space, time: new Date().toISOString() } as const;
     if (!same) this.add(event);
-    const begun = same ? this.events.lastIndexOf(opened) : this.events.length;
-    this.carried = this.events
-      .slice(0, begun)
-      .reduce((sum, one) => sum + (one.event === 'proposed' ? one.genomes.length : 0), 0);
+    this.carried = carriedOf(same ? this.events : [...this.events, event]);
   }
 
   /** What happened before this process; given out once, so that it does not stay in memory. */
@@ -48,6 +45,21 @@ export class SearchJournal {
     appendLine(this.path, JSON.stringify(event), mayWait);
   }
 }
+
+/** Networks that were proposed before the latest settings. */
+export function carriedOf(events: readonly SearchEvent[]): number {
+  const begun = events.findLastIndex((event) => event.event === 'opened');
+  return events
+    .slice(0, begun)
+    .reduce((sum, event) => sum + (event.event === 'proposed' ? event.genomes.length : 0), 0);
+}
+
+/** Events of a journal that is being written: a last line without its end is none yet. @throws UserError SEARCH_JOURNAL */
+export const eventsIn = (text: string, path: string): SearchEvent[] =>
+  text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .flatMap((line, index) => (line === '' ? [] : [parse(line, path, index + 1)]));
 
 function changed(path: string, sameSpace: boolean): UserError {
   const what = sameSpace ? 'with other settings' : 'of other networks';

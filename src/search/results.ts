@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { JobSession } from '../bridge/job-session.js';
 import type { Pareto } from '../config/pareto.js';
 import { renderSearch } from '../report/search/page.js';
 import { writeFileAtomic } from '../run/atomic.js';
@@ -9,6 +10,7 @@ import { layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
 import { UNITS } from './profile.js';
 import { programOf } from './program.js';
+import { tensorboardFolder } from './run-params.js';
 import { genomeKey } from './space.js';
 import { scoredOf, volumes } from './volume.js';
 
@@ -56,19 +58,42 @@ export async function writeResults(
 export async function writePage(open: OpenSearch, tried: readonly Tried[], out: string): Promise<void> {
   const numbers = new Map(frontOf(tried).map((one, number) => [one, number]));
   const scored = scoredOf(tried);
-  const { cost } = open.limits[0]!;
   const page = renderSearch({
     version: VERSION,
     scenario: basename(open.folder),
-    cost: `${cost} in ${UNITS[cost]}`,
+    cost: costName(open.limits[0]!),
     tried: scored.map((one) => ({
       score: one.score!,
       cost: one.objectives[1]!,
       number: numbers.get(one) ?? null,
       layers: layersOf(open.skeleton, one.genome),
+      milliseconds: numbers.has(one) ? open.costs.byLayer(one.genome) : null,
     })),
+    device: `${open.limits[0]!.target}, ${open.limits[0]!.precision}`,
     failed: tried.length - scored.length,
     volumes: volumes(tried),
   });
   await writeFileAtomic(join(out, 'search.html'), page);
 }
+
+/** Writes pareto.png, and the same into the logs for TensorBoard; nothing where no network has a score. */
+export async function writePicture(
+  session: JobSession,
+  { limits }: OpenSearch,
+  tried: readonly Tried[],
+  { out, work }: { out: string; work: string },
+): Promise<void> {
+  const numbers = new Map(frontOf(tried).map((one, number) => [one, number]));
+  const points = scoredOf(tried).map((one) => ({
+    score: one.score!,
+    cost: one.objectives[1]!,
+    number: numbers.get(one) ?? null,
+  }));
+  if (points.length === 0) return;
+  const cost = costName(limits[0]!);
+  const params = { points, cost, tried: tried.length, file: join(out, 'pareto.png') };
+  await session.run('nasPicture', { ...params, log: tensorboardFolder(work) }, () => {});
+}
+
+const costName = ({ cost }: Pick<OpenSearch['limits'][number], 'cost'>): string =>
+  `${cost} in ${UNITS[cost]}`;

@@ -7,7 +7,7 @@ import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
 import { CHECKPOINTS } from './evaluator.js';
-import { type OpenOptions, trainingEnvironment } from './open.js';
+import { type OpenOptions, trainingEnvironment, workFolder } from './open.js';
 import { type QuantizedNetwork, quantizeTrained } from './quantize-trained.js';
 import type { FrontNetwork } from './results.js';
 import { runParams } from './run-params.js';
@@ -63,13 +63,14 @@ export async function retrain(options: RetrainOptions): Promise<Retrained> {
   mkdirSync(folder, { recursive: true });
   const unlock = lockRun(join(folder, 'lock'), folder);
   try {
-    const base = runParams({ scenario, folder: dirname(resolve(options.scenario)) }, threads);
+    const places = { folder: dirname(resolve(options.scenario)), work: workFolder(out) };
+    const base = runParams({ scenario, ...places }, threads);
     const run = { ...base, epochs: options.epochs ?? base.epochs, layers: network.layers };
-    const { threads: _, gpu: __, ...decides } = run;
+    const { threads: _, gpu: __, log: ___, ...decides } = run;
     const checkpoint = join(folder, `${digestOf(decides).slice(0, 12)}-${CHECKPOINTS[scenario.framework]}`);
     const job = progressJob(await trainingEnvironment(scenario, options), threads, progress, signal);
     const params = { ...run, checkpoint, out: folder, name, samples: SAMPLES };
-    const { loss: ___, ...written } = await job(`Train network ${number}`, 'nasRetrain', params);
+    const { loss: ____, ...written } = await job(`Train network ${number}`, 'nasRetrain', params);
     const { epochs, inputShape } = run;
     const trained = { number, epochs, searchScore: network.score, folder, ...written };
     const quantized = options.quantize ? await quantizeTrained(trained, inputShape, options) : null;

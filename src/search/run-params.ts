@@ -10,9 +10,12 @@ export type RunParams = Omit<Params<'nasRetrain'>, 'checkpoint' | 'layers' | 'ou
 
 export const gpusOf = (list: string | undefined): number[] => list?.split(',').map(Number) ?? [];
 
-/** What Python gets to know of a scenario; `folder` is that of user_module.py. */
+/** Where logs for TensorBoard lie. */
+export const tensorboardFolder = (work: string): string => join(work, 'tensorboard');
+
+/** What Python gets to know of a scenario; `folder` is that of user_module.py, `work` that of the search's files. */
 export function runParams(
-  { scenario, folder }: { scenario: Scenario; folder: string },
+  { scenario, folder, work }: { scenario: Scenario; folder: string; work: string },
   threads: number,
 ): RunParams {
   const { constraint, dataset, optimizer, resource, searcher, supernet } = scenario;
@@ -37,6 +40,7 @@ export function runParams(
     features: supernet.feature_choose ?? [],
     seed: searcher.seed,
     gpu: gpusOf(resource?.gpu_id)[0] ?? null,
+    log: tensorboardFolder(work),
     threads,
   };
 }

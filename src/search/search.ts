@@ -7,7 +7,7 @@ import { pythonEvaluator } from './evaluator.js';
 import { SearchJournal } from './journal.js';
 import { type OpenOptions, openSearch, workFolder } from './open.js';
 import { profileSpace, refuseImpossible } from './profile.js';
-import { type FrontNetwork, frontOf, writePage, writeResults } from './results.js';
+import { type FrontNetwork, frontOf, writePage, writePicture, writeResults } from './results.js';
 import { LocalSearch, RandomSearch, RegularizedEvolution } from './strategies/baselines.js';
 import { EVOLUTION_DEFAULTS, Evolution } from './strategies/evolution.js';
 import type { Problem, Strategy } from './strategies/strategy.js';
@@ -76,7 +76,12 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
         stage.update(all.length, evaluations, lineOf(all));
         await page(all);
       },
-    }).finally(evaluator.close);
+    })
+      .then(async (all) => {
+        await writePicture(evaluator.session, open, all, { out, work });
+        return all;
+      })
+      .finally(evaluator.close);
     stage.done(lineOf(tried));
     await writePage(open, tried, out);
     const networks = await writeResults(open, tried, out);

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import tensorflow as tf
 
+from dopt.nas.board import Board, log_of
 from dopt.nas.scoring import write_whole
 from dopt.nas.tensorflow_run import Run, restore, save
 
@@ -121,13 +122,15 @@ def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Back
     def apply(gradients: List[Any]) -> None:
         optimizer.apply_gradients(zip(gradients, variables))
 
-    loss = math.nan
+    loss, board = math.nan, Board(log_of({**run.params, "checkpoint": path}))
     for epoch in range(restore(path, network, optimizer) if os.path.exists(path) else 0, epochs):
         data, steps = run.batches(True, epoch, user)
         for step, (inputs, labels) in enumerate(data):
             number = epoch * steps + step
-            optimizer.learning_rate = run.rate(number, user)
+            rate = run.rate(number, user)
+            optimizer.learning_rate = rate
             loss, found = backward(inputs, labels, number)
+            board.scalars(number, loss=loss, learning_rate=rate)
             # Zero instead of none: momentum goes on in what this step does not use, and there is one graph for all.
             apply([tf.zeros_like(v) if g is None else g for g, v in zip(found, variables)])
             events.progress(number + 1, epochs * steps, f"loss {loss:.3f}")

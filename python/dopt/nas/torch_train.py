@@ -4,6 +4,7 @@ import math
 import os
 from typing import Any, Dict, List, Tuple
 
+from dopt.nas.board import Board, log_of
 from dopt.nas.scoring import write_whole
 from dopt.nas.torch_run import Run, step_scheduler
 
@@ -90,7 +91,7 @@ def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Any,
     steps = len(run.loader(run.params["trainFolder"], True))
     optimizer = run.optimizer(network.parameters())
     scheduler = user.scheduler_define(optimizer, steps)
-    loss = math.nan
+    loss, board = math.nan, Board(log_of({**run.params, "checkpoint": path}))
     for epoch in range(_resume(path, network, optimizer, scheduler), epochs):
         network.train()
         # Whatever the user draws to change pictures is the same after a resume.
@@ -100,6 +101,7 @@ def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Any,
             for each in network.parameters():
                 each.grad = run.torch.zeros_like(each) if each.grad is None else each.grad.zero_()
             loss = backward(run.put(inputs), run.put(labels), epoch * steps + step)
+            board.scalars(epoch * steps + step, loss=loss, learning_rate=optimizer.param_groups[0]["lr"])
             optimizer.step()
             step_scheduler(scheduler)
             events.progress(epoch * steps + step + 1, epochs * steps, f"loss {loss:.3f}")

@@ -9,6 +9,8 @@ export interface TriedView {
   /** Its number among the results; null for one that another beats. */
   number: number | null;
   layers: readonly { block: string; out: number; kernel: number }[];
+  /** What each layer is predicted to take by itself; null for one that another beats. */
+  milliseconds: readonly number[] | null;
 }
 
 export interface SearchView {
@@ -19,6 +21,8 @@ export interface SearchView {
   /** In the order in which they were tried; those without a score are left out. */
   tried: readonly TriedView[];
   failed: number;
+  /** Where `milliseconds` were predicted for. */
+  device: string;
   /** Share of the volume that was reached, after so many networks. */
   volumes: readonly { tried: number; volume: number }[];
 }
@@ -27,6 +31,7 @@ const LINKS = [
   ['front', 'Front'],
   ['progress', 'Progress'],
   ['blocks', 'Blocks'],
+  ['times', 'Times'],
   ['networks', 'Networks'],
 ] as const;
 
@@ -46,7 +51,7 @@ export function renderSearch(view: SearchView): string {
     links: LINKS,
     version: view.version,
     style: STYLE,
-    sections: [header(view), front(view), progress(view), blocks(view), networks(view)],
+    sections: [header(view), front(view), progress(view), blocks(view), times(view), networks(view)],
   });
 }
 
@@ -146,9 +151,29 @@ function blocks({ tried }: SearchView): Html | null {
     (_, layer) =>
       html`<tr><th scope="row">${layer}</th>${kinds.map((kind) => {
         const part = share(layer, kind);
-        return html`<td class="n" style="background: color-mix(in srgb, currentColor ${(25 * part).toFixed(0)}%, transparent)">${part > 0 ? `${(100 * part).toFixed(0)} %` : ''}</td>`;
+        return shaded(part, part > 0 ? `${(100 * part).toFixed(0)} %` : '');
       })}</tr>`,
   )}</tbody></table></div></section>`;
+}
+
+/** A cell that is the darker the larger its share is. */
+const shaded = (share: number, text: string): Html =>
+  html`<td class="n" style="background: color-mix(in srgb, currentColor ${(25 * share).toFixed(0)}%, transparent)">${text}</td>`;
+
+/** What each layer of the networks that none beats is predicted to take. */
+function times({ tried, device }: SearchView): Html | null {
+  const best = tried
+    .filter(isBest)
+    .sort((a, b) => a.number! - b.number!)
+    .flatMap(({ number, milliseconds }) => (milliseconds ? [{ number, milliseconds }] : []));
+  if (best.length === 0) return null;
+  const most = Math.max(...best.flatMap(({ milliseconds }) => milliseconds), Number.MIN_VALUE);
+  return html`<section id="times"><h2>Predicted time of each layer</h2><div class="scroll" tabindex="0" role="region" aria-label="Times by layer"><table>
+<thead><tr><th scope="col">Network</th>${best[0]!.milliseconds.map((_, layer) => html`<th scope="col" class="n">${layer}</th>`)}</tr></thead>
+<tbody>${best.map(
+    ({ number, milliseconds }) =>
+      html`<tr><th scope="row">${number}</th>${milliseconds.map((ms) => shaded(ms / most, ms > 0 ? significant(ms) : ''))}</tr>`,
+  )}</tbody></table></div><p>Milliseconds of each searched layer by itself (${device}).</p></section>`;
 }
 
 function networks({ tried, cost }: SearchView): Html | null {

@@ -5,6 +5,7 @@ const network = (score: number, cost: number, number: number | null, block = 'co
   score,
   cost,
   number,
+  milliseconds: number === null ? null : [0.25, 0],
   layers: [
     { block, out: 16, kernel: 3 },
     { block: 'skip', out: 16, kernel: 0 },
@@ -16,6 +17,7 @@ const view: SearchView = {
   cost: 'size in parameters',
   tried: [network(0.5, 10, 0), network(0.7, 30, 1, 'fused'), network(0.4, 20, null)],
   failed: 1,
+  device: 'kirin9000, fp16',
   volumes: [
     { tried: 1, volume: 0.2 },
     { tried: 4, volume: 0.6 },
@@ -29,6 +31,9 @@ it('shows every network once, the best ones coloured and named', () => {
   expect(page).toContain('<title>1: score 0.7, size in parameters 30: fused 3×3 16, skip</title>');
   expect(page).toContain('4 networks tried, 1 without a score');
   expect(page).toContain('model_arch_result_1.py');
+  expect(page).toContain(
+    '<th scope="row">0</th><td class="n" style="background: color-mix(in srgb, currentColor 25%, transparent)">0.25</td>',
+  );
   expect(page).toContain('a &lt;b&gt;');
   expect(page).not.toContain('NaN');
 });

@@ -56,6 +56,21 @@ export class Costs {
     });
   }
 
+  /** Milliseconds of each searched layer by itself on the device of the first limit, without what a start takes. */
+  byLayer(genome: Genome): number[] {
+    const { skeleton, height, width } = this.frame;
+    const { target, precision } = this.limits[0]!;
+    const { model } = this.modelOf(target);
+    let map = { height, width };
+    return layersOf(skeleton, genome).map((layer) => {
+      const { height: high, width: wide } = map;
+      map = { height: Math.ceil(high / layer.stride), width: Math.ceil(wide / layer.stride) };
+      if (layer.block === 'skip') return 0;
+      const { seconds } = model.predict(model.lower(graphOf([layer], high, wide)), { rest: precision });
+      return 1000 * (seconds - model.rates(precision).run);
+    });
+  }
+
   private modelOf(target: string): { model: CostModel; fixed: LoweredNetwork[] } {
     let known = this.models.get(target);
     if (!known) {
