@@ -157,6 +157,14 @@ def test_distillation_brings_the_float_network_near():
         assert float((quantized.eval()(x) - wanted).abs().mean()) < 0.75 * before
 
 
+def test_a_single_score_is_no_distribution_over_classes():
+    from dopt.torch.distill import _distance
+
+    ours, theirs = torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [2.0]])
+    assert float(_distance(ours, theirs)) == pytest.approx(0.25)
+    assert float(_distance(torch.cat([ours, -ours], 1), torch.cat([theirs, -theirs], 1))) != pytest.approx(0.25)
+
+
 def test_checkpoints_copies_and_the_names_of_the_float_network():
     x, y = task(16)
     network = networks.lively(networks.Mobile())
