@@ -41,9 +41,9 @@ class Teacher:
 def distillation_loss(quantized: nn.Module) -> Tensor:
     """How far the last training step was from the float network, as a loss to be added to the task's: a twentieth of it.
 
-    Kullback-Leibler divergence between class scores [N, C], from before a softmax (Hinton et al., arXiv:1503.02531), elsewhere squared error over
-    the float network's power; plus the mean of the latter at the ends of blocks, from the second call on. The first call
-    takes the float copy: make it before weights move. Raises DoptError PLUGIN_NO_STEP before a step in training mode.
+    Kullback-Leibler divergence between class scores [N, C] as they are before a softmax (Hinton et al., arXiv:1503.02531),
+    elsewhere squared error over the float network's power; plus the mean of the latter at the ends of blocks, from the
+    second call on. The first call takes the float copy: make it before weights move. Raises DoptError PLUGIN_NO_STEP before a step in training mode.
     """
     network = quantized_network(quantized)
     plan = network.dopt_plan
