@@ -69,6 +69,8 @@ export const llmSolverSchema = z.strictObject({
   refit: z.boolean(),
   /** Sweeps of coordinate descent over the integers after that. */
   sweeps: z.number().int().nonnegative(),
+  /** Times that a block's scales are trained over all samples, by the block's output, after its integers are found. */
+  polish: z.number().int().nonnegative(),
   /** Every so many-th sample judges solutions and does not make them; 0: no judging, all samples solve. */
   heldBack: z.number().int().nonnegative(),
   /** Solve a block's linears in order, each with the inputs that the solved ones before it leave. */
@@ -80,6 +82,8 @@ export const llmSolverSchema = z.strictObject({
 /** Static integer activations. */
 export const llmActivationsSchema = z.strictObject({
   bits: z.number().int().min(8).max(16),
+  /** Of keys and values as they lie in the cache. */
+  kvBits: z.number().int().min(8).max(16),
   symmetric: z.boolean(),
   /** Tensors with less signal to noise, in dB, are reported. */
   warnBelow: z.number(),
@@ -191,8 +195,12 @@ export const LLM_METHODS = {
       /** float32 bytes of the largest block, and of all that lies outside of the blocks. */
       blockBytes: z.number(),
       outsideBytes: z.number(),
-      /** Largest number of inputs of a linear: Gram matrices have its square. */
-      inputsMost: z.number().int(),
+      /** Bytes of the largest block as it is kept: linears in the type of the file. */
+      storedBlockBytes: z.number(),
+      /** Of the process that looked: interpreter and frameworks. */
+      baseBytes: z.number(),
+      /** Heads of attention. */
+      heads: z.number().int(),
       /** Digest over the configuration and the names, shapes and places of the weights. */
       sha256: z.string(),
       versions: versionsSchema,
@@ -217,8 +225,8 @@ export const LLM_METHODS = {
       /** Samples that go through a block together. */
       batch: z.number().int().positive(),
       threads: z.number().int().positive(),
-      /** Bytes that may be used; null: no limit. Rejects with LLM_MEMORY when the need is larger. */
-      memory: z.number().positive().nullable(),
+      /** Run each pass through a block once: passes wait for its linears, which takes memory. Integers are the same. */
+      lockstep: z.boolean(),
       resume: z.boolean(),
       seed: z.number().int(),
     }),
@@ -233,8 +241,7 @@ export const LLM_METHODS = {
       resumedAt: z.number().int(),
       /** Over all integers, scales and activation parameters. */
       digest: z.string(),
-      /** Bytes promised before the start, and the most that were used. */
-      promisedBytes: z.number(),
+      /** The most that the process used. */
       peakBytes: z.number(),
       seconds: z.number(),
       versions: versionsSchema,
@@ -339,6 +346,8 @@ export const LLM_METHODS = {
       heldBack: z.number().int().min(2),
       checkpointSteps: z.number().int().positive(),
       threads: z.number().int().positive(),
+      /** That train together, each with a copy of the model and a share of the samples; torchrun's number counts instead. */
+      processes: z.number().int().positive(),
       resume: z.boolean(),
       seed: z.number().int(),
     }),

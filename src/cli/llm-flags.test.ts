@@ -11,7 +11,7 @@ it('means the usual widths where a command has no flags for them', async () => {
     bitsBudget: null,
     fullRange: true,
   });
-  expect(activations).toEqual({ bits: 16, symmetric: true });
+  expect(activations).toEqual({ bits: 16, kvBits: 16, symmetric: true });
 });
 
 it('takes widths as they are given', async () => {

@@ -4,8 +4,8 @@ import * as Flags from '@oclif/core/flags';
 import { TORCH_PROFILES, type TorchProfile } from '../bridge/profiles.js';
 import { LLM_FORMATS } from '../bridge/protocol-llm.js';
 import { EXIT, UserError } from '../errors.js';
-import { parseMemory } from '../llm/estimate.js';
 import { GROUP_SIZES } from '../llm/group-size.js';
+import { parseMemory } from '../llm/memory.js';
 import {
   LLM_EFFORTS,
   type LlmEffort,
@@ -110,6 +110,11 @@ export const llmWidthFlags = {
     description: 'bits of activations',
     helpGroup: 'WIDTHS',
   }),
+  'kv-bits': Flags.string({
+    options: ['16', '8'],
+    description: 'bits of the cache of keys and values (default: those of activations)',
+    helpGroup: 'WIDTHS',
+  }),
   asymmetric: Flags.boolean({
     default: false,
     description: 'activations with zero points',
@@ -133,6 +138,12 @@ export const llmWorkFlags = {
   }),
   memory: Flags.string({
     description: 'memory that may be used: 8G; refused early when it is too little',
+    helpGroup: 'RUN',
+  }),
+  processes: Flags.integer({
+    default: 1,
+    min: 1,
+    description: 'that distillation trains in, each with a copy of the model',
     helpGroup: 'RUN',
   }),
   seed: Flags.integer({ default: 0, min: 0, description: 'of rotations', helpGroup: 'RUN' }),
@@ -163,10 +174,12 @@ export interface LlmQuantizeValues extends LlmModelValues, LlmTextValues {
   'narrow-range'?: boolean | undefined;
   'dopt-config'?: string | undefined;
   'activation-bits'?: string | undefined;
+  'kv-bits'?: string | undefined;
   asymmetric?: boolean | undefined;
   effort?: string | undefined;
   rotate?: string | undefined;
   memory?: string | undefined;
+  processes?: number | undefined;
   seed?: number | undefined;
 }
 
@@ -221,7 +234,13 @@ export async function llmOptionsFrom(
     effort: (flags.effort ?? 'balanced') as LlmEffort,
     rotate: (flags.rotate ?? 'auto') as 'auto',
     activations:
-      activationBits === null ? null : { bits: activationBits as 16, symmetric: !flags.asymmetric },
+      activationBits === null
+        ? null
+        : {
+            bits: activationBits as 16,
+            kvBits: Number(flags['kv-bits'] ?? activationBits) as 16,
+            symmetric: !flags.asymmetric,
+          },
     distillation: null,
     verification: null,
     verify: true,
@@ -229,6 +248,7 @@ export async function llmOptionsFrom(
     memory: flags.memory === undefined ? null : parseMemory(flags.memory),
     sensitivity: flags.sensitivity === undefined ? null : resolve(flags.sensitivity),
     exports: [],
+    processes: flags.processes ?? 1,
     seed: flags.seed ?? 0,
   };
 }

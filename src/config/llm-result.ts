@@ -39,8 +39,9 @@ export const llmCoverageSchema = z.strictObject({
       gram: z.number(),
       states: z.number(),
       total: z.number(),
+      lockstep: z.boolean().describe('whether passes through a block run once and wait for its layers'),
     })
-    .describe('estimated bytes at the moment that needs most'),
+    .describe('promised bytes at the moment that needs most'),
   calibration: z.strictObject({ samples: z.number().int(), length: z.number().int() }),
 });
 export type LlmCoverage = z.infer<typeof llmCoverageSchema>;
@@ -115,6 +116,7 @@ export const llmResultSchema = z.strictObject({
   activations: z
     .strictObject({
       bits: z.number().int(),
+      kvBits: z.number().int().describe('of keys and values as they lie in the cache'),
       symmetric: z.boolean(),
       tensors: z.number().int(),
       lowest: z.array(z.strictObject({ name: z.string(), sqnr: z.number() })).describe('in dB, lowest first'),

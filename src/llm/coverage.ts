@@ -1,15 +1,15 @@
 import type { LlmCoverage } from '../config/llm-result.js';
 import { bitsOf, meanBits } from './bits-budget.js';
-import { type CalibrationSize, estimateMemory, estimateSeconds } from './estimate.js';
+import { type CalibrationSize, estimateSeconds } from './estimate.js';
 import type { LayerPlan, LlmInspection } from './layer-plan.js';
-import type { LlmEffort } from './options.js';
+import { type MemoryOptions, promiseMemory } from './memory.js';
 
 /** What becomes of every layer, what it takes, and how much of the model is covered. Pure. */
 export function coverage(
   model: LlmInspection,
   plan: LayerPlan,
   size: CalibrationSize,
-  { effort, threads }: { effort: LlmEffort; threads: number },
+  options: MemoryOptions,
 ): LlmCoverage {
   const strategies = new Map(plan.linears.map((one) => [one.name, one]));
   const reasons = new Map(plan.float.map(({ name, reason }) => [name, reason]));
@@ -26,7 +26,7 @@ export function coverage(
       strategy: strategy?.strategy ?? 'float',
       reason: strategy ? null : (reasons.get(linear.name) ?? null),
       bytes: strategy ? Math.ceil(bitsOf(linear, strategy) / 8) : 2 * weights,
-      seconds: strategy ? estimateSeconds(linear.shape, tokens, effort, threads) : 0,
+      seconds: strategy ? estimateSeconds(linear.shape, tokens, options.effort, options.threads) : 0,
     };
   });
   const [vocabulary, hidden] = model.embedding.shape as [number, number];
@@ -56,7 +56,7 @@ export function coverage(
     bytes: layers.reduce((sum, layer) => sum + layer.bytes, 0) + embeddingBytes,
     floatBytes: 2 * model.parameters,
     seconds: layers.reduce((sum, layer) => sum + layer.seconds, 0),
-    memory: estimateMemory(model, size),
+    memory: promiseMemory(model, plan, size, options),
     calibration: size,
   };
 }

@@ -13,6 +13,7 @@ const PREVIEW: Solver = {
   ridges: [],
   refit: false,
   sweeps: 0,
+  polish: 0,
   heldBack: 0,
   sequential: false,
   rotate: 'never',
@@ -31,7 +32,8 @@ const FAST: Solver = {
 /** Makes up for errors before a layer as well, and judges each layer's solutions on samples kept back. */
 const BALANCED: Solver = { ...FAST, ridges: [0.1], sweeps: 1, rotate: 'auto' };
 
-const BEST: Solver = { ...BALANCED, ridges: [0.01, 0.1, 1], sweeps: 4 };
+/** Trains the scales of each block as well: several times as long. */
+const BEST: Solver = { ...BALANCED, ridges: [0.01, 0.1, 1], sweeps: 4, polish: 8 };
 
 const SOLVERS: Record<LlmEffort, Solver> = { preview: PREVIEW, fast: FAST, balanced: BALANCED, best: BEST };
 

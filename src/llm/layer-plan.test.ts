@@ -37,7 +37,9 @@ export const inspection = (): LlmInspection => ({
   whole: null,
   blockBytes: 1,
   outsideBytes: 1,
-  inputsMost: 1536,
+  storedBlockBytes: 1,
+  baseBytes: 1,
+  heads: 1,
   sha256: '',
   versions: { torch: '', transformers: '' },
 });
@@ -50,7 +52,7 @@ const widths: LlmWidths = {
   fullRange: true,
 };
 const plan = (layers: LlmLayers | null, other: Partial<LlmWidths> = {}) =>
-  planLayers(inspection(), { ...widths, ...other }, layers, { bits: 16, symmetric: true });
+  planLayers(inspection(), { ...widths, ...other }, layers, { bits: 16, kvBits: 16, symmetric: true });
 const failure = (work: () => unknown): UserError => {
   try {
     work();
@@ -96,7 +98,7 @@ describe('widths of layers', () => {
 
   it('take the activations that the layers ask for', () => {
     const { activations } = plan({ '*': { input: { bit: 8, unsigned_quant: true } } });
-    expect(activations).toEqual({ bits: 8, symmetric: false });
+    expect(activations).toEqual({ bits: 8, kvBits: 8, symmetric: false });
     const error = failure(() => plan({ '*proj': { input: { bit: 8 } }, lm_head: { input: { bit: 16 } } }));
     expect(error.code).toBe('LLM_ACTIVATION_WIDTHS');
   });

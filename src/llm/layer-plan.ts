@@ -173,6 +173,7 @@ function activationsFor(rules: ReadonlyMap<string, LlmLayer>, usual: LlmActivati
   }
   return {
     bits: bits[0] ?? usual.bits,
+    kvBits: Math.min(usual.kvBits, bits[0] ?? usual.bits) as LlmActivations['kvBits'],
     symmetric: unsigned[0] === undefined ? usual.symmetric : !unsigned[0],
   };
 }

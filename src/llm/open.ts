@@ -7,8 +7,9 @@ import { bytes, count } from '../report/format.js';
 import { VERSION } from '../version.js';
 import { widenWithin } from './bits-budget.js';
 import { coverage } from './coverage.js';
-import { type CalibrationSize, requireMemory, usualCalibration } from './estimate.js';
+import { type CalibrationSize, usualCalibration } from './estimate.js';
 import { type LayerPlan, type LlmInspection, planLayers } from './layer-plan.js';
+import { requireMemory } from './memory.js';
 import type { LlmModelOptions, LlmOptions } from './options.js';
 import { sensitivityOf } from './sensitivity.js';
 import { checkTextFiles, isTokens } from './text.js';
@@ -130,7 +131,7 @@ function sayPlan(
 ): void {
   const quantized = layers.filter(({ bits }) => bits !== null).length;
   progress.note(
-    `plan: ${quantized} of ${layers.length} layers, ${meanBits.toFixed(3)} bits a weight, ${bytes(floatBytes)} to ${bytes(size)}, about ${bytes(memory.total)} of memory`,
+    `plan: ${quantized} of ${layers.length} layers, ${meanBits.toFixed(3)} bits a weight, ${bytes(floatBytes)} to ${bytes(size)}, ${bytes(memory.total)} of memory`,
   );
 }
 

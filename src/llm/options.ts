@@ -45,6 +45,8 @@ export interface LlmWidths {
 
 export interface LlmActivations {
   bits: 8 | 16;
+  /** Of keys and values as they lie in the cache. */
+  kvBits: 8 | 16;
   symmetric: boolean;
 }
 
@@ -88,5 +90,7 @@ export interface LlmOptions extends LlmModelOptions {
   /** Result of an earlier run whose errors say which layers need more bits; null goes by rule. */
   sensitivity: string | null;
   exports: LlmFormat[];
+  /** That distillation trains in, each with a copy of the model and a share of the samples. */
+  processes: number;
   seed: number;
 }

@@ -80,7 +80,7 @@ const STAGES: Record<OriginalStage, Work> = {
     if (folder === context.run.folder) throw stageMissing(context.run.folder, 'stage1');
     const { llm } = options;
     const opened = await openLlm(context, llm);
-    const activations = opened.plan.activations ?? { bits: 16, symmetric: true };
+    const activations = opened.plan.activations ?? { bits: 16, kvBits: 16, symmetric: true };
     await measureRanges(context, llm, opened, { folder, digest: readArtifact(folder).digest }, activations);
     return originalFiles(context, options, 2);
   },

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { UserError } from '../errors.js';
 import { coverage } from './coverage.js';
-import { estimateMemory, parseMemory, requireMemory, usualCalibration } from './estimate.js';
+import { usualCalibration } from './estimate.js';
 import { layerFile, parseLayerFile } from './layer-file.js';
 import { type LlmInspection, planLayers } from './layer-plan.js';
+import { parseMemory, promiseMemory, requireMemory } from './memory.js';
 import { planTable } from './plan.js';
 
 const linear = (name: string, block: number | null, shape: [number, number]) => ({
@@ -44,7 +45,9 @@ const model: LlmInspection = {
   whole: null,
   blockBytes: 4e6,
   outsideBytes: 2e6,
-  inputsMost: 512,
+  storedBlockBytes: 2e6,
+  baseBytes: 5e8,
+  heads: 4,
   sha256: '',
   versions: { torch: '', transformers: '' },
 };
@@ -56,9 +59,10 @@ const widths = {
   bitsBudget: null,
   fullRange: true,
 };
-const plan = planLayers(model, widths, null, { bits: 16, symmetric: true });
+const plan = planLayers(model, widths, null, { bits: 16, kvBits: 16, symmetric: true });
 const size = { samples: 128, length: 128 };
-const covered = coverage(model, plan, size, { effort: 'balanced', threads: 2 });
+const usual = { effort: 'balanced', rotate: 'auto', batch: 4, threads: 2, memory: null } as const;
+const covered = coverage(model, plan, size, usual);
 
 describe('a plan', () => {
   it('counts what becomes integers, and its bytes to the last scale', () => {
@@ -80,20 +84,44 @@ describe('a plan', () => {
     const text = JSON.stringify(layerFile(model, plan));
     const layers = parseLayerFile(text, 'dopt_config.json');
     expect(Object.keys(layers)).toContain('model.layers.0.mlp.experts.down_proj.*');
-    expect(planLayers(model, widths, layers, { bits: 16, symmetric: true }).linears).toEqual(plan.linears);
+    expect(planLayers(model, widths, layers, { bits: 16, kvBits: 16, symmetric: true }).linears).toEqual(
+      plan.linears,
+    );
   });
 });
 
 describe('memory', () => {
-  it('is what lies outside, a block and a half, the sums of the widest layer and the states', () => {
-    const estimate = estimateMemory(model, size);
-    expect(estimate.weights).toBe(2e6 + 6e6);
-    expect(estimate.states).toBe(128 * 128 * (12 * 256 + 8 * (6 * 256 + 2 * 256)));
-    expect(estimateMemory({ ...model, whole: 'tied blocks' }, size).weights).toBe(3.6e6 + 6e6);
+  it('is what lies outside, the largest block, the sums of the widest layer and the states', () => {
+    const { base, weights, gram, states, total, lockstep } = promiseMemory(model, plan, size, usual);
+    const integers = 256 * 256 + 2 * 256 * 512;
+    expect(weights).toBe(2e6 + 2e6 + integers + 12 * 256 * 512 + 2 ** 27);
+    expect(gram).toBe(8 * 8 * 512 ** 2);
+    expect(states).toBe(128 * 128 * (12 * 256 + 8 * (2 * 4 * 128 + 6 * 256 + 2 * 256)));
+    expect([base, total, lockstep]).toEqual([5e8, base + weights + gram + states, true]);
+  });
+
+  it('holds all weights where they cannot be read one by one, and a block in float32 where it is turned', () => {
+    const weights = (changes: Partial<LlmInspection>): number =>
+      promiseMemory({ ...model, ...changes }, plan, size, usual).weights;
+    expect(weights({ whole: 'tied blocks' }) - weights({})).toBe(3.6e6 - 2e6 - 2e6);
+    expect(weights({ rotation: { possible: true, reason: null } }) - weights({})).toBe(2e6);
+  });
+
+  it('does not let passes wait that would hold more than a quarter of what may be used', () => {
+    const { states, lockstep } = promiseMemory(model, plan, size, { ...usual, memory: 5e8 });
+    expect(lockstep).toBe(false);
+    expect(states).toBe(128 * 128 * 12 * 256 + 4 * 8 * 128 * (3 * 4 * 128 + 6 * 256 + 4 * 256));
+  });
+
+  it('counts a head of many tokens where that is the worst moment', () => {
+    const large = model.linears.map((one) => (one.head ? { ...one, shape: [100_000, 256] } : one));
+    const { gram, weights } = promiseMemory({ ...model, linears: large }, plan, size, usual);
+    expect(gram).toBe(8 * 6 * 256 ** 2);
+    expect(weights).toBe(2e6 + 100_000 * (16 * 256 + 2 * 4 * 512));
   });
 
   it('is refused early, with the number of samples that would fit', () => {
-    const estimate = estimateMemory(model, size);
+    const estimate = promiseMemory(model, plan, size, usual);
     const limit = estimate.total - estimate.states / 2;
     expect(() => requireMemory(estimate, estimate.total, size)).not.toThrow();
     try {

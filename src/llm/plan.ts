@@ -7,6 +7,7 @@ import { llmEnvironment } from './environment.js';
 import { usualCalibration } from './estimate.js';
 import type { LlmContext } from './in-run.js';
 import type { LlmInspection } from './layer-plan.js';
+import { refusalOf } from './memory.js';
 import { checkModelFolder, planWidths } from './open.js';
 import type { LlmOptions } from './options.js';
 
@@ -41,11 +42,7 @@ export async function planLlm(
   };
   const covered = coverage(model, planWidths(model, options), size, options);
   const { linears: _, ...rest } = model;
-  const over = options.memory !== null && covered.memory.total > options.memory;
-  const refusal = over
-    ? `About ${bytes(covered.memory.total)} of memory are needed, and ${bytes(options.memory!)} may be used.`
-    : null;
-  return { model: rest, coverage: covered, refusal };
+  return { model: rest, coverage: covered, refusal: refusalOf(covered.memory, options.memory) };
 }
 
 /** The plan as text: layers that are alike in all blocks share a line. Pure. */
@@ -95,7 +92,7 @@ export function planTable({ model, coverage: plan, refusal }: LlmPlan): string {
     '',
     ...plan.uncovered.map(({ name, reason }) => `float: ${name} (${reason})`),
     `${model.architecture}: ${percent(plan.covered, 2)} of the blocks' weights in integers, ${plan.meanBits.toFixed(3)} bits each with their scales; ${bytes(plan.floatBytes)} become ${bytes(plan.bytes)}.`,
-    `Calibration with ${calibration.samples} samples of ${calibration.length} tokens takes about ${seconds(plan.seconds)} and ${bytes(memory.total)} of memory (weights ${bytes(memory.weights)}, Gram matrices ${bytes(memory.gram)}, states ${bytes(memory.states)}).`,
+    `Calibration with ${calibration.samples} samples of ${calibration.length} tokens takes about ${seconds(plan.seconds)}, and ${bytes(memory.total)} of memory (weights ${bytes(memory.weights)}, Gram matrices ${bytes(memory.gram)}, states ${bytes(memory.states)}).`,
     ...(model.rotation.possible ? [] : [`No rotation: ${model.rotation.reason}.`]),
     ...(model.tokenizer === null ? ['There is no tokenizer: token numbers are needed instead of text.'] : []),
     ...(refusal ? [`Refused: ${refusal}`] : []),

@@ -73,7 +73,7 @@ export function assembleLlmResult(context: StageContext, options: LlmOptions, pi
       loss: options.distillation!.loss,
     },
     score,
-    memory: { promised: solved.promisedBytes, peak: solved.peakBytes },
+    memory: { promised: coverage.memory.total, peak: solved.peakBytes },
     exports: exports.map((one) => ({ ...one, folder: relative(run.folder, one.folder) })),
     warnings,
     seconds: (performance.now() - started) / 1000,

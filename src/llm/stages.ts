@@ -24,8 +24,9 @@ const SCORED_SAMPLES = 32;
 export type Weights = Made<Result<'llmQuantize'>>;
 export type Ranges = Result<'llmRanges'>;
 
-const activationParams = ({ bits, symmetric }: LlmActivations) => ({
+const activationParams = ({ bits, kvBits, symmetric }: LlmActivations) => ({
   bits,
+  kvBits,
   symmetric,
   warnBelow: WARN_BELOW,
 });
@@ -40,7 +41,7 @@ const textKey = async (params: { files: string[] }): Promise<unknown> => ({
 export async function solveWeights(
   context: StageContext,
   options: LlmOptions,
-  { model, plan, size }: OpenedLlm,
+  { model, plan, size, coverage }: OpenedLlm,
   activations: LlmActivations | null,
 ): Promise<Weights> {
   const folder = join(context.run.folder, QUANTIZED);
@@ -70,7 +71,7 @@ export async function solveWeights(
         activations: activations && activationParams(activations),
         batch: options.batch,
         threads: options.threads,
-        memory: options.memory,
+        lockstep: coverage.memory.lockstep,
         resume: context.run.resumes,
         seed: options.seed,
       },
@@ -147,6 +148,7 @@ export async function distil(
         out: folder,
         text,
         ...training,
+        processes: options.processes,
         top: 64,
         temperature: 1,
         heldBack: 8,

@@ -16,12 +16,11 @@ from dopt import safetensors
 from dopt.capture.save import discard
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes
-from dopt.llm.artifact import Reader, Writer
 from dopt.llm.load import open_model
-from dopt.llm.restore import Restored, open_quantized
-from dopt.llm.student import Student
+from dopt.llm.processes import Processes, together
+from dopt.llm.restore import open_quantized
+from dopt.llm.student import Student, write_trained
 from dopt.llm.tokens import samples_of
-from dopt.native_numpy_rows import half_scale
 from dopt.safetensors import write_error
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -36,20 +35,28 @@ class Teacher(NamedTuple):
 
 def distil(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """Trains and writes another quantized model; see protocol-llm.ts."""
+    with together(params["processes"], "llmDistil", params) as group:
+        return _distil(params, events if group.first else Events(), group)
+
+
+def _distil(params: Dict[str, Any], events: Events, group: Processes) -> Dict[str, Any]:
+    """The part of one process of a group; the first one writes, the others answer nothing."""
     import torch
 
-    torch.set_num_threads(params["threads"])
+    torch.set_num_threads(max(1, params["threads"] // group.size))
     started = time.monotonic()
     torch.manual_seed(params["seed"])
     restored = open_quantized(params["quantized"], params["trustRemoteCode"])
     vocabulary = restored.names[f"{restored.embedding_name}.weight"][0]
     ids, text = samples_of(params["text"], params["model"], vocabulary, params["trustRemoteCode"])
     ids = torch.from_numpy(ids)
-    teacher = _teach(params, ids, events)
+    teacher = _teach(params, ids, events, group)
     student = Student(restored, params["trainable"])
-    training = Training(params, student, ids, teacher, events)
+    training = Training(params, student, ids, teacher, events, group)
     result = training.run()
-    path = _write(params, restored, student)
+    if not group.first:
+        return {}
+    path = write_trained(params["out"], student)
     training.forget()
     with open(path, encoding="utf-8") as file:
         digest = json.load(file)["digest"]
@@ -66,10 +73,13 @@ def distil(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
 class Training:
     """The loop: micro batches, accumulation, schedule, checkpoints; the best parameters stay."""
 
-    def __init__(self, params: Dict[str, Any], student: Student, ids: Any, teacher: Teacher, events: Events) -> None:
+    def __init__(
+        self, params: Dict[str, Any], student: Student, ids: Any, teacher: Teacher, events: Events, group: Processes
+    ) -> None:
         import torch
 
         self.params, self.student, self.ids, self.teacher, self.events = params, student, ids, teacher, events
+        self.group = group
         every = params["heldBack"]
         self.judging = [i for i in range(len(ids)) if i % every == min(every, len(ids)) - 1]
         self.making = [i for i in range(len(ids)) if i not in self.judging]
@@ -101,7 +111,8 @@ class Training:
                 found = self.judge()
                 if found < self.best[0]:
                     self.best = (found, self.student.snapshot())
-                self._save(step + 1, before)
+                if self.group.first:
+                    self._save(step + 1, before)
         self.student.restore(self.best[1])
         return {"steps": self.steps, "before": before, "after": self.best[0], "losses": self.losses, "resumedAt": first}
 
@@ -110,8 +121,9 @@ class Training:
         import torch
 
         with torch.no_grad():
-            found = [float(self._loss(part)) * len(part) for part in _parts(self.judging, self.params["microBatch"])]
-        return sum(found) / len(self.judging)
+            own = self.group.share(self.judging)
+            found = [float(self._loss(part)) * len(part) for part in _parts(own, self.params["microBatch"])]
+        return self.group.total(sum(found)) / len(self.judging)
 
     def forget(self) -> None:
         """Removes the checkpoint: the result is written."""
@@ -125,13 +137,18 @@ class Training:
         taken = self._samples(step)
         total = 0.0
         self.optimizer.zero_grad()
-        for part in _parts(taken, self.params["microBatch"]):
+        for part in _parts(self.group.share(taken), self.params["microBatch"]):
             loss = self._loss(part) * (len(part) / len(taken))
             loss.backward()
             total += float(loss.detach())
-        torch.nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
+        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        if self.group.size > 1:
+            for each in parameters:  # a share may be empty
+                each.grad = torch.zeros_like(each) if each.grad is None else each.grad
+            self.group.sum([each.grad for each in parameters])
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         self.optimizer.step()
-        return total
+        return self.group.total(total)
 
     def _samples(self, step: int) -> List[int]:
         """Samples of a step: each epoch is an order of its own, the same whenever it is asked for."""
@@ -157,7 +174,7 @@ class Training:
         return os.path.join(self.params["out"], CHECKPOINT)
 
     def _fingerprint(self) -> str:
-        free = ("out", "threads", "resume", "model", "quantized", "text")
+        free = ("out", "threads", "processes", "resume", "model", "quantized", "text")
         decides = {key: value for key, value in self.params.items() if key not in free}
         digest = hashlib.sha256(json.dumps([decides, self.student.restored.reader.index["digest"]], sort_keys=True).encode())
         digest.update(self.ids.numpy().tobytes())
@@ -233,65 +250,24 @@ def schedule(kind: str, step: int, steps: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * done)) if kind == "cosine" else 1.0 - done
 
 
-def _teach(params: Dict[str, Any], ids: Any, events: Events) -> Teacher:
-    """Runs the float model once over all samples."""
+def _teach(params: Dict[str, Any], ids: Any, events: Events, group: Processes) -> Teacher:
+    """Runs the float model once over all samples, each process over its share."""
     import torch
 
     source = open_model(params["model"], params["trustRemoteCode"])
     source.fill(source.network, "")
     values, tokens = [], []
+    own = group.share(list(range(len(ids))))
     with torch.no_grad():
-        for first in range(0, len(ids), params["microBatch"]):
-            events.progress(first, len(ids), f"teacher {first} of {len(ids)}")
-            logits = source.network(input_ids=ids[first : first + params["microBatch"]], use_cache=False).logits[:, :-1].float()
+        for part in _parts(own, params["microBatch"]):
+            events.progress(part[0], len(ids), f"teacher {part[0]} of {len(ids)}")
+            logits = source.network(input_ids=ids[part], use_cache=False).logits[:, :-1].float()
             if params["loss"] == "kl":
                 logits = torch.log_softmax(logits / params["temperature"], dim=-1)
             found = logits.topk(min(params["top"], logits.shape[-1] - 1), dim=-1)
             values.append(found.values)
             tokens.append(found.indices.int())
-    return Teacher(torch.cat(values), torch.cat(tokens))
-
-
-def _write(params: Dict[str, Any], restored: Restored, student: Student) -> str:
-    """The artifact with other scales and norms. Ranges of activations are left out: they were of the old model."""
-    reader: Reader = restored.reader
-    fingerprint = hashlib.sha256(f"{reader.fingerprint} distilled {student_digest(student)}".encode()).hexdigest()
-    writer = Writer(params["out"], fingerprint)
-    for shard in reader.by_shard():
-        entries = [each for kind in ("linears", "embeddings", "floats") for each in shard[kind]]
-        block = entries[0]["block"] if entries else None
-        if block is not None:
-            writer.begin_block(block)
-        _write_shard(writer, reader, shard, student)
-        if block is not None:
-            writer.end_block(block)
-    return writer.close({**reader.meta, "model": reader.model_folder})
-
-
-def _write_shard(writer: Writer, reader: Reader, shard: Dict[str, List[Dict[str, Any]]], student: Student) -> None:
-    for entry in shard["linears"]:
-        layer = reader.layer(entry["name"])
-        module = student.scales.get(entry["name"])
-        scales = layer.scales if module is None else half_scale((module.scales * module.factor.detach()).numpy())
-        form = {"bits": entry["bits"], "group_size": entry["groupSize"], "strategy": entry["strategy"]}
-        writer.linear(entry["name"], layer.integers, scales, **form)
-    for entry in shard["embeddings"]:
-        layer = reader.layer(entry["name"])
-        writer.embedding(entry["name"], layer.integers, layer.scales, strategy=entry["strategy"])
-    for entry in shard["floats"]:
-        name = entry["name"]
-        if name in student.norms:
-            writer.floats(name, student.norms[name].detach().numpy())
-        else:
-            writer.floats(name, reader.float_bits(name), bfloat16=entry["dtype"] == "BF16")
-
-
-def student_digest(student: Student) -> str:
-    """Over all that was trained."""
-    digest = hashlib.sha256()
-    for name, value in sorted(student.snapshot().items()):
-        digest.update(name.encode() + value.numpy().tobytes())
-    return digest.hexdigest()
+    return Teacher(group.gather(torch.cat(values), len(ids)), group.gather(torch.cat(tokens), len(ids)))
 
 
 def _parts(items: List[int], size: int) -> Iterator[List[int]]:

@@ -171,6 +171,15 @@ def observe_tail(stream: Stream, batches: List[Any], hidden: List[Any], tap: Tap
             stream.before_head(batch, each)
 
 
+def observe_outside(stream: Stream, batches: List[Any], hidden: List[Any], tap: Tap, embedding: Any, head: Any) -> None:
+    """What lies before and behind the blocks, with other weights for embedding and head where there are such."""
+    with stream.source.embedding_as(embedding), tapped_part(stream, None, tap):
+        for batch in batches:
+            stream.begin(batch)
+    with stream.source.head_as(head):
+        observe_tail(stream, batches, hidden, tap)
+
+
 def tap_of(restored: Restored, wanted: bool) -> Optional[Tap]:
     """What rounds a quantized model's activations. Raises DoptError LLM_NO_RANGES where there are none."""
     if not wanted:

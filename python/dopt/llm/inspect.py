@@ -1,11 +1,14 @@
 """Method ``llmInspect`` of src/bridge/protocol-llm.ts."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from dopt.errors import DoptError
 from dopt.events import Events
+from dopt.execute.peak import resident_bytes
 from dopt.llm.families import Linear, context_of, find_blocks, linears_of, norm_kind, uncovered
-from dopt.llm.load import Source, open_model, versions
+from dopt.llm.load import Source, open_model
+from dopt.llm.memory import stored_block_bytes
+from dopt.llm.network import versions
 from dopt.llm.rotate import why_not
 from dopt.llm.tokens import open_tokenizer
 
@@ -51,7 +54,9 @@ def describe(source: Source, trust_remote_code: bool = False) -> Dict[str, Any]:
         "whole": source.whole,
         "blockBytes": max(per_block),
         "outsideBytes": sum(counted.values()) - sum(per_block),
-        "inputsMost": max(each["shape"][1] for each in linears if each["block"] is not None),
+        "storedBlockBytes": max(stored_block_bytes(source, blocks.prefix(i)) for i in range(len(inside))),
+        "baseBytes": resident_bytes(),
+        "heads": int(getattr(config, "num_attention_heads", 1)),
         "sha256": source.digest(),
         "versions": versions(),
     }

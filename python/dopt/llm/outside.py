@@ -6,7 +6,8 @@ from dopt.llm.artifact import Writer
 from dopt.llm.block import States, judges
 from dopt.llm.families import linears_of
 from dopt.llm.gram import Inputs, products_of
-from dopt.llm.load import Source, parameters_of
+from dopt.llm.load import Source
+from dopt.llm.network import parameters_of
 from dopt.llm.solve import Prepared, Solution, dequantized, grid_of, solve
 from dopt.llm.stream import Stream
 

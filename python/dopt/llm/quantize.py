@@ -6,22 +6,23 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from dopt import native
-from dopt.errors import DoptError
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes, resident_bytes
 from dopt.llm import memory
 from dopt.llm.artifact import Writer
 from dopt.llm.block import States, Work, relative_error, solve_block
-from dopt.llm.evaluate import observe_tail
-from dopt.llm.families import Linear, linears_of
+from dopt.llm.evaluate import observe_outside
+from dopt.llm.families import Linear
 from dopt.llm.journal import Journal
-from dopt.llm.load import Source, open_model, parameters_of, versions
+from dopt.llm.load import open_model
+from dopt.llm.network import parameters_of, versions
 from dopt.llm.outside import quantize_embedding, quantize_head, rounded_embedding, write_floats
+from dopt.llm.polish import polished
 from dopt.llm.ranges import Ranges, grids_of, quiet
 from dopt.llm.ranges import write as write_grids
 from dopt.llm.rotate import Rotation, why_not
-from dopt.llm.simulate import tapped_part
 from dopt.llm.solve import Solution, dequantized
+from dopt.llm.strategies import checked_strategies
 from dopt.llm.stream import Stream
 from dopt.llm.tokens import samples_of, warnings_of
 
@@ -61,10 +62,10 @@ class Run:
         params = self.params
         self.options = {
             "solver": params["solver"],
-            "strategies": self._strategies(),
+            "strategies": checked_strategies(self.source, self.stream, params["linears"]),
             "threads": params["threads"],
             "events": self.events,
-            "lockstep": True,
+            "lockstep": params["lockstep"],
             "ranges": None if params["activations"] is None else Ranges(),
             "orders": {},
             "tokens": {},
@@ -77,8 +78,6 @@ class Run:
 
     def run(self) -> Dict[str, Any]:
         fingerprint = self._fingerprint()
-        promised = self._promise()
-        memory.check(promised, self.params["memory"])
         self._choose_rotation()
         journal = Journal(self.params["out"], fingerprint)
         writer = Writer(self.params["out"], fingerprint)
@@ -89,23 +88,21 @@ class Run:
             self._progress(index)
             states = self._block(index, states, writer)
             journal.write(index + 1, states, {"blocks": self.blocks, "linears": self.linears, "seen": self.seen})
+        self._say("head")
         self._head(states, writer)
+        self._say("activations outside of the blocks")
         grids = self._activations(states, writer)
         write_floats(self.source, self.stream, writer, self.options["strategies"], self.params["embeddingBits"])
-        path = writer.close(self._meta(promised))
+        path = writer.close(self._meta())
         journal.remove()
-        self.events.progress(len(self.stream), len(self.stream), "done")
-        return self._result(path, first, promised, grids)
+        self._say("done")
+        return self._result(path, first, grids)
 
     def _start(self, journal: Journal, writer: Writer) -> Tuple[int, States]:
         """Where to begin and the hidden states there."""
-        import torch
-
-        batches = torch.from_numpy(self.ids).split(self.params["batch"])
-        bits = self.params["embeddingBits"]
-        quantize_embedding(self.source, writer, bits)
+        quantize_embedding(self.source, writer, self.params["embeddingBits"])
         found = journal.read() if self.params["resume"] else None
-        lengths = {tuple(batch.shape): batch for batch in batches}
+        lengths = {tuple(batch.shape): batch for batch in self._batches()}
         if found is None:
             journal.remove()
             return 0, self._begin()
@@ -116,9 +113,7 @@ class Run:
 
     def _begin(self) -> States:
         """Hidden states before the first block."""
-        import torch
-
-        batches = torch.from_numpy(self.ids).split(self.params["batch"])
+        batches = self._batches()
         given = [self.stream.begin(batch) for batch in batches]
         with self.source.embedding_as(rounded_embedding(self.source, self.params["embeddingBits"])):
             return States(given, [self.stream.begin(batch) for batch in batches])
@@ -185,19 +180,20 @@ class Run:
 
     def _renew(self, rotation: Optional[Rotation]) -> None:
         """Another network of the same weights, rotated or not."""
-        lockstep = self.options["lockstep"]
         self.source = open_model(self.params["model"], self.params["trustRemoteCode"])
         self.source.rotate(rotation)
         self.stream = Stream(self.source)
         self._reset()
-        self.options["lockstep"] = lockstep
 
     def _block(self, index: int, states: States, writer: Writer) -> States:
         begun = time.monotonic()
         work = Work(self.stream, index, self.options)
         work.load()
         with work.running():
-            solutions, states = solve_block(native.load(), work, states)
+            solutions, done = solve_block(native.load(), work, states)
+            if self.params["solver"]["polish"]:
+                solutions, done = polished(work, states, done, solutions)
+        states = done
         error = relative_error(states)
         if self.options["ranges"] is not None:
             self.seen.update(self.options["ranges"].state())
@@ -205,7 +201,7 @@ class Run:
         writer.begin_block(index)
         for name, solution in solutions.items():
             self._write(writer, name, solution)
-            self.linears.append(self._linear_result(name, index, solution))
+            self.linears.append(solution.told(name, index, self.options["tokens"]))
         self._write_rest(writer, work)
         writer.end_block(index)
         self.stream.drop(index)
@@ -238,76 +234,13 @@ class Run:
         self.options["tokens"][self.source.head_name] = tokens
         self.head_weight = dequantized(solution.integers, solution.scales)
         self._write(writer, str(self.source.head_name), solution)
-        self.linears.append(self._linear_result(str(self.source.head_name), None, solution))
-
-    def _linear_result(self, name: str, block: Optional[int], solution: Solution) -> Dict[str, Any]:
-        return {
-            "name": name,
-            "block": block,
-            "chosen": solution.chosen,
-            "ridge": solution.ridge,
-            "damping": solution.damping,
-            "fallback": solution.fallback,
-            "error": solution.error,
-            "errorNearest": solution.error_nearest,
-            "tokens": self.options["tokens"].get(name, 0),
-        }
-
-    def _strategies(self) -> Dict[str, Dict[str, Any]]:
-        """Strategies by name. Raises DoptError LLM_STRATEGY for names and groups that do not fit the model."""
-        known: Dict[str, Linear] = {}
-        for index in range(len(self.stream)):
-            known.update((each.name, each) for each in linears_of(self.stream.block(index), self.stream.prefix(index)))
-        known.update((each.name, each) for each in linears_of(self.source.network, "") if each.name == self.source.head_name)
-        chosen = {each["name"]: each for each in self.params["linears"]}
-        for name, strategy in chosen.items():
-            linear = known.get(name)
-            if linear is None:
-                raise DoptError("LLM_STRATEGY", f"The model has no linear called {name}.", found=f"{len(known)} linears")
-            group = strategy["groupSize"]
-            if group and linear.shape[1] % group:
-                raise DoptError(
-                    "LLM_GROUP_SIZE",
-                    f"Groups of {group} do not divide the {linear.shape[1]} inputs of {name}.",
-                    suggestions=["Take another group size for it, or 0: one scale a row."],
-                )
-        stacks: Dict[str, List[bool]] = {}
-        for linear in known.values():
-            if linear.kind == "expert":
-                stacks.setdefault(linear.parameter, []).append(linear.name in chosen)
-        for parameter, taken in stacks.items():
-            if any(taken) and not all(taken):
-                raise DoptError("LLM_STRATEGY", f"Some experts of {parameter} have a strategy, others none.")
-        return chosen
+        self.linears.append(solution.told(str(self.source.head_name), None, self.options["tokens"]))
 
     def _fingerprint(self) -> str:
-        free = ("out", "threads", "memory", "resume", "model", "calibration")
+        free = ("out", "threads", "lockstep", "resume", "model", "calibration")
         decides = {key: value for key, value in self.params.items() if key not in free}
         parts = [decides, self.source.digest(), self.calibration["sha256"], versions(), VERSION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def _promise(self) -> int:
-        """Bytes that the run will need; chooses how passes run."""
-        sizes = [(memory.stored_block_bytes(self.source, self.stream.prefix(i)), i) for i in range(len(self.stream))]
-        stored, largest = max(sizes)
-        solver, length = self.params["solver"], self.ids.shape[1]
-        batch = min(self.params["batch"], len(self.ids))
-        plan = memory.Plan(
-            linears=linears_of(self.stream.block(largest), self.stream.prefix(largest)),
-            stored=stored,
-            tokens=int(self.ids.size),
-            together=batch * length * min(self.params["threads"], -(-len(self.ids) // batch)),
-            length=length,
-            width=self.source.names[f"{self.source.embedding_name}.weight"][1],
-            heads=int(getattr(self.source.config, "num_attention_heads", 1)),
-            cross=bool(solver["ridges"]) and solver["rounding"] == "gptq",
-            head=self.source.names[f"{self.source.head_name}.weight"][0] if self.source.head_name in self.options["strategies"] else 0,
-            start=resident_bytes(),
-        )
-        limit = self.params["memory"]
-        most = memory.LOCKSTEP_BYTES if limit is None else limit / 4
-        self.options["lockstep"] = self.options["lockstep"] and memory.waiting_bytes(plan) <= most
-        return memory.promise(plan, self.options["lockstep"])
 
     def _progress(self, index: int) -> None:
         done = [block["seconds"] for block in self.blocks]
@@ -317,7 +250,10 @@ class Run:
             text += f", error {self.blocks[-1]['error']:.2e}, {resident_bytes() / 1e9:.1f} GB, {left:.0f} s left"
         self.events.progress(index, len(self.stream), text)
 
-    def _meta(self, promised: int) -> Dict[str, Any]:
+    def _say(self, text: str) -> None:
+        self.events.progress(len(self.stream), len(self.stream), text)
+
+    def _meta(self) -> Dict[str, Any]:
         untied = {"tie_word_embeddings": False} if self.source.tied and self._unties() else {}
         return {
             "model": self.params["model"],
@@ -332,24 +268,22 @@ class Run:
 
     def _activations(self, states: States, writer: Writer) -> List[Dict[str, Any]]:
         """Grids of activations from what was seen in the blocks and is seen outside of them."""
-        import torch
-
         options, ranges = self.params["activations"], self.options["ranges"]
         if ranges is None:
             return []
-        batches = torch.from_numpy(self.ids).split(self.params["batch"])
-        bits = self.params["embeddingBits"]
-        with self.source.embedding_as(rounded_embedding(self.source, bits)), tapped_part(self.stream, None, ranges.tap):
-            for batch in batches:
-                self.stream.begin(batch)
-        with self.source.head_as(self.head_weight):
-            observe_tail(self.stream, list(batches), states.quantized, ranges.tap)
+        weights = (rounded_embedding(self.source, self.params["embeddingBits"]), self.head_weight)
+        observe_outside(self.stream, self._batches(), states.quantized, ranges.tap, *weights)
         grids = grids_of({**self.seen, **ranges.state()}, options)
         write_grids(writer, grids, options, close=False)
         self.warnings += quiet(grids, options)
         return grids
 
-    def _result(self, path: str, first: int, promised: int, grids: List[Dict[str, Any]]) -> Dict[str, Any]:
+    def _batches(self) -> List[Any]:
+        import torch
+
+        return list(torch.from_numpy(self.ids).split(self.params["batch"]))
+
+    def _result(self, path: str, first: int, grids: List[Dict[str, Any]]) -> Dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             index = json.load(file)
         return {
@@ -361,7 +295,6 @@ class Run:
             "warnings": self.warnings,
             "resumedAt": first,
             "digest": index["digest"],
-            "promisedBytes": promised,
             "peakBytes": peak_bytes(),
             "seconds": time.monotonic() - self.started,
             "versions": versions(),

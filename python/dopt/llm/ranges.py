@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from dopt.events import Events
 from dopt.llm.artifact import Reader, Writer
-from dopt.llm.taps import fixed_rule, shared_names
+from dopt.llm.taps import CACHED, fixed_rule, shared_names
 from dopt.llm.tokens import samples_of, warnings_of
 
 #: Tokens whose logits are observed; they are many numbers each.
@@ -58,23 +58,32 @@ class Ranges:
 def grids_of(states: Dict[str, Dict[str, float]], options: Dict[str, Any]) -> List[Dict[str, Any]]:
     """``activationResultSchema`` for each tensor: what its integers are, and what rounding does to it.
 
-    Tensors that share a scale get the range of all of them. Symmetric: scale = max|x| / (2^(bits-1) - 1), zero point 0;
+    Tensors that share a scale get the range of all of them. The operands that lie in the cache of keys and values have
+    ``kvBits`` of their own; where these are not ``bits``, what comes before them has another scale. Symmetric: scale = max|x| / (2^(bits-1) - 1), zero point 0;
     asymmetric: scale = (high - low) / (2^bits - 1) over the range widened to hold 0, integers signed.
     """
     ranges = {name: (each["low"], each["high"]) for name, each in states.items()}
     shared = set()
     for group in shared_names(list(states)):
+        if len({bits_of(name, options) for name in group}) > 1:
+            continue
         low, high = min(ranges[name][0] for name in group), max(ranges[name][1] for name in group)
         ranges.update((name, (low, high)) for name in group)
         shared.update(group)
     return [_grid(name, each, ranges[name], "shared" if name in shared else "range", options) for name, each in states.items()]
 
 
+def bits_of(name: str, options: Dict[str, Any]) -> int:
+    """Width of a tensor."""
+    return int(options["kvBits"] if name.endswith(CACHED) else options["bits"])
+
+
 def quiet(grids: List[Dict[str, Any]], options: Dict[str, Any]) -> List[str]:
     """A sentence for each tensor whose signal to noise is low."""
     found = []
     for grid in grids:
-        if grid["sqnr"] is not None and grid["sqnr"] < options["warnBelow"]:
+        coarse = options["bits"] > 8 and bits_of(grid["name"], options) == 8  # asked for, and below any such limit
+        if grid["sqnr"] is not None and grid["sqnr"] < options["warnBelow"] and not coarse:
             found.append(
                 f"{grid['name']} has {grid['sqnr']:.0f} dB of signal to noise (range {grid['low']:.3g} to {grid['high']:.3g}): "
                 "begin every sample with BOS here and on the device, rotate the residual stream, or give its linear 8 bits."
@@ -110,7 +119,7 @@ def ranges(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
 def write(writer: Writer, grids: List[Dict[str, Any]], options: Dict[str, Any], close: bool = True) -> None:
     """Puts the grids into an artifact."""
     for grid in grids:
-        form = (grid["scale"], grid["zeroPoint"], options["bits"], options["symmetric"])
+        form = (grid["scale"], grid["zeroPoint"], bits_of(grid["name"], options), options["symmetric"])
         writer.activation(grid["name"], *form, grid["low"], grid["high"], grid["sqnr"], rule=grid["rule"])
     if close:
         writer.close({})
@@ -119,7 +128,7 @@ def write(writer: Writer, grids: List[Dict[str, Any]], options: Dict[str, Any], 
 def _grid(
     name: str, seen: Dict[str, float], limits: Tuple[float, float], rule: str, options: Dict[str, Any]
 ) -> Dict[str, Any]:
-    bits, symmetric = options["bits"], options["symmetric"]
+    bits, symmetric = bits_of(name, options), options["symmetric"]
     fixed = fixed_rule(name)
     low, high = (0.0, 1.0) if fixed else (min(0.0, limits[0]), max(0.0, limits[1]))
     if symmetric:

@@ -6,7 +6,8 @@ from dopt.errors import DoptError
 from dopt.llm.artifact import Reader
 from dopt.llm.families import Linear, linears_of
 from dopt.llm.linear import Weight
-from dopt.llm.load import Source, Stored, build_network, require_transformers
+from dopt.llm.load import Source, Stored
+from dopt.llm.network import build_network, require_transformers
 from dopt.llm.solve import dequantized
 
 

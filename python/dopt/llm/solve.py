@@ -27,6 +27,20 @@ class Solution(NamedTuple):
     error: float
     error_nearest: float
 
+    def told(self, name: str, block: Optional[int], tokens: Dict[str, int]) -> Dict[str, Any]:
+        """``linearResultSchema``; ``tokens``: how many every linear's inputs came from."""
+        return {
+            "name": name,
+            "block": block,
+            "chosen": self.chosen,
+            "ridge": self.ridge,
+            "damping": self.damping,
+            "fallback": self.fallback,
+            "error": self.error,
+            "errorNearest": self.error_nearest,
+            "tokens": tokens.get(name, 0),
+        }
+
 
 class Prepared:
     """Factors of an input's Gram matrix, made once for all linears that share the input."""

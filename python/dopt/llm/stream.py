@@ -13,7 +13,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from dopt.errors import DoptError
 from dopt.llm.families import Blocks, find_blocks
 from dopt.llm.linear import Stop, Weight, stream_block
-from dopt.llm.load import Source, empty, parameters_of
+from dopt.llm.load import Source
+from dopt.llm.network import empty, parameters_of
 
 _HIDDEN = "hidden_states"
 #: Tokens whose logits are computed at a time.

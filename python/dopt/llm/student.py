@@ -1,10 +1,13 @@
 """A quantized network with gradients: integers fixed, scales and norms free."""
 
+import hashlib
 from typing import Any, Dict, List, Optional
 
+from dopt.llm.artifact import Reader, Writer
 from dopt.llm.families import linears_of
-from dopt.llm.load import parameters_of
+from dopt.llm.network import parameters_of
 from dopt.llm.restore import Restored
+from dopt.native_numpy_rows import half_scale
 
 
 class Student:
@@ -84,3 +87,45 @@ def make_trainable(integers: Any, scales: Any, bias: Optional[Any]) -> Any:
             return torch.nn.functional.linear(x, (groups * steps).view(outputs, inputs), self.bias)
 
     return ScaledLinear()
+
+
+def write_trained(out: str, student: Student) -> str:
+    """The artifact with other scales and norms. Ranges of activations are left out: they were of the old model."""
+    reader: Reader = student.restored.reader
+    fingerprint = hashlib.sha256(f"{reader.fingerprint} distilled {student_digest(student)}".encode()).hexdigest()
+    writer = Writer(out, fingerprint)
+    for shard in reader.by_shard():
+        entries = [each for kind in ("linears", "embeddings", "floats") for each in shard[kind]]
+        block = entries[0]["block"] if entries else None
+        if block is not None:
+            writer.begin_block(block)
+        _write_shard(writer, reader, shard, student)
+        if block is not None:
+            writer.end_block(block)
+    return writer.close({**reader.meta, "model": reader.model_folder})
+
+
+def _write_shard(writer: Writer, reader: Reader, shard: Dict[str, List[Dict[str, Any]]], student: Student) -> None:
+    for entry in shard["linears"]:
+        layer = reader.layer(entry["name"])
+        module = student.scales.get(entry["name"])
+        scales = layer.scales if module is None else half_scale((module.scales * module.factor.detach()).numpy())
+        form = {"bits": entry["bits"], "group_size": entry["groupSize"], "strategy": entry["strategy"]}
+        writer.linear(entry["name"], layer.integers, scales, **form)
+    for entry in shard["embeddings"]:
+        layer = reader.layer(entry["name"])
+        writer.embedding(entry["name"], layer.integers, layer.scales, strategy=entry["strategy"])
+    for entry in shard["floats"]:
+        name = entry["name"]
+        if name in student.norms:
+            writer.floats(name, student.norms[name].detach().numpy())
+        else:
+            writer.floats(name, reader.float_bits(name), bfloat16=entry["dtype"] == "BF16")
+
+
+def student_digest(student: Student) -> str:
+    """Over all that was trained."""
+    digest = hashlib.sha256()
+    for name, value in sorted(student.snapshot().items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()

@@ -17,6 +17,8 @@ Tap = Callable[[str, Any], Any]
 
 #: Operands and result of the products of attention, in the order of the calls.
 _PRODUCTS = (("query", "key", "scores"), ("probabilities", "value", "context"))
+#: Operands that a decoder keeps for the tokens to come.
+CACHED = (".attention:key", ".attention:value")
 #: Edges with a fixed range, and why.
 FIXED = {"attention:probabilities": "softmax", ".sigmoid:output": "sigmoid"}
 

@@ -7,7 +7,7 @@ import re
 from typing import Any, Dict, List, Optional, Tuple
 
 from dopt.errors import DoptError
-from dopt.llm.load import require_transformers
+from dopt.llm.network import require_transformers
 
 _TOKENIZER_FILES = re.compile(r"tokenizer|vocab|.*\.(tiktoken|model)$")
 

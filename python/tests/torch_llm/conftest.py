@@ -74,6 +74,7 @@ def params_of(model, out, tokens, group=32, **changes):
         "ridges": [1.0],
         "refit": True,
         "sweeps": 1,
+        "polish": 0,
         "heldBack": 4,
         "sequential": True,
         "rotate": "never",
@@ -83,7 +84,7 @@ def params_of(model, out, tokens, group=32, **changes):
         {"name": each["name"], "bits": 8 if each["head"] else 4, "groupSize": 0 if each["head"] else group, "fullRange": True, "strategy": "test"}
         for each in describe(open_model(model))["linears"]
     ]
-    rest = {"embeddingBits": 8, "activations": None, "batch": 2, "threads": 1, "memory": None, "resume": False, "seed": 0}
+    rest = {"embeddingBits": 8, "activations": None, "batch": 2, "threads": 1, "lockstep": True, "resume": False, "seed": 0}
     given = {"model": model, "trustRemoteCode": False, "out": str(out), "calibration": text_of(tokens), "linears": linears}
     return {**given, "solver": solver, **rest, **changes}
 

@@ -12,7 +12,7 @@ from dopt.llm.quantize import quantize
 from dopt.llm.ranges import ranges
 from dopt.llm.simulate import Grids
 
-OPTIONS = {"bits": 16, "symmetric": True, "warnBelow": 35.0}
+OPTIONS = {"bits": 16, "kvBits": 16, "symmetric": True, "warnBelow": 35.0}
 
 
 def scores(models, tokens, folder, activations, kind):
@@ -54,6 +54,18 @@ def test_rules_of_fixed_and_shared_grids(models, tokens, tmp_path):
     assert {"model.embed_tokens:output", "model.norm:output", "lm_head:output"} <= set(found)
 
 
+def test_the_cache_may_be_narrower_than_the_rest(models, tokens, tmp_path):
+    quantize(params_of(models("llama"), tmp_path, tokens, activations={**OPTIONS, "kvBits": 8}), Events())
+    found = {each["name"]: each for each in Reader(str(tmp_path)).activations}
+    for projection, operand in (("k_proj", "key"), ("v_proj", "value")):
+        cached, before = found[f"model.layers.0.attention:{operand}"], found[f"model.layers.0.self_attn.{projection}:output"]
+        assert (cached["bits"], before["bits"]) == (8, 16)
+        assert cached["scale"] == pytest.approx(max(-cached["low"], cached["high"]) / 127, rel=1e-6)
+    assert found["model.layers.0.attention:query"]["bits"] == 16
+    wide, narrow = (scores(models, tokens, tmp_path, on, "llama")["kl"] for on in (False, True))
+    assert wide < narrow < wide + 0.05
+
+
 def test_a_whole_network_is_rounded_as_its_blocks_are(models, tokens, tmp_path):
     """Generation taps all blocks at once, evaluation one after the other."""
     from dopt.llm.evaluate import observe_all
@@ -61,7 +73,7 @@ def test_a_whole_network_is_rounded_as_its_blocks_are(models, tokens, tmp_path):
     from dopt.llm.restore import open_quantized
     from dopt.llm.simulate import tapped_network
 
-    quantize(params_of(models("llama"), tmp_path, tokens, activations={**OPTIONS, "bits": 8}), Events())
+    quantize(params_of(models("llama"), tmp_path, tokens, activations={**OPTIONS, "bits": 8, "kvBits": 8}), Events())
     batch, taps = torch.arange(40).reshape(2, 20) % 90, []
     for whole in (False, True):
         source = open_quantized(str(tmp_path))

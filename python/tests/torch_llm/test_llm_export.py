@@ -426,7 +426,7 @@ def test_onnx_rounds_where_the_simulation_does(tmp_path):
     folder = write_tiny(tmp_path / "artifact", tmp_path / "model", activations=False)
     tokens = np.arange(1, 25, dtype=np.int64).reshape(2, 12)
     batches = [torch.from_numpy(tokens)]
-    seen, options = Ranges(), {"bits": 8, "symmetric": False, "warnBelow": 0}
+    seen, options = Ranges(), {"bits": 8, "kvBits": 8, "symmetric": False, "warnBelow": 0}
     observe_all(open_quantized(folder, False), batches, seen.tap, 1, Events())
     grids = grids_of(seen.state(), options)
     write(Writer(folder, Reader(folder).fingerprint), grids, options)

@@ -67,7 +67,7 @@ def test_a_sink_in_the_residual_stream_is_rotated_away(models, tokens, tmp_path)
         tensors["model.embed_tokens.weight"][10, 5] = 1e5  # one token in ninety
 
     folder = damage(models("llama"), str(tmp_path / "model"), sink)
-    activations = {"bits": 16, "symmetric": True, "warnBelow": 35.0}
+    activations = {"bits": 16, "kvBits": 16, "symmetric": True, "warnBelow": 35.0}
     lowest = {}
     for rotate in ("never", "auto"):
         done = quantize(params_of(folder, tmp_path / rotate, tokens, rotate=rotate, activations=activations), Events())
@@ -82,7 +82,7 @@ def distil_params(model, quantized, out, tokens, **changes):
         **{"model": model, "trustRemoteCode": False, "quantized": str(quantized), "out": str(out), "text": text},
         **{"loss": "kl", "top": 32, "temperature": 1.0, "trainable": ["scales", "norms"], "epochs": 3, "microBatch": 4},
         **{"accumulation": 1, "learningRate": 2e-3, "weightDecay": 0.0, "warmupSteps": 2, "schedule": "cosine"},
-        **{"heldBack": 4, "checkpointSteps": 3, "threads": 1, "resume": False, "seed": 0},
+        **{"heldBack": 4, "checkpointSteps": 3, "threads": 1, "processes": 1, "resume": False, "seed": 0},
         **changes,
     }
 
@@ -97,6 +97,9 @@ def test_distillation_lowers_the_divergence_and_keeps_integers(models, tokens, t
     assert np.array_equal(before.layer(name).integers, after.layer(name).integers)
     assert not np.array_equal(before.layer(name).scales, after.layer(name).scales)
     assert not os.path.exists(tmp_path / "d" / "checkpoint.safetensors")
+    two = distil(distil_params(models("llama"), tmp_path / "q", tmp_path / "two", tokens, processes=2), Events())
+    assert two["losses"] == pytest.approx(result["losses"], rel=1e-3)  # sums over samples in another order
+    assert two["after"] == pytest.approx(result["after"], rel=1e-3)
     mse = distil(distil_params(models("llama"), tmp_path / "q", tmp_path / "m", tokens, loss="mse", epochs=1), Events())
     assert mse["after"] <= mse["before"]
 

@@ -92,7 +92,7 @@ def test_four_bits_and_int16_activations_cost_little(stories, assets, tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(part))
     text = {"files": [files[0]], "samples": 32, "length": 128, "chat": False, "bos": True}
     results = {}
-    activations = {"bits": 16, "symmetric": True, "warnBelow": 35.0}
+    activations = {"bits": 16, "kvBits": 16, "symmetric": True, "warnBelow": 35.0}
     for name, changes in (("nearest", {"rounding": "nearest", "scales": "absmax"}), ("solved", {"activations": activations})):
         params = params_of(stories, tmp_path / name, files[0], group=0, **changes)
         quantize({**params, "calibration": text, "batch": 8}, Events())

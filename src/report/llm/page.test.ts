@@ -41,7 +41,7 @@ const result: LlmResult = llmResultSchema.parse({
     bytes: 6624,
     floatBytes: 18432,
     seconds: 0.1,
-    memory: { base: 1, weights: 1, gram: 1, states: 1, total: 4 },
+    memory: { base: 1, weights: 1, gram: 1, states: 1, total: 4, lockstep: true },
     calibration: { samples: 4, length: 32 },
   },
   calibration: text,
@@ -58,6 +58,7 @@ const result: LlmResult = llmResultSchema.parse({
   ],
   activations: {
     bits: 16,
+    kvBits: 8,
     symmetric: true,
     tensors: 1,
     lowest: [{ name: 'model.layers.0.mlp.up_proj:input', sqnr: 48.5 }],

@@ -153,7 +153,7 @@ ${coverage.uncovered.length > 0 && html`<p>In float: ${coverage.uncovered.map(({
 function activations({ activations: found }: LlmResult): Html | null {
   if (!found) return null;
   return html`<section id="activations"><h2>Activations</h2>
-<p>${count(found.tensors)} tensors have a static grid of ${found.bits} bits, ${found.symmetric ? 'symmetric' : 'asymmetric'}. Those with the least signal over noise:</p>
+<p>${count(found.tensors)} tensors have a static grid of ${found.bits} bits${found.kvBits === found.bits ? '' : ` (${found.kvBits} in the cache of keys and values)`}, ${found.symmetric ? 'symmetric' : 'asymmetric'}. Those with the least signal over noise:</p>
 ${table(
   'Activations',
   ['Tensor', 'Signal over noise'],

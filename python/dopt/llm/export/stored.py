@@ -29,7 +29,7 @@ def forms_of(reader: Reader) -> Dict[str, Form]:
     if not stacked and reader.config.get("model_type") not in _CONV1D:
         return {}
     from dopt.llm.families import linears_of
-    from dopt.llm.load import build_network, require_transformers
+    from dopt.llm.network import build_network, require_transformers
 
     require_transformers()
     _, network = build_network(reader.model_folder)

@@ -1,0 +1,72 @@
+/**
+ * Memory of quantizing a large language model beside what the plan promised: the section of docs/benchmarks.md.
+ *
+ *   npm run bench:llm-memory -- [--blocks 22] [--width 2048] [--inner 5632] [--heads 32] [--vocabulary 32000]
+ *     [--samples 8] [--length 256] [--effort balanced] [--memory 8G] [--work DIR]
+ *
+ * Weights are random, 1.1 billion of them by default. A block is freed before the next one is read, so two of them already need
+ * what 22 do, in an eleventh of the time. Uses the built command (npm run build).
+ */
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { execa } from 'execa';
+import { ensureEnvironment } from '../../src/bridge/environments.js';
+import type { LlmResult } from '../../src/config/llm-result.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const string = { type: 'string' } as const;
+const { values } = parseArgs({
+  options: {
+    ...{ width: string, inner: string, heads: string, vocabulary: string, memory: string },
+    blocks: { ...string, default: '22' },
+    samples: { ...string, default: '8' },
+    length: { ...string, default: '256' },
+    effort: { ...string, default: 'balanced' },
+    work: { ...string, default: join(ROOT, 'runs/bench-llm-memory') },
+  },
+});
+const folder = resolve(values.work);
+const [model, out] = [join(folder, 'model'), join(folder, 'run')];
+
+const { python } = await ensureEnvironment('current');
+const given = (['blocks', 'width', 'inner', 'heads', 'vocabulary'] as const).flatMap((name) =>
+  values[name] === undefined ? [] : [`--${name}`, values[name]],
+);
+if (!existsSync(join(model, 'tokens.npy')))
+  await execa(python, [join(ROOT, 'python/bench/llm_random.py'), model, ...given], { stdio: 'inherit' });
+rmSync(out, { recursive: true, force: true });
+await execa(
+  process.execPath,
+  [
+    ...[
+      join(ROOT, 'bin/run.js'),
+      'llm',
+      'quantize',
+      model,
+      '--data',
+      join(model, 'tokens.npy'),
+      '--no-verify',
+    ],
+    ...['--samples', values.samples, '--length', values.length, '--effort', values.effort],
+    ...['--profile', 'current', '--out', out],
+    ...(values.memory === undefined ? [] : ['--memory', values.memory]),
+  ],
+  { stdio: 'inherit' },
+);
+
+const {
+  memory,
+  coverage,
+  model: found,
+} = JSON.parse(readFileSync(join(out, 'result.json'), 'utf8')) as LlmResult;
+const { base, weights, gram, states } = coverage.memory;
+const gb = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
+console.log(
+  [
+    `${(found.parameters / 1e6).toFixed(0)} million weights, ${values.samples} samples of ${values.length} tokens`,
+    `promised ${gb(memory.promised)}: program ${gb(base)}, weights ${gb(weights)}, Gram matrices ${gb(gram)}, states ${gb(states)}`,
+    `peak ${gb(memory.peak)}, ${((100 * memory.peak) / memory.promised).toFixed(1)} % of it`,
+  ].join('\n'),
+);
