@@ -91,20 +91,37 @@ const ssdSchema = z.strictObject({
     .describe('the first class means "no object": it is left out, and classes count from the one after it'),
 });
 
+/** Where the sides of a box are distributions over distances from a cell. */
+const gflSchema = z.strictObject({
+  cellOffset: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('where in its cell the distances begin: 0 at the corner, 0.5 in the middle'),
+  bins: z
+    .number()
+    .int()
+    .min(2)
+    .default(8)
+    .describe('distances that a side is a distribution over, 0 to bins − 1 strides'),
+});
+
 export const detectionMetricSchema = z.strictObject({
   kind: z.literal('detection'),
   decode: z
-    .enum(['yolox', 'yolov5', 'yolov8', 'ssd'])
+    .enum(['yolox', 'yolov5', 'yolov8', 'ssd', 'gfl'])
     .default('yolox')
     .describe(
-      "how boxes come out of the outputs. 'yolox': [1, cells, 5 + classes] over a grid a stride. 'yolov5': [1, boxes, 5 + classes], 'yolov8': [1, 4 + classes, boxes], both with boxes in pixels of the input. 'ssd': boxes and scores in two outputs",
+      "how boxes come out of the outputs. 'yolox': [1, cells, 5 + classes] over a grid a stride. 'yolov5': [1, boxes, 5 + classes], 'yolov8': [1, 4 + classes, boxes], both with boxes in pixels of the input. 'ssd': boxes and scores in two outputs. 'gfl': scores and distributions over the grids of strides, in one output or in two a stride",
     ),
   strides: z
     .array(z.number().int().positive())
     .min(1)
     .default([8, 16, 32])
-    .describe("of the grids of 'yolox'"),
+    .describe("of the grids of 'yolox' and 'gfl'"),
   ssd: ssdSchema.optional(),
+  gfl: gflSchema.optional(),
   classes: z.number().int().positive().optional().describe("told by the output's shape when absent"),
   scoreThreshold: z
     .number()

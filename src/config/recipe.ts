@@ -94,6 +94,21 @@ export const recipeSchema = z.strictObject({
     })
     .optional()
     .describe('settings of the engine, as dopt tune finds them'),
+  target: z
+    .record(z.string(), z.string().min(1))
+    .optional()
+    .describe('what to know on a device, by its name (dopt target list); * for all'),
+  expected: z
+    .strictObject({
+      measured: z.boolean().describe('whether dopt was run with a network of this family'),
+      result: z.string().min(1).optional().describe('what came of it: the network, the score, the data'),
+      source: z
+        .string()
+        .min(1)
+        .describe('where the figures are, or, of what was not measured, the settings are from'),
+    })
+    .optional()
+    .describe('what to expect'),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
 

@@ -17,6 +17,7 @@ const NAMED: Readonly<Record<string, { kind: Metric['kind'] } & Record<string, u
   apyolov5: { kind: 'detection', decode: 'yolov5' },
   apyolov8: { kind: 'detection', decode: 'yolov8' },
   apssd: { kind: 'detection', decode: 'ssd' },
+  apgfl: { kind: 'detection', decode: 'gfl', strides: [8, 16, 32, 64] },
   faceap: { kind: 'detection', decode: 'ssd', protocol: 'wider-face', nmsIou: 0.3 },
   psnr: { kind: 'image' },
   perplexity: { kind: 'tokens' },
@@ -27,7 +28,7 @@ const NAMED: Readonly<Record<string, { kind: Metric['kind'] } & Record<string, u
 /** The names as people write them. */
 const NAMES = [
   ...['top1', 'top5', 'accuracy', 'mIoU', 'pixel-accuracy', 'AP-yolox', 'AP-yolov5', 'AP-yolov8', 'AP-ssd'],
-  ...['face-AP', 'PSNR', 'perplexity', 'nats', 'token-accuracy'],
+  ...['AP-gfl', 'face-AP', 'PSNR', 'perplexity', 'nats', 'token-accuracy'],
 ];
 
 /** What says which metric is meant. */

@@ -4,7 +4,7 @@ import type { ScoredBox, Size } from '../boxes.js';
 import { DECODERS } from './index.js';
 import { priorBoxes } from './priors.js';
 
-type Settings = Partial<Omit<DetectionMetric, 'ssd'>> & { ssd?: object };
+type Settings = Partial<Omit<DetectionMetric, 'ssd' | 'gfl'>> & { ssd?: object; gfl?: object };
 
 const values = (data: ArrayLike<number>, shape: number[]) => ({ data, shape, integer: false });
 const decode = (
@@ -18,7 +18,7 @@ const decode = (
 /** [class, score, left, top, right, bottom] with four digits. */
 const rows = (boxes: readonly ScoredBox[]): number[][] =>
   boxes.map((box) =>
-    [box.class, box.score, box.left, box.top, box.right, box.bottom].map((v) => Number(v.toFixed(4))),
+    [box.class, box.score, box.left, box.top, box.right, box.bottom].map((v) => Number(v.toFixed(4)) + 0),
   );
 const wrong = (pattern: RegExp) =>
   expect.objectContaining({ code: 'METRIC_OUTPUT', message: expect.stringMatching(pattern) });
@@ -129,7 +129,7 @@ describe('ssd', () => {
     const found = decode({ decode: 'ssd', ssd: { priors } }, { scores, boxes: offsets }, [16, 32]);
     // Moved by .1 · 1 · 8 and −.1 · 2 · 8 pixels, twice as high.
     expect(rows(found.boxes)).toEqual([
-      [0, 0.9, 16.8 - 4, 16 - 1.6 - 8, 16.8 + 4, 16 - 1.6 + 8].map((v) => Number(v.toFixed(4))),
+      [0, 0.9, 16.8 - 4, 16 - 1.6 - 8, 16.8 + 4, 16 - 1.6 + 8].map((v) => Number(v.toFixed(4)) + 0),
       [0, 0.05, 0, 8, 32, 24],
     ]);
     expect(() =>
@@ -143,6 +143,68 @@ describe('ssd', () => {
       wrong(/no output x/),
     );
     expect(() => decode({ decode: 'ssd', classes: 3 }, { scores, boxes })).toThrowError(wrong(/\[1, 2, 4\]/));
+  });
+});
+
+describe('gfl', () => {
+  // Input 16 x 24 with strides 8 and 16: cells 2 x 3 and 1 x 2, the last of each row cut at the edge.
+  const settings = { decode: 'gfl' as const, strides: [8, 16], gfl: { bins: 3 } };
+  const size: Size = [16, 24];
+  /** Distributions that are sure of their bins. */
+  const sides = (...bins: number[]): number[] =>
+    bins.flatMap((bin) => [0, 1, 2].map((i) => (i === bin ? 50 : 0)));
+  const nowhere = [0, 0, ...sides(0, 0, 0, 0)];
+  const joined = [
+    ...Array.from({ length: 5 }, () => nowhere).flat(),
+    // Row 1, column 2 of the first grid; column 1 of the second.
+    ...[0.9, 0, ...sides(1, 0, 2, 1)],
+    ...nowhere,
+    ...[0, 0.8, ...sides(0, 0, 1, 2)],
+  ];
+
+  it('reads sides as expected distances from the cell', () => {
+    const { boxes, classes } = decode(settings, { y: values(joined, [1, 8, 14]) }, size);
+    expect(classes).toBe(2);
+    expect(rows(boxes)).toEqual([
+      [0, 0.9, 8, 8, 32, 16],
+      [1, 0.8, 16, 0, 32, 32],
+    ]);
+    const middle = { ...settings, gfl: { bins: 3, cellOffset: 0.5 } };
+    expect(rows(decode(middle, { y: values(joined, [1, 8, 14]) }, size).boxes)[0]).toEqual([
+      ...[0, 0.9, 12, 12, 36, 20],
+    ]);
+  });
+
+  it('takes the mean of a distribution that is not sure', () => {
+    const data = Array.from({ length: 8 }, () => [0, 0, ...Array(12).fill(0)]).flat();
+    data[1] = 0.5;
+    expect(rows(decode(settings, { y: values(data, [1, 8, 14]) }, size).boxes)).toEqual([
+      [1, 0.5, -8, -8, 8, 8],
+    ]);
+  });
+
+  it('reads scores and distributions in outputs of their own, stride after stride', () => {
+    const part = (from: number, to: number, begin: number, end: number): number[] =>
+      Array.from({ length: to - from }, (_, i) =>
+        joined.slice((from + i) * 14 + begin, (from + i) * 14 + end),
+      ).flat();
+    const outputs = {
+      s8: values(part(0, 6, 0, 2), [1, 6, 2]),
+      s16: values(part(6, 8, 0, 2), [1, 2, 2]),
+      d8: values(part(0, 6, 2, 14), [1, 6, 12]),
+      d16: values(part(6, 8, 2, 14), [1, 2, 12]),
+    };
+    expect(decode(settings, outputs, size)).toEqual(
+      decode(settings, { y: values(joined, [1, 8, 14]) }, size),
+    );
+    expect(() => decode({ ...settings, classes: 3 }, outputs, size)).toThrowError(
+      wrong(/\[1, cells, 3\] of 6, 2 cells and then distributions \[1, cells, 12\]/),
+    );
+  });
+
+  it('says which shape it expects', () => {
+    const outputs = { y: values(new Float32Array(14), [1, 1, 14]) };
+    expect(() => decode(settings, outputs, size)).toThrowError(wrong(/\[1, 8, classes \+ 12\]/));
   });
 });
 

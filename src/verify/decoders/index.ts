@@ -1,5 +1,6 @@
 import type { DetectionMetric } from '../../config/metric.js';
 import type { BoxDecoder } from './decoder.js';
+import { gfl } from './gfl.js';
 import { ssd } from './ssd.js';
 import { yolov5 } from './yolov5.js';
 import { yolov8 } from './yolov8.js';
@@ -11,4 +12,5 @@ export const DECODERS: Readonly<Record<DetectionMetric['decode'], BoxDecoder>> =
   yolov5,
   yolov8,
   ssd,
+  gfl,
 };
