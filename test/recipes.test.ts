@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureEnvironment } from '../src/bridge/environments.js';
 import { listRecipes, loadRecipe } from '../src/config/recipe.js';
-import type { RunResult } from '../src/config/result.js';
-import type { Comparison } from '../src/verify/compare.js';
+import type { Comparison, RunResult } from '../src/config/result.js';
+
 import { dopt, type Ended, ROOT } from './helpers/cli.js';
 import { python } from './helpers/exports.js';
 

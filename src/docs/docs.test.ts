@@ -12,6 +12,7 @@ import {
   documentedPages,
   snippetsOf,
 } from '../../scripts/reference/snippets.js';
+import { usualGroupSize } from '../llm/group-size.js';
 import { forTerminal, listPages, readTopic, sections } from './pages.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -138,6 +139,19 @@ describe('commands in the documentation', () => {
       'package.json has no script nothing',
     ]);
     expect(checkSnippet(second!, sourced.commands, [])).toEqual([]);
+  });
+});
+
+describe('recipes/llm/README.md', () => {
+  it('names the groups that layers get', () => {
+    const table = read('recipes/llm/README.md').matchAll(/^\| [^|]+ \| ([\d, ]+) \| ([^|]+) \|/gm);
+    const rows = [...table].map(([, inputs = '', groups = '']) => ({
+      inputs: inputs.split(', ').map((text) => Number(text.replace(',', ''))),
+      groups: [...groups.matchAll(/\d+|row/g)].map(([word]) => (word === 'row' ? 0 : Number(word))),
+    }));
+    expect(rows.length).toBeGreaterThan(3);
+    for (const { inputs, groups } of rows)
+      expect(new Set(inputs.map(usualGroupSize))).toEqual(new Set(groups));
   });
 });
 
