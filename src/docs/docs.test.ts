@@ -21,7 +21,8 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 let sourced: Sources;
 beforeAll(async () => {
   sourced = await readSources(root);
-});
+  // All commands are loaded and all sources parsed: seconds, on a busy machine many.
+}, 120_000);
 
 describe('the reference', () => {
   it('is what `npm run docs:reference` makes of the source', () => {
