@@ -1,0 +1,265 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { decodeBinHeader, encodeBinHeader } from '../../src/compat/bin-file.js';
+import { parseNotrainConfig } from '../../src/compat/config.js';
+import { manifestSchema } from '../../src/config/manifest.js';
+import { recipeSchema } from '../../src/config/recipe.js';
+import { parseYaml } from '../../src/config/yaml.js';
+import { DoptError } from '../../src/errors.js';
+import { encodeSafetensors, readSafetensors } from '../../src/graph/safetensors.js';
+import { parseLlmConfig } from '../../src/llm/read-config.js';
+import { loadTarget } from '../../src/target/target-files.js';
+import { parseCoco, parseWiderFace, parseYolo } from '../../src/verify/label-boxes.js';
+import { parseArray, parseLabelFile } from '../../src/verify/label-files.js';
+import { readNpy } from '../../src/verify/npy.js';
+import { decodePng } from '../../src/verify/png.js';
+import { digits, ROOT } from './cli.js';
+
+export interface Reader {
+  /** Whole files, which damaged ones are made from. */
+  seeds: Buffer[];
+  read(bytes: Buffer): void;
+}
+
+const file = (path: string): Buffer => readFileSync(join(ROOT, path));
+const text = (...lines: string[]): Buffer => Buffer.from(lines.join('\n'));
+
+/** Gives `read` a path that holds the bytes. */
+const atPath =
+  (name: string, read: (path: string) => unknown) =>
+  (bytes: Buffer): void => {
+    const folder = mkdtempSync(join(tmpdir(), 'dopt-fuzz-'));
+    try {
+      writeFileSync(join(folder, name), bytes);
+      read(join(folder, name));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  };
+
+function npy(header: string, data: Buffer): Buffer {
+  const head = Buffer.from(`${header.padEnd(117)}\n`);
+  const length = Buffer.alloc(2);
+  length.writeUInt16LE(head.length);
+  return Buffer.concat([Buffer.from('\x93NUMPY\x01\x00', 'latin1'), length, head, data]);
+}
+
+const tensors = new Map([
+  ['a.weight', { data: Float32Array.of(1, 2, 3, 4), shape: [2, 2] }],
+  ['b', { data: BigInt64Array.of(1n), shape: [] }],
+]);
+
+/** Every reader of files in TypeScript. */
+export const READERS: Record<string, Reader> = {
+  prototxt: {
+    seeds: [
+      text(
+        'strategy: "Quant_INT8-8" # c',
+        'device: USE_CPU',
+        'preprocess_parameter {',
+        ' input_type: BINARY',
+        " input_file_path: 'a b'",
+        ' mean_value: 1.5',
+        ' mean_value: -2e3',
+        '}',
+        'exclude_op: "a;b"',
+      ),
+      text(
+        '// c',
+        'preprocess_parameter: { input_type: IMAGE image_format: BGR input_file_path: "x" standard_deviation: 0.5 }',
+      ),
+    ],
+    read: (bytes) => parseNotrainConfig(bytes.toString(), 'c.prototxt'),
+  },
+  recipe: {
+    seeds: readdirSync(join(ROOT, 'recipes'))
+      .filter((name) => name.endsWith('.yaml'))
+      .map((name) => file(`recipes/${name}`)),
+    read: (bytes) => parseYaml(bytes.toString(), 'r.yaml', recipeSchema),
+  },
+  target: {
+    seeds: ['kirin9020', 'generic-npu'].map((name) => file(`targets/${name}.yaml`)),
+    read: atPath('t.yaml', loadTarget),
+  },
+  'llm config': {
+    seeds: [text('dataset:', '  train_files: data/a.json', 'lut_mode: true', 'kd:', '  enable: true')],
+    read: (bytes) => parseLlmConfig(bytes.toString(), 'config.yaml'),
+  },
+  safetensors: {
+    seeds: [encodeSafetensors(tensors), encodeSafetensors(new Map())],
+    read: atPath('x.safetensors', readSafetensors),
+  },
+  npy: {
+    seeds: [
+      npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", Buffer.alloc(24, 1)),
+      npy("{'descr': '|u1', 'fortran_order': True, 'shape': (5,), }", Buffer.alloc(5, 7)),
+      npy("{'descr': '<i8', 'fortran_order': False, 'shape': (), }", Buffer.alloc(8)),
+    ],
+    read: (bytes) => readNpy(bytes),
+  },
+  png: {
+    seeds: readdirSync(digits.calibration)
+      .filter((name) => name.endsWith('.png'))
+      .slice(0, 3)
+      .map((name) => readFileSync(join(digits.calibration, name))),
+    read: (bytes) => decodePng(bytes),
+  },
+  bin: {
+    seeds: [encodeBinHeader(510, [1, 3, 4, 5]), encodeBinHeader(610, [60])],
+    read: (bytes) => decodeBinHeader(bytes, bytes.length + 240, 'c.bin'),
+  },
+  labels: {
+    seeds: [text('a.png 1', 'b c.png 2', '# c', 'd.png\t3')],
+    read: (bytes) => parseLabelFile(bytes.toString(), 'labels.txt'),
+  },
+  'labels csv': {
+    seeds: [text('name,label', '"a ""b"".png",4', 'c.png;dog')],
+    read: (bytes) => parseLabelFile(bytes.toString(), 'labels.csv'),
+  },
+  'labels json': {
+    seeds: [text('{"a.png": 1, "b.png": "dog"}')],
+    read: (bytes) => parseLabelFile(bytes.toString(), 'labels.json'),
+  },
+  'label array': {
+    seeds: [text('[1, 2, 3]')],
+    read: (bytes) => parseArray(bytes, 'labels.json'),
+  },
+  'label boxes': {
+    seeds: [
+      text('0 0.5 0.5 0.25 0.25', '3 0.1 0.2 0.3 0.4'),
+      text(
+        '{"images":[{"id":1,"file_name":"a.jpg","width":4,"height":4}],"annotations":[{"id":1,"image_id":1,"category_id":2,"bbox":[0,1,2,3],"iscrowd":0,"area":6}],"categories":[{"id":2,"name":"x"}]}',
+      ),
+      text('a/b.jpg', '2', '1 2 3 4 0 0 0 0 0 0', '5 6 7 8 0 0 0 1 0 0'),
+    ],
+    read: (bytes) => {
+      for (const parse of [
+        (t: string) => parseYolo(t, 'l', 80),
+        (t: string) => parseCoco(t, 'l'),
+        (t: string) => parseWiderFace(t, 'l'),
+      ])
+        refusedOrRead(() => parse(bytes.toString()));
+    },
+  },
+  manifest: {
+    seeds: [
+      text(
+        '{"version":1,"dopt":"0","state":"finished","command":["a"],"started":"t","finished":null,"details":{"a":[1,{"b":null}]},"files":{"x":{"path":"x","bytes":1,"sha256":"a"}}}',
+      ),
+    ],
+    read: (bytes) => {
+      try {
+        manifestSchema.safeParse(JSON.parse(bytes.toString()));
+      } catch (error) {
+        if (!(error instanceof SyntaxError)) throw error;
+      }
+    },
+  },
+};
+
+/** True when it was read; an error of ours, or a plain Error with words, is a refusal. What JavaScript itself throws is neither. */
+function refusedOrRead(work: () => void): boolean {
+  try {
+    work();
+    return true;
+  } catch (error) {
+    const refusal =
+      error instanceof DoptError ? error.kind !== 'bug' : (error as Error).constructor === Error;
+    if (!refusal) throw error;
+    return false;
+  }
+}
+
+/** Numbers in [0, 1) from a seed: xorshift32. */
+function random(seed: number): () => number {
+  let state = seed || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}
+
+/** Bytes and words that readers tend to stumble over. */
+const EVIL = [
+  '\0',
+  '\xff',
+  '"',
+  "'",
+  '{',
+  '}',
+  '[',
+  ']',
+  ':',
+  '-1',
+  '9'.repeat(20),
+  '1e999',
+  'NaN',
+  '&a',
+  '*a',
+  '<<: *a',
+  '\r',
+  '\u2028',
+  '%s',
+  '../',
+];
+
+/** A damaged copy of one of the seeds. */
+function damaged(seeds: readonly Buffer[], next: () => number): Buffer {
+  const below = (limit: number): number => Math.floor(next() * limit);
+  let bytes = Buffer.from(seeds[below(seeds.length)]!);
+  for (let change = 0; change <= below(4); change += 1) {
+    const at = below(bytes.length + 1);
+    const kind = below(8);
+    if (kind === 0 && bytes.length > 0) bytes[at % bytes.length]! ^= 1 << below(8);
+    else if (kind === 1 && bytes.length > 0) bytes[at % bytes.length] = below(256);
+    else if (kind === 2) bytes = bytes.subarray(0, at);
+    else if (kind === 3) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + below(20))]);
+    else {
+      const other = seeds[below(seeds.length)]!;
+      const from = below(other.length + 1);
+      const inserted =
+        kind < 6 ? Buffer.from(EVIL[below(EVIL.length)]!, 'latin1') : other.subarray(from, from + below(60));
+      bytes = Buffer.concat([bytes.subarray(0, at), inserted, bytes.subarray(at)]);
+    }
+  }
+  return Buffer.from(bytes);
+}
+
+/** Longest time that a small damaged file may take. */
+const PATIENCE = 1000;
+
+export interface Fuzzed {
+  cases: number;
+  read: number;
+  failures: { seed: number; what: string }[];
+}
+
+/** Feeds a reader with damaged files, for a time or a number of cases; ends early after ten failures. */
+export function fuzz(reader: Reader, limit: { seed: number; milliseconds?: number; cases?: number }): Fuzzed {
+  const result: Fuzzed = { cases: 0, read: 0, failures: [] };
+  const end = performance.now() + (limit.milliseconds ?? Number.POSITIVE_INFINITY);
+  while (
+    result.cases < (limit.cases ?? Number.POSITIVE_INFINITY) &&
+    performance.now() < end &&
+    result.failures.length < 10
+  ) {
+    const seed = (limit.seed + result.cases * 2654435761) >>> 0;
+    const bytes = damaged(reader.seeds, random(seed));
+    result.cases += 1;
+    const started = performance.now();
+    try {
+      if (refusedOrRead(() => reader.read(bytes))) result.read += 1;
+    } catch (error) {
+      result.failures.push({
+        seed,
+        what: `${(error as Error).constructor.name}: ${(error as Error).message.slice(0, 150)}`,
+      });
+    }
+    const took = performance.now() - started;
+    if (took > PATIENCE) result.failures.push({ seed, what: `took ${took.toFixed(0)} ms` });
+  }
+  return result;
+}
