@@ -141,6 +141,13 @@ it('goes on with more networks, and under other settings only when told to', asy
   expect(new SearchJournal(journal, { digest: 'b', space: 's' }, false).carried).toBe(60);
 });
 
+it('gives way to another search where nothing was tried', () => {
+  const open = (digest: string) => new SearchJournal(journal, { digest, space: 's' }, false);
+  expect([open('a').replaced, open('a').replaced, open('b').replaced, open('b').replaced]).toEqual([
+    ...[false, false, true, false],
+  ]);
+});
+
 it('names the line of a journal that is none', async () => {
   await search(plain, { evaluations: 10 });
   appendFileSync(journal, '{"event":"guessed"}\n');

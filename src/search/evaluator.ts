@@ -1,3 +1,4 @@
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JobSession } from '../bridge/job-session.js';
 import type { ReportEvent } from '../bridge/jobs.js';
@@ -12,6 +13,11 @@ import { genomeKey } from './space.js';
 
 /** Files of shared weights. */
 export const CHECKPOINTS = { PyTorch: 'supernet.pth', TensorFlow: 'supernet.npz' };
+
+/** Takes shared weights, and what they were taught by, out of a folder. */
+export function removeShared(work: string): void {
+  for (const name of readdirSync(work)) if (name.startsWith('supernet.')) rmSync(join(work, name));
+}
 
 /** Batches that a candidate's normalizations are set by, and epochs of a network that is trained alone. */
 const CALIBRATION_BATCHES = 8;

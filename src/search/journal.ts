@@ -9,6 +9,8 @@ import { appendLine, readLines } from '../run/lines.js';
 export class SearchJournal {
   /** Networks that were proposed under settings before the present ones. */
   readonly carried: number;
+  /** Whether it was begun anew in the place of one of another search in which nothing was tried. */
+  readonly replaced: boolean;
   private events: SearchEvent[];
 
   /**
@@ -26,7 +28,10 @@ export class SearchJournal {
     this.events = readLines(path).map((line, index) => parse(line, path, index + 1));
     const opened = this.events.findLast((event) => event.event === 'opened');
     const same = opened?.digest === digest && opened.space === space;
-    if (opened && !same && (!extend || opened.space !== space)) throw changed(path, opened.space === space);
+    const untried = !this.events.some(({ event }) => event === 'proposed');
+    this.replaced = opened !== undefined && !same && untried;
+    if (opened && !same && !untried && (!extend || opened.space !== space))
+      throw changed(path, opened.space === space);
     const event = { event: 'opened', version: 1, digest, space, time: new Date().toISOString() } as const;
     if (!same) this.add(event);
     this.carried = carriedOf(same ? this.events : [...this.events, event]);

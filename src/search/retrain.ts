@@ -10,7 +10,7 @@ import { CHECKPOINTS } from './evaluator.js';
 import { type OpenOptions, trainingEnvironment, workFolder } from './open.js';
 import { type QuantizedNetwork, quantizeTrained } from './quantize-trained.js';
 import type { FrontNetwork } from './results.js';
-import { runParams } from './run-params.js';
+import { requireData, runParams } from './run-params.js';
 
 export interface RetrainOptions extends Omit<OpenOptions, 'work'> {
   /** Folder of the search's results. */
@@ -57,6 +57,7 @@ const SAMPLES = 1000;
 export async function retrain(options: RetrainOptions): Promise<Retrained> {
   const { out, number, threads, progress, signal } = options;
   const scenario = await readScenario(options.scenario);
+  requireData({ scenario, folder: dirname(resolve(options.scenario)) }, options.scenario);
   const network = networkOf(join(out, 'pareto.json'), number);
   const name = `model_arch_result_${number}`;
   const folder = join(out, 'retrained', name);
@@ -93,5 +94,6 @@ function networkOf(path: string, number: number): FrontNetwork {
     place: path,
     expected: networks.length === 0 ? 'a search with results' : `a number from 0 to ${networks.length - 1}`,
     found: String(number),
+    suggestions: ['search.html and pareto.json show which there are.'],
   });
 }

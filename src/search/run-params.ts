@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Params } from '../bridge/protocol.js';
 import type { Scenario } from '../config/scenario.js';
+import { UserError } from '../errors.js';
 
 /** Learning rates of the original where a scenario names none. */
 const LEARNING_RATES = { image_classification: 1e-4, object_detection: 1e-5, semantic_segmentation: 1e-5 };
@@ -9,6 +11,24 @@ const LEARNING_RATES = { image_classification: 1e-4, object_detection: 1e-5, sem
 export type RunParams = Omit<Params<'nasRetrain'>, 'checkpoint' | 'layers' | 'out' | 'name' | 'samples'>;
 
 export const gpusOf = (list: string | undefined): number[] => list?.split(',').map(Number) ?? [];
+
+const dataOf = (path: string, folder: string): string => join(path.startsWith('/') ? '' : folder, path);
+
+/** @throws UserError NAS_DATASET where a data folder of a scenario is not there, before a framework is started to find out */
+export function requireData(
+  { scenario: { dataset }, folder }: { scenario: Scenario; folder: string },
+  place: string,
+): void {
+  for (const key of ['train_dir', 'val_dir'] as const) {
+    const path = dataOf(dataset[key], folder);
+    if (existsSync(path)) continue;
+    throw new UserError('NAS_DATASET', `The data folder ${path} does not exist.`, {
+      place,
+      expected: `dataset.${key}: a folder, relative to ${folder}`,
+      suggestions: ['Set train_dir and val_dir in scen.yaml.'],
+    });
+  }
+}
 
 /** Where logs for TensorBoard lie. */
 export const tensorboardFolder = (work: string): string => join(work, 'tensorboard');
@@ -21,14 +41,13 @@ export function runParams(
   const { constraint, dataset, optimizer, resource, searcher, supernet } = scenario;
   const weights = optimizer.weights_optimizer;
   const application = constraint.application_type;
-  const data = (path: string): string => join(path.startsWith('/') ? '' : folder, path);
   return {
     framework: scenario.framework,
     folder,
     application,
     inputShape: supernet.input_shape,
-    trainFolder: data(dataset.train_dir),
-    valFolder: data(dataset.val_dir),
+    trainFolder: dataOf(dataset.train_dir, folder),
+    valFolder: dataOf(dataset.val_dir, folder),
     epochs: scenario.epochs,
     batchSize: scenario.batch_size,
     optimizer: {

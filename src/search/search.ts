@@ -3,11 +3,12 @@ import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
 import { runSearch, type Tried } from './engine.js';
-import { pythonEvaluator } from './evaluator.js';
+import { pythonEvaluator, removeShared } from './evaluator.js';
 import { SearchJournal } from './journal.js';
 import { type OpenOptions, openSearch, workFolder } from './open.js';
 import { profileSpace, refuseImpossible } from './profile.js';
 import { type FrontNetwork, frontOf, writePage, writePicture, writeResults } from './results.js';
+import { requireData } from './run-params.js';
 import { LocalSearch, RandomSearch, RegularizedEvolution } from './strategies/baselines.js';
 import { EVOLUTION_DEFAULTS, Evolution } from './strategies/evolution.js';
 import type { Problem, Strategy } from './strategies/strategy.js';
@@ -52,12 +53,15 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
   const { scenario, problem, costs, skeleton, limits } = open;
   const { seed, generation_num, pop_size } = scenario.searcher;
   refuseImpossible(profileSpace(problem, costs, seed), options.scenario);
+  requireData(open, options.scenario);
   const unlock = lockRun(join(work, 'lock'), out);
   try {
     const { searcher: _, notes: __, resource: ___, ...decides } = scenario;
     const digest = digestOf({ decides, skeleton, limits, seed, pop_size, strategy: options.strategy });
     const digests = { digest, space: digestOf({ skeleton }) };
     const journal = new SearchJournal(join(work, 'search.ndjson'), digests, options.extend);
+    // Weights of a search that was changed before it tried anything are not those of this one.
+    if (journal.replaced) removeShared(work);
     const evaluator = await pythonEvaluator(open, work, options);
     const evaluations = journal.carried + generation_num * pop_size;
     const stage = progress.stage('Try networks');
