@@ -11,6 +11,14 @@ export interface KernelSettings {
   ridge: number;
 }
 
+/** Distance of two rows by their places. */
+export type Between = (i: number, j: number) => number;
+
+const betweenRows =
+  (rows: readonly Float64Array[], distance: Distance): Between =>
+  (i, j) =>
+    distance(rows[i]!, rows[j]!);
+
 const WIDTHS = [0.1, 0.3, 1, 3];
 const RIDGES = [0.003, 0.03, 0.3];
 /** Rows that settings are chosen with; the error of leaving one out says little more with more of them. */
@@ -22,6 +30,7 @@ const CHOOSING_ROWS = 160;
  *
  * @param rows features of the networks that were tried
  * @param targets their scores; scores far below the others (networks that learned nothing) count as Tukey's lower fence
+ * @param between distances of rows, where they are known
  */
 export class KernelRidge implements Predictor {
   private readonly mean: number;
@@ -33,11 +42,13 @@ export class KernelRidge implements Predictor {
     targets: readonly number[],
     private readonly distance: Distance,
     settings: KernelSettings,
+    between: Between = betweenRows(rows, distance),
   ) {
     const fenced = fence(targets);
     this.mean = fenced.reduce((a, b) => a + b, 0) / fenced.length;
-    this.scale = settings.width / meanDistance(rows, distance);
-    const lower = cholesky(kernelMatrix(rows, distance, this.scale), settings.ridge, rows.length);
+    this.scale = settings.width / meanDistance(rows.length, between);
+    const kernel = kernelMatrix(rows.length, between, this.scale);
+    const lower = cholesky(kernel, settings.ridge, rows.length);
     this.weights = solve(
       lower,
       Float64Array.from(fenced, (value) => value - this.mean),
@@ -61,11 +72,12 @@ export class KernelRidge implements Predictor {
     const fenced = fence(targets.slice(-CHOOSING_ROWS));
     const mean = fenced.reduce((a, b) => a + b, 0) / fenced.length;
     const centred = Float64Array.from(fenced, (value) => value - mean);
-    const apart = meanDistance(some, distance);
+    const between = betweenRows(some, distance);
+    const apart = meanDistance(some.length, between);
     let best: KernelSettings = { width: 1, ridge: 0.03 };
     let least = Number.POSITIVE_INFINITY;
     for (const width of WIDTHS) {
-      const kernel = kernelMatrix(some, distance, width / apart);
+      const kernel = kernelMatrix(some.length, between, width / apart);
       for (const ridge of RIDGES) {
         const error = leaveOneOut(kernel, ridge, centred);
         if (error >= least) continue;
@@ -86,30 +98,60 @@ function fence(values: readonly number[]): number[] {
 }
 
 /** Mean distance between neighbouring rows in the list: as good as that of all pairs, for the price of one pass. */
-function meanDistance(rows: readonly Float64Array[], distance: Distance): number {
+function meanDistance(size: number, between: Between): number {
   let sum = 0;
-  for (let i = 1; i < rows.length; i++) sum += distance(rows[i]!, rows[i - 1]!);
-  return sum > 0 ? sum / (rows.length - 1) : 1;
+  for (let i = 1; i < size; i++) sum += between(i, i - 1);
+  return sum > 0 ? sum / (size - 1) : 1;
 }
 
 /** Lower half of the matrix, row by row. */
-function kernelMatrix(rows: readonly Float64Array[], distance: Distance, scale: number): Float64Array {
-  const size = rows.length;
+function kernelMatrix(size: number, between: Between, scale: number): Float64Array {
   const matrix = new Float64Array(size * size);
   for (let i = 0; i < size; i++)
-    for (let j = 0; j <= i; j++) matrix[i * size + j] = Math.exp(-scale * distance(rows[i]!, rows[j]!));
+    for (let j = 0; j <= i; j++) matrix[i * size + j] = Math.exp(-scale * between(i, j));
   return matrix;
 }
 
-/** Cholesky's lower factor of a kernel matrix with a ridge on its diagonal (Golub, Van Loan, algorithm 4.2.1). */
+/**
+ * Cholesky's lower factor of a kernel matrix with a ridge on its diagonal (Golub, Van Loan, algorithm 4.2.1), column by
+ * column, four rows at a time: their sums do not wait for each other.
+ */
 function cholesky(kernel: Float64Array, ridge: number, size: number): Float64Array {
   const lower = new Float64Array(size * size);
-  for (let i = 0; i < size; i++)
-    for (let j = 0; j <= i; j++) {
-      let sum = kernel[i * size + j]! + (i === j ? ridge : 0);
-      for (let k = 0; k < j; k++) sum -= lower[i * size + k]! * lower[j * size + k]!;
-      lower[i * size + j] = i === j ? Math.sqrt(Math.max(sum, 1e-12)) : sum / lower[j * size + j]!;
+  for (let j = 0; j < size; j++) {
+    const own = j * size;
+    let square = kernel[own + j]! + ridge;
+    for (let k = 0; k < j; k++) square -= lower[own + k]! * lower[own + k]!;
+    const diagonal = Math.sqrt(Math.max(square, 1e-12));
+    lower[own + j] = diagonal;
+    let i = j + 1;
+    for (; i + 3 < size; i += 4) {
+      const a = i * size;
+      const b = a + size;
+      const c = b + size;
+      const d = c + size;
+      let p = kernel[a + j]!;
+      let q = kernel[b + j]!;
+      let r = kernel[c + j]!;
+      let s = kernel[d + j]!;
+      for (let k = 0; k < j; k++) {
+        const factor = lower[own + k]!;
+        p -= lower[a + k]! * factor;
+        q -= lower[b + k]! * factor;
+        r -= lower[c + k]! * factor;
+        s -= lower[d + k]! * factor;
+      }
+      lower[a + j] = p / diagonal;
+      lower[b + j] = q / diagonal;
+      lower[c + j] = r / diagonal;
+      lower[d + j] = s / diagonal;
     }
+    for (; i < size; i++) {
+      let sum = kernel[i * size + j]!;
+      for (let k = 0; k < j; k++) sum -= lower[i * size + k]! * lower[own + k]!;
+      lower[i * size + j] = sum / diagonal;
+    }
+  }
   return lower;
 }
 

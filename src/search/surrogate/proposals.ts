@@ -19,6 +19,13 @@ const ROUNDS = 3;
 /** Streams of random numbers that a fit uses. */
 const STREAMS = 16;
 
+/** A scored network that fits are made of, and its place in the table of distances. */
+interface Fitted {
+  row: Float64Array;
+  score: number;
+  place: number;
+}
+
 type Candidate = Judged & { genome: Genome };
 
 /**
@@ -30,7 +37,10 @@ type Candidate = Judged & { genome: Genome };
  */
 export class Proposals {
   private readonly encoding: Encoding;
-  private fitted: Scored[] = [];
+  private fitted: Fitted[] = [];
+  private told = 0;
+  /** Distances of all that are fitted, by their places: several fits ask for each of them, round after round. */
+  private readonly apart = new Float64Array(FITTED * FITTED);
   /** Settings of the fits, chosen anew whenever there are half as many networks again. */
   private chosen: { settings: KernelSettings; rows: number } | null = null;
 
@@ -45,11 +55,11 @@ export class Proposals {
     const usable = scored.filter(
       ({ violation, objectives }) => violation === 0 && Number.isFinite(objectives[0]),
     );
-    this.fitted = [...this.fitted, ...usable].slice(-FITTED);
+    for (const one of usable) this.add(one);
     const { length } = this.fitted;
     if (length < 3 || (this.chosen && length < 1.5 * this.chosen.rows)) return;
     this.chosen = {
-      settings: KernelRidge.choose(...this.rowsOf(this.fitted), this.encoding.distance),
+      settings: KernelRidge.choose(...rowsOf(this.fitted), this.encoding.distance),
       rows: length,
     };
   }
@@ -114,14 +124,26 @@ export class Proposals {
 
   private fit(draws: Draws): Predictor {
     const some = this.fitted.filter(() => draws.next() < SHARE);
-    const rows = this.rowsOf(some.length < 3 ? this.fitted : some);
-    return new KernelRidge(...rows, this.encoding.distance, this.chosen!.settings);
+    const list = some.length < 3 ? this.fitted : some;
+    const between = (i: number, j: number): number => this.apart[list[i]!.place * FITTED + list[j]!.place]!;
+    return new KernelRidge(...rowsOf(list), this.encoding.distance, this.chosen!.settings, between);
   }
 
-  private rowsOf(scored: readonly Scored[]): [Float64Array[], number[]] {
-    const rows = scored.map(({ genome }) =>
-      this.encoding.encode(genome, this.problem.screen(genome).features),
-    );
-    return [rows, scored.map(({ objectives }) => -objectives[0]!)];
+  private add({ genome, objectives }: Scored): void {
+    const place = this.told++ % FITTED;
+    const row = this.encoding.encode(genome, this.problem.screen(genome).features);
+    if (this.fitted.length === FITTED) this.fitted.shift();
+    for (const other of this.fitted) {
+      const distance = this.encoding.distance(row, other.row);
+      this.apart[place * FITTED + other.place] = distance;
+      this.apart[other.place * FITTED + place] = distance;
+    }
+    this.apart[place * FITTED + place] = 0;
+    this.fitted.push({ row, score: -objectives[0]!, place });
   }
 }
+
+const rowsOf = (fitted: readonly Fitted[]): [Float64Array[], number[]] => [
+  fitted.map(({ row }) => row),
+  fitted.map(({ score }) => score),
+];
