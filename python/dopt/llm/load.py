@@ -1,8 +1,8 @@
 """A Hugging Face folder: its network without weights, and its weights one by one from memory-mapped files.
 
 ``open_model`` builds the network of transformers on the meta device, where it takes no memory. Weights are read by name
-when they are needed. Where a file's names are not those of the network (an older layout, ``.bin`` files, experts that
-transformers fuses while loading), transformers loads the whole model and ``Source.whole`` says why.
+when they are needed, stacks of experts from files with one matrix an expert (``stacks.py``). Where a file's names are not those
+of the network (an older layout, ``.bin`` files), transformers loads the whole model and ``Source.whole`` says why.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from dopt import safetensors
 from dopt.errors import DoptError
 from dopt.llm.network import build_network, parameter_names, parameters_of, require_transformers, unknown_architecture
+from dopt.llm.stacks import joined, other_name, parts_of
 
 INDEX = "model.safetensors.index.json"
 
@@ -43,7 +44,7 @@ class Source:
 
     def settle(self, trust_remote_code: bool) -> None:
         """Finds out whether the weights can be read one by one, and loads them all where they cannot."""
-        missing = [name for name in self._names if self.place(name) is None and not self._is_tied_head(name)]
+        missing = [name for name in self._names if not self._is_stored(name) and not self._is_tied_head(name)]
         if not missing:
             return
         self.whole = f"{len(missing)} of {len(self._names)} weights have other names in the files, the first is {missing[0]}"
@@ -52,10 +53,21 @@ class Source:
     def place(self, name: str) -> Optional[Stored]:
         """Where a weight lies: under its own name, or under that without the prefix of the decoder."""
         prefix = getattr(self.network, "base_model_prefix", "") + "."
-        for key in (name, name[len(prefix) :] if name.startswith(prefix) else None, prefix + name):
+        for key in (name, name[len(prefix) :] if name.startswith(prefix) else None, prefix + name, other_name(name)):
             if key is not None and key in self.stored:
                 return self.stored[key]
         return None
+
+    def _is_stored(self, name: str) -> bool:
+        return self.place(name) is not None or parts_of(name, self._names[name], self.stored) is not None
+
+    def _from_files(self, name: str) -> Any:
+        place = self.place(name)
+        if place is not None:
+            return _tensor(place)
+        parts = parts_of(name, self._names[name], self.stored)
+        assert parts is not None
+        return joined([[_tensor(self.stored[each]) for each in row] for row in parts])
 
     def read(self, name: str) -> Any:
         """A weight as a float32 tensor. Raises DoptError LLM_WEIGHT_NOT_FINITE, LLM_WEIGHT_SHAPE."""
@@ -87,7 +99,7 @@ class Source:
 
         if self._is_tied_head(name):
             name = f"{self.embedding_name}.weight"
-        tensor = self._loaded[name] if self.whole else _tensor(self.place(name))
+        tensor = self._loaded[name] if self.whole else self._from_files(name)
         if not bool(torch.isfinite(tensor).all()):
             raise DoptError(
                 "LLM_WEIGHT_NOT_FINITE",
@@ -214,12 +226,11 @@ def _weight_files(folder: str) -> List[str]:
     return [os.path.join(folder, name) for name in names]
 
 
-def _tensor(stored: Optional[Stored]) -> Any:
+def _tensor(stored: Stored) -> Any:
     """A stored weight as a tensor over the mapped file."""
     import numpy as np
     import torch
 
-    assert stored is not None
     array = safetensors.map_tensor(stored.path, stored.entry)
     if stored.entry.dtype == "BF16":
         return torch.from_numpy(np.array(array.view(np.int16))).view(torch.bfloat16)

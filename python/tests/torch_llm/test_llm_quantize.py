@@ -27,6 +27,7 @@ KINDS = ["llama", "qwen2", "gpt2", "mixtral"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_block_by_block_is_the_model(models, kind):
     source = open_model(models(kind))
+    assert source.whole is None
     stream = Stream(source)
     ids = torch.arange(40).reshape(2, 20) % 90
     hidden = stream.begin(ids)
