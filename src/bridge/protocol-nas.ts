@@ -69,6 +69,10 @@ export const NAS_METHODS = {
       deck: z.array(networkSchema).min(1),
       /** A network that is no candidate, whose layers the shared ones are taught by. */
       guide: networkSchema,
+      /** Folder of an earlier search's weights, or of pictures in one folder a class, that the layers begin with. */
+      preTrainFolder: z.string().nullable(),
+      /** GPU of each process that trains, null for the processor. */
+      places: z.array(z.number().int().nonnegative().nullable()).min(1),
     }),
     z.strictObject({ epochs: z.number().int(), loss: z.number().nullable() }),
   ),

@@ -1,5 +1,5 @@
 import { readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { JobSession } from '../bridge/job-session.js';
 import type { ReportEvent } from '../bridge/jobs.js';
 import type { Params } from '../bridge/protocol.js';
@@ -78,14 +78,23 @@ export async function pythonEvaluator(
 
 /** Trains the weights that all candidates share, from where a checkpoint says it is. */
 async function trainShared(
-  { skeleton, problem }: OpenSearch,
+  { scenario, folder, skeleton, problem }: OpenSearch,
   session: JobSession,
   run: RunParams & Pick<Params<'nasTrain'>, 'checkpoint' | 'largest'>,
   progress: Progress,
 ): Promise<void> {
   const deck = deckOf(problem, run.seed).map((genome) => layersOf(skeleton, genome));
   const stage = progress.stage('Train shared weights');
-  await session.run('nasTrain', { ...run, deck, guide: guideLayers(skeleton) }, (event) => {
+  const { framework, dataset, resource } = scenario;
+  const params = {
+    ...run,
+    deck,
+    guide: guideLayers(skeleton),
+    preTrainFolder: dataset.pre_train_dir ? resolve(folder, dataset.pre_train_dir) : null,
+    // TensorFlow trains in one process.
+    places: framework === 'PyTorch' && resource?.gpu_id ? gpusOf(resource.gpu_id) : [run.gpu],
+  };
+  await session.run('nasTrain', params, (event) => {
     if (event.type === 'progress') stage.update(event.done, event.total, event.message);
     else passOn(event, progress);
   });

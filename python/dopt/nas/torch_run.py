@@ -4,6 +4,7 @@ import math
 from typing import Any, Dict, List, Tuple
 
 from dopt.nas import torch_user, user
+from dopt.nas.torch_parallel import share_of
 
 
 def step_scheduler(scheduler: Any) -> None:
@@ -65,12 +66,14 @@ class Run:
     def loader(self, folder: str, training: bool, epoch: int = 0) -> Any:
         """Batches of a folder; those of a training are shuffled as the seed and the epoch say."""
         data = self._dataset(folder, training)
+        size, collate = min(self.params["batchSize"], len(data)), getattr(data, "collate_fn", None)
+        if not training:
+            return self.torch.utils.data.DataLoader(data, size, collate_fn=collate)
         generator = self.torch.Generator()
         generator.manual_seed(self.params["seed"] * 100_003 + epoch)
-        size = min(self.params["batchSize"], len(data))
-        collate = getattr(data, "collate_fn", None)
-        return self.torch.utils.data.DataLoader(
-            data, size, shuffle=training, drop_last=training, generator=generator, collate_fn=collate)
+        order = self.torch.utils.data.RandomSampler(data, generator=generator)
+        batches = share_of(self.torch.utils.data.BatchSampler(order, size, drop_last=True))
+        return self.torch.utils.data.DataLoader(data, batch_sampler=batches, generator=generator, collate_fn=collate)
 
     def _dataset(self, folder: str, training: bool) -> Any:
         if (folder, training) not in self.datasets:

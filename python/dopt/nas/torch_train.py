@@ -2,10 +2,12 @@
 
 import math
 import os
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from dopt.nas.board import Board, log_of
 from dopt.nas.scoring import write_whole
+from dopt.nas.torch_parallel import average_gradients, is_first, train_together, wait_for_all
+from dopt.nas.torch_pretrain import CHECKPOINT, begin_from, load_layers
 from dopt.nas.torch_run import Run, step_scheduler
 
 #: Networks of the deck that learn from each batch.
@@ -25,11 +27,21 @@ def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     before it (Li et al., "Block-wisely Supervised Neural Architecture Search with Knowledge Distillation", CVPR 2020,
     section 3.2; here networks are trained as a whole, which also teaches a layer what the ones before it get wrong). The
     guide is no candidate and the deck holds every choice equally often, so none is trained more than others.
-    Parameters and result: METHODS.nasTrain. Raises DoptError NAS_LOSS when the loss is no number.
+    Parameters and result: METHODS.nasTrain. Raises DoptError NAS_LOSS when the loss is no number, NAS_PRE_TRAIN.
     """
-    run = Run(params)
-    guide = _guide(run, events)
+    if len(params["places"]) > 1:
+        return train_together(params, events)
+    before = begin_from(params, lambda run, folder: _train(run, folder, events))
+    return _train(Run(params), before, events)
+
+
+def _train(run: Run, before: Optional[str], events: Any) -> Dict[str, Any]:
+    """``before``: a folder of weights to begin with."""
+    params = run.params
+    guide = _guide(run, before, events)
     network = run.supernet()
+    if before is not None:
+        load_layers(network, os.path.join(before, CHECKPOINT))
     for part in ("pre_net", "post_net"):
         getattr(network, part).load_state_dict(getattr(guide, part).state_dict())
     for each in (guide, network):
@@ -52,10 +64,12 @@ def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     return {"epochs": params["epochs"], "loss": loss if math.isfinite(loss) else None}
 
 
-def _guide(run: Run, events: Any) -> Any:
+def _guide(run: Run, before: Optional[str], events: Any) -> Any:
     """The trained guide, in evaluation mode and without gradients."""
     run.seed(run.params["seed"])
     guide = run.network(run.params["guide"])
+    if before is not None:
+        load_layers(guide, guide_path(os.path.join(before, CHECKPOINT)))
 
     epochs = math.ceil(run.params["epochs"] * GUIDE_SHARE)
     user = run.module.UserModule(epochs, run.params["batchSize"])
@@ -91,7 +105,8 @@ def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Any,
     steps = len(run.loader(run.params["trainFolder"], True))
     optimizer = run.optimizer(network.parameters())
     scheduler = user.scheduler_define(optimizer, steps)
-    loss, board = math.nan, Board(log_of({**run.params, "checkpoint": path}))
+    log = log_of({**run.params, "checkpoint": path}) if is_first() else None
+    loss, board = math.nan, Board(log)
     for epoch in range(_resume(path, network, optimizer, scheduler), epochs):
         network.train()
         # Whatever the user draws to change pictures is the same after a resume.
@@ -102,13 +117,16 @@ def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Any,
                 each.grad = run.torch.zeros_like(each) if each.grad is None else each.grad.zero_()
             loss = backward(run.put(inputs), run.put(labels), epoch * steps + step)
             board.scalars(epoch * steps + step, loss=loss, learning_rate=optimizer.param_groups[0]["lr"])
+            average_gradients(network)
             optimizer.step()
             step_scheduler(scheduler)
             events.progress(epoch * steps + step + 1, epochs * steps, f"loss {loss:.3f}")
-        _save(path, {
-            "epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict() if scheduler is not None else None, "torch": str(run.torch.__version__),
-        })
+        if is_first():
+            _save(path, {
+                "epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
+                "scheduler": scheduler.state_dict() if scheduler is not None else None, "torch": str(run.torch.__version__),
+            })
+        wait_for_all()
     return loss
 
 

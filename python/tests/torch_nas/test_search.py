@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
-from dopt.nas import torch_run, torch_search, torch_train, torch_user  # noqa: E402
+from dopt.nas import torch_parallel, torch_pretrain, torch_run, torch_search, torch_train, torch_user  # noqa: E402
 from dopt.nas.torch_blocks import Network  # noqa: E402
 from dopt.nas.torch_supernet import Supernet, recalibrate  # noqa: E402
 
@@ -137,6 +137,7 @@ def params(folder, **changes):
         "optimizer": {"type": "SGD", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9}, "threads": 1,
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.pth"),
         "deck": networks, "guide": networks[1],
+        "preTrainFolder": None, "places": [None], "inputShape": [8, 8, 3], "framework": "PyTorch",
         "calibrationBatches": 2,
         "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
     }
@@ -178,6 +179,56 @@ def points(count):
     return sys.modules["user_module"].Points(count)
 
 
+def test_two_processes_train_together(project):
+    given = params(project(), places=[None, None], epochs=1)
+    first = torch_train.train(given, Events())
+    assert first["epochs"] == 1 and first["loss"] is not None
+    state = torch.load(given["checkpoint"])
+    assert state["epoch"] == 1
+    # Steps over all pictures, each process on half of a batch: after one epoch near to what one process finds.
+    os.remove(given["checkpoint"]), os.remove(os.path.splitext(given["checkpoint"])[0] + ".guide.pth")
+    torch_train.train(dict(given, places=[None]), Events())
+    alone, together = torch.load(given["checkpoint"])["network"], state["network"]
+    weights = [name for name in alone if name.endswith("weight") and alone[name].dim() == 4]
+    assert all(torch.nn.functional.cosine_similarity(alone[name].flatten(), together[name].flatten(), 0) > 0.95 for name in weights)
+
+
+def test_what_one_of_several_processes_raises_is_raised(tmp_path):
+    fields = {"code": "NAS_DATASET", "message": "none", "kind": "user", "place": None, "suggestions": [], "found": None}
+    (tmp_path / "failure.json").write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(DoptError) as caught:
+        torch_parallel._outcome(str(tmp_path))
+    assert caught.value.code == "NAS_DATASET"
+    (tmp_path / "failure.json").unlink()
+    (tmp_path / "log").write_text("Killed", encoding="utf-8")
+    with pytest.raises(DoptError) as caught:
+        torch_parallel._outcome(str(tmp_path))
+    assert caught.value.code == "NAS_PROCESSES" and "Killed" in caught.value.found
+
+
+def test_layers_begin_with_what_they_learned_of_other_pictures(project, tmp_path):
+    from PIL import Image
+
+    for name, value in (("dark", 20), ("light", 230)):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (9, 7), (value + number,) * 3).save(str(tmp_path / "classes" / name / f"{number}.png"))
+    first = params(project(), preTrainFolder=str(tmp_path / "classes"), epochs=1)
+    torch_train.train(first, Events())
+    own = torch.load(str(tmp_path / "pre-training" / "supernet.pth"))["network"]
+    # The weights of that folder are where the next search begins, and one with other layers says so.
+    network = torch_run.Run(first).supernet()
+    torch_pretrain.load_layers(network, str(tmp_path / "pre-training" / "supernet.pth"))
+    assert all(torch.equal(value, own[name]) for name, value in network.state_dict().items() if not name.startswith("post_net"))
+    other = torch_run.Run(dict(first, largest=[{"fused": layer("fused")}])).supernet()
+    with pytest.raises(DoptError) as caught:
+        torch_pretrain.load_layers(other, str(tmp_path / "pre-training" / "supernet.pth"))
+    assert caught.value.code == "NAS_PRE_TRAIN"
+    with pytest.raises(DoptError) as caught:
+        torch_train.train(dict(first, preTrainFolder=str(tmp_path / "data")), Events())
+    assert caught.value.code == "NAS_DATASET"
+
+
 DETECTOR = USER.replace("self.inputs[index], self.labels[index]", "self.inputs[index], {'count': self.labels[index]}").replace(
     "eval_function(x).argmax(1) == y)", "eval_function(x)[1].argmax(1) == y['count'])").replace(
     "cross_entropy(logits, labels)", "cross_entropy(logits[0] + logits[1], labels['count'])").replace(
@@ -189,7 +240,7 @@ def test_detectors_give_lists_and_read_chosen_layers(project):
     given = params(
         project(source=DETECTOR), application="object_detection", features=[0], guide=layers, deck=[layers],
         largest=[{each["block"]: each} for each in layers], networks=[{"key": "0", "layers": layers, "seed": 1}])
-    torch_search.train(given, Events())
+    torch_train.train(given, Events())
     for each in (given, dict(given, checkpoint=None)):
         (result,) = torch_search.score(each, Events())["results"]
         assert result["reason"] is None and 0 <= result["score"] <= 1
