@@ -55,6 +55,10 @@ export async function initRecipe(options: InitOptions): Promise<Init> {
   const adapted = adapt(name, looks, family, base);
   const { preprocess } = adapted.recipe;
   const asked = preprocess ? { preprocess: await askPreprocess(preprocess, ask) } : {};
+  for (const key of ['color', 'mean', 'std'] as const) {
+    if (JSON.stringify(asked.preprocess?.[key]) !== JSON.stringify(preprocess?.[key]))
+      adapted.comments.set(`preprocess.${key}`, 'as answered');
+  }
   const recipe = recipeSchema.parse({ ...adapted.recipe, ...asked });
   const head = [
     `Written by dopt init for ${looks.file}, ${base ? `from the recipe ${base.name}` : 'without a recipe of its family'}.`,
