@@ -33,6 +33,7 @@ describe('decodePng', () => {
     expect(() => decodePng(png(1, [[0, 1]], { color: 2, depth: 4 }))).toThrowError(/colour type 2, 4 bits/);
     expect(() => decodePng(png(1, [[0, 1]], { interlace: 1 }))).toThrowError(/interlaced/);
     expect(() => decodePng(png(4, [[0, 1]]))).toThrowError(/cut short/);
+    expect(() => decodePng(png(1, [[0, 1, 2, 3]]))).toThrowError(/more pixels/);
     expect(() => decodePng(png(1, [[7, 1]]))).toThrowError(/filter 7/);
     expect(() => decodePng(png(1, [[0, 1]]).subarray(0, 50))).toThrowError(/cut short/);
   });

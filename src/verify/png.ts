@@ -56,12 +56,22 @@ export function decodePng(bytes: Buffer): PngPicture {
   const { channels } = type;
   const stride = Math.ceil((width * channels * depth) / 8);
   const size = height * (stride + 1);
-  const raw = inflateSync(Buffer.concat(data), { maxOutputLength: size });
+  const raw = inflated(Buffer.concat(data), size);
   if (raw.length !== size) throw new Error('it is cut short');
   unfilter(raw, height, stride, Math.max(1, (channels * depth) / 8));
   const palette = color === PALETTE ? Uint8Array.from(chunks.get('PLTE')?.[0] ?? []) : null;
   const samples = unpack(raw, height, width * channels, stride, depth);
   return { height, width, channels, depth, samples, palette };
+}
+
+/** The bytes behind the compression, `size` of them at most. */
+function inflated(data: Buffer, size: number): Buffer {
+  try {
+    return inflateSync(data, { maxOutputLength: size });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') throw error;
+    throw new Error('it holds more pixels than its size says');
+  }
 }
 
 function readChunks(bytes: Buffer): Map<string, Buffer[]> {
