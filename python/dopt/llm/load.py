@@ -179,7 +179,7 @@ def open_model(folder: str, trust_remote_code: bool = False) -> Source:
     """The model in ``folder``.
 
     Raises DoptError LLM_FOLDER (no model there), LLM_ARCHITECTURE (not a causal language model that this transformers
-    knows), LLM_TRANSFORMERS (the environment has no transformers).
+    knows), LLM_TRANSFORMERS (the environment has no transformers), and those of load_checkpoint for pickled weights.
     """
     require_transformers()
     if not os.path.isfile(os.path.join(folder, "config.json")):
@@ -241,6 +241,12 @@ def _load_whole(folder: str, config: Any, trust_remote_code: bool) -> Dict[str, 
     import torch
     from transformers import AutoModelForCausalLM
 
+    from dopt.doors.torch.checkpoint import load_state_dict
+
+    # transformers unpickles such files, in older versions of PyTorch without a look: what holds code is refused here.
+    for path in _weight_files(folder):
+        if os.path.basename(path).startswith("pytorch_model"):
+            load_state_dict(path)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
