@@ -9,13 +9,16 @@ from dopt.events import Events
 
 
 def probe(params: Dict[str, Any], _events: Events) -> Dict[str, Any]:
-    """Versions of the interpreter and of every installed package, and whether the native core loads."""
+    """Versions of the interpreter and of every installed package, and whether the native core loads.
+
+    dopt itself is none of them: what runs is the code that was asked, whatever pip has noted beside it.
+    """
     from importlib import metadata
 
     packages = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
-        if name and distribution.version:
+        if name and name != "dopt" and distribution.version:
             packages.setdefault(name.lower().replace("_", "-"), distribution.version)
     return {
         "python": platform.python_version(),

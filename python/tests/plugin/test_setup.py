@@ -21,7 +21,9 @@ exit 0
 
 def built(folder, cxx):
     """The package as pip would build it, and what was said on stderr."""
-    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(folder / "lib")]
+    # What setuptools notes of the package goes into the folder, too: beside the sources it would count as installed.
+    notes = ["egg_info", "--egg-base", str(folder)]
+    command = [sys.executable, "setup.py", "-q", *notes, "build_py", "--build-lib", str(folder / "lib")]
     done = subprocess.run(command, cwd=PYTHON, env={**os.environ, "CXX": str(cxx)}, stderr=subprocess.PIPE, text=True, check=True)
     package = folder / "lib" / "dopt"
     assert (package / "plugin" / "config.schema.json").exists()
