@@ -38,6 +38,21 @@ describe('what to change', () => {
     expect(advised(build(32), 'fp16')).toEqual([]);
   });
 
+  it('are channels that leave blocks empty where the vector unit passes over them', () => {
+    const kirin9000 = new CostModel(loadTarget('kirin9000'));
+    const build = (channels: number): Graph => {
+      const net = new NetworkBuilder('n', [1, channels, 33, 33]);
+      return new Graph(net.finish(net.resize(net.input, 513, 513)));
+    };
+    const [first] = advised(build(21), 'fp16', kirin9000);
+    expect(first).toMatchObject({ kind: 'channels', layer: 'resize_1' });
+    expect(first!.message).toContain('21 channels are computed as 32');
+    const cost = (channels: number): number =>
+      kirin9000.predict(kirin9000.lower(build(channels)), { rest: 'fp16' }).seconds;
+    expect(first!.gain / (((cost(32) - cost(16)) * 11) / 16)).toBeCloseTo(1, 1);
+    expect(advised(build(32), 'fp16', kirin9000)).toEqual([]);
+  });
+
   it('does not ask for more channels of the picture', () => {
     const net = new NetworkBuilder('n', [1, 3, 224, 224]);
     expect(advised(new Graph(net.finish(net.conv(net.input, 64, 7, { stride: 2 }))), 'fp16')).toEqual([]);

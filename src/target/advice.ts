@@ -25,6 +25,7 @@ export function adviceFor(
   const found = cost.kernels.flatMap((kernel, index) =>
     [
       channelAdvice(kernel, model.rates(kernel.precision), network, bits),
+      blockAdvice(kernel, model.rates(kernel.precision), network),
       moverAdvice(kernel),
       weightAdvice(model, network, assignment, cost, kernel),
       hostAdvice(kernel, model.rates(assignment.rest)),
@@ -80,6 +81,24 @@ function channelAdvice(
     cost.seconds - cost.overhead - full,
     `${k} channels in and ${n} out${groups > 1 ? ' a group' : ''} fill ${(100 * share).toFixed(0)} % of the matrix unit in ` +
       `${precision}: multiples of ${inner} in and ${columns} out fill it.`,
+  );
+}
+
+/** Channels that leave part of a stored block empty, where the vector unit passes over all of it. */
+function blockAdvice(cost: KernelCost, rates: Rates, { tensors }: LoweredNetwork): Advice | null {
+  const { kernel, precision } = cost;
+  if (kernel.unit !== 'vector' || cost.bound !== 'vector') return null;
+  const over = tensors.get(kernel.over)!;
+  const bits = PRECISIONS[precision].activations;
+  const share = storedBytes(over, bits, 0) / storedBytes(over, bits, rates.channelBlock);
+  if (share > 0.999) return null;
+  const channels = over.shape[over.channelAxis]!;
+  return advice(
+    'channels',
+    cost,
+    (cost.seconds - cost.overhead) * (1 - share),
+    `${channels} channels are computed as ${Math.round(channels / share)}: whole blocks of ${(rates.channelBlock * 8) / bits} ` +
+      'have no empty places.',
   );
 }
 
