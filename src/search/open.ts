@@ -89,17 +89,7 @@ export const trainingEnvironment = (
     onProgress: (line) => progress.note(line),
   });
 
-function refuseUnsupported({ framework, constraint, supernet, dataset }: Scenario, place: string): void {
-  if (framework === 'TensorFlow' && constraint.application_type === 'object_detection')
-    throw new UserError('SEARCH_UNSUPPORTED', 'dopt does not search detectors in TensorFlow yet.', {
-      place,
-      expected: 'framework: PyTorch, or image_classification or semantic_segmentation',
-    });
-  if (framework === 'TensorFlow' && dataset.pre_train_dir)
-    throw new UserError('SEARCH_UNSUPPORTED', 'Shared weights in TensorFlow are not trained before.', {
-      place,
-      expected: 'no pre_train_dir, or framework: PyTorch',
-    });
+function refuseUnsupported({ framework, supernet }: Scenario, place: string): void {
   if (framework === 'TensorFlow' && supernet.data_format === 'channels_first')
     throw new UserError('SEARCH_UNSUPPORTED', 'Networks in TensorFlow are searched with channels last.', {
       place,

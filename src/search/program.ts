@@ -37,7 +37,9 @@ const PARTS: Record<keyof typeof BLOCKS, Parts> = {
 
     network = build()
     network(tf.zeros((1, ${height}, ${width}, ${channels})), training=False)
-    function = tf.function(lambda inputs: tf.identity(network(inputs, training=False), name="output"))
+    # One output is called output, more of them output_0, output_1, ...
+    named = lambda found: [tf.identity(each, "output" if len(found) == 1 else f"output_{at}") for at, each in enumerate(found)]
+    function = tf.function(lambda inputs: named(tf.nest.flatten(network(inputs, training=False))))
     shape = tf.TensorSpec((1, ${height}, ${width}, ${channels}), tf.float32, name="input")
     frozen = convert_variables_to_constants_v2(function.get_concrete_function(shape))
     with open(target, "wb") as file:

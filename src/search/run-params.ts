@@ -5,7 +5,7 @@ import type { Scenario } from '../config/scenario.js';
 import { UserError } from '../errors.js';
 
 /** Learning rates of the original where a scenario names none. */
-const LEARNING_RATES = { image_classification: 1e-4, object_detection: 1e-5, semantic_segmentation: 1e-5 };
+const LEARNING_RATES = { image_classification: 1e-4, object_detection: 1e-4, semantic_segmentation: 1e-5 };
 
 /** What training and scoring share. */
 export type RunParams = Omit<Params<'nasRetrain'>, 'checkpoint' | 'layers' | 'out' | 'name' | 'samples'>;
@@ -33,6 +33,10 @@ export function requireData(
 /** Where logs for TensorBoard lie. */
 export const tensorboardFolder = (work: string): string => join(work, 'tensorboard');
 
+/** The original's optimizer where a scenario names none. */
+const optimizerOf = (framework: Scenario['framework'], application: keyof typeof LEARNING_RATES) =>
+  framework === 'TensorFlow' && application === 'semantic_segmentation' ? 'Momentum' : 'Adam';
+
 /** What Python gets to know of a scenario; `folder` is that of user_module.py, `work` that of the search's files. */
 export function runParams(
   { scenario, folder, work }: { scenario: Scenario; folder: string; work: string },
@@ -51,7 +55,7 @@ export function runParams(
     epochs: scenario.epochs,
     batchSize: scenario.batch_size,
     optimizer: {
-      type: weights.type ?? 'Adam',
+      type: weights.type ?? optimizerOf(scenario.framework, application),
       learningRate: weights.learning_rate ?? LEARNING_RATES[application],
       betas: weights.betas,
       momentum: weights.momentum,

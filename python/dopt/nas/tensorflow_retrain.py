@@ -2,7 +2,7 @@
 
 import math
 import os
-from typing import Any, Dict
+from typing import Any, Dict, Iterator, Tuple
 
 import tensorflow as tf
 
@@ -29,9 +29,14 @@ def retrain(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     frozen = freeze(network, tf.zeros((1, *params["inputShape"])))
     write_whole(model, lambda file: file.write(frozen.graph_def.SerializeToString()))
     tensor = frozen.inputs[0].split(":")[0]
-    train = write_samples(run.batches(True, 0)[0].as_numpy_iterator(), out, "calibration", tensor, params["samples"])
-    judge = write_samples(run.batches(False)[0].as_numpy_iterator(), out, "validation", tensor, params["samples"])
+    train = write_samples(_arrays(run.batches(True, 0)), out, "calibration", tensor, params["samples"])
+    judge = write_samples(_arrays(run.batches(False)), out, "validation", tensor, params["samples"])
     return {
         "loss": loss if math.isfinite(loss) else None, "score": score, "weights": weights, "model": model,
         "input": tensor, "calibration": train["data"], "validation": judge["data"], "labels": judge["labels"],
     }
+
+
+def _arrays(batches: Any) -> Iterator[Tuple[Any, Any]]:
+    for inputs, labels in batches:
+        yield inputs.numpy(), labels.numpy() if hasattr(labels, "numpy") else labels

@@ -17,6 +17,7 @@ class Run:
         _use(params["gpu"], params["threads"])
         self.module = tensorflow_user.load(params["folder"])
         self.user = self.module.UserModule(params["epochs"], params["batchSize"])
+        self.classes = params["application"] != "object_detection"
         self.seed(params["seed"])
 
     def seed(self, seed: int) -> None:
@@ -46,8 +47,8 @@ class Run:
         """Keras makes weights when it sees a first input."""
         network(tf.zeros((1, *self.params["inputShape"])), training=False)
 
-    def batches(self, training: bool, epoch: int = 0, whose: Any = None) -> Tuple[Any, int]:
-        """Batches of the folder for training or validation, and their number; shuffled as the seed and the epoch say.
+    def batches(self, training: bool, epoch: int = 0, whose: Any = None) -> tensorflow_user.Batches:
+        """Batches of the folder for training or validation; shuffled as the seed and the epoch say.
         ``whose``: another UserModule than that of the scenario, which may remember what it gave."""
         folder = self.params["trainFolder" if training else "valFolder"]
         self.seed(self.params["seed"] * 100_003 + epoch)
@@ -95,38 +96,71 @@ class Run:
 
         done = 0
         for epoch in range(epochs):
-            for inputs, labels in self.batches(True, seed % 1000 + epoch)[0]:
+            for inputs, labels in self.batches(True, seed % 1000 + epoch):
                 optimizer.learning_rate = self.rate(done)
                 self.number(step(inputs, labels))
                 done += 1
 
     def evaluate(self, forward: Callable[[Any], Any]) -> float:
-        """What the user's metric says of the validation folder: its mean over samples, or the end of a metric of Keras."""
+        """What the user's metric says of the validation folder: its mean over samples, or the end of a metric of Keras.
+
+        Where validation data are ``[generator, parsed]``, metrics_op is called once, as the original does for detectors: with
+        the folder and the network, and with the generator, the samples' names and their number.
+        """
+        data = self.batches(False)
+        if data.whole is not None:
+            model = lambda inputs, training=False: forward(inputs)  # noqa: E731
+            generator, parsed, count = data.whole
+            names = getattr(parsed, "image_ids", None)
+            return user.score_of(self.user.metrics_op([self.params["valFolder"], model], [generator, names, count]))
         total, count, metric = 0.0, 0, None
-        for inputs, labels in self.batches(False)[0]:
-            found = self.user.metrics_op(labels, forward(inputs))
+        for inputs, labels in data:
+            found = self.user.metrics_op(labels, predicted(forward(inputs), labels))
             if hasattr(found, "result"):
                 metric = found
                 continue
             size = int(inputs.shape[0])
             total += size * user.score_of(found)
             count += size
-        if metric is not None:
-            value = user.score_of(metric.result())
-            metric.reset_state()
-            return value
-        return total / max(1, count)
+        if metric is None:
+            return total / max(1, count)
+        value = user.score_of(metric.result())
+        metric.reset_state()
+        return value
 
     def is_full(self, error: Exception) -> bool:
         """Whether an error says that memory ran out."""
         return isinstance(error, tf.errors.ResourceExhaustedError)
 
 
+def predicted(outputs: Any, labels: Any) -> Any:
+    """What a metric gets of a network: its outputs, but classes of pixels where PostNet gives logits by scale, each a dict of
+    a dict, as DeepLab's code does: of the last scale, as large as the labels."""
+    if not (isinstance(outputs, dict) and all(isinstance(each, dict) for each in outputs.values())):
+        return outputs
+    size = tf.shape(labels)[1:3]
+    return {name: tf.argmax(tf.image.resize(list(scales.values())[-1], size), 3) for name, scales in outputs.items()}
+
+
+def names_of(network: Any) -> List[str]:
+    """Names of a network's variables, in their order, that another network with the same layers has too."""
+    found = {}
+    for part in ("pre_net", "post_net"):
+        found.update({each.ref(): f"{part}/{at}" for at, each in enumerate(getattr(network, part).variables)})
+    for number, layer in enumerate(getattr(network, "shared", None) or network.searched):
+        kinds = layer.blocks.items() if hasattr(layer, "blocks") else [("", {"": layer})]
+        for kind, parts in kinds:
+            for part, module in parts.items():
+                names = {each.ref(): f"layer{number}/{kind}/{part}/{at}" for at, each in enumerate(module.variables)}
+                found.update(names)
+    return [found[each.ref()] for each in network.variables]
+
+
 def save(file: Any, epoch: int, network: Any, optimizer: Any) -> None:
-    """Weights of a network, the state of its optimizer and how many epochs are done."""
+    """Weights of a network with their names, the state of its optimizer and how many epochs are done."""
     weights = {f"weight_{at}": each.numpy() for at, each in enumerate(network.variables)}
     state = {f"state_{at}": each for at, each in enumerate(optimizer.get_weights())}
-    np.savez(file, epoch=np.int64(epoch), **weights, **state)
+    np.savez(file, epoch=np.int64(epoch), names=np.array(names_of(network)), **weights, **state)
 
 
 def restore(path: str, network: Any, optimizer: Any = None) -> int:

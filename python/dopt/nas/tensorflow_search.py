@@ -1,5 +1,6 @@
 """Methods ``nasDescribe`` and ``nasScore`` in TensorFlow."""
 
+import itertools
 import math
 import os
 from typing import Any, Callable, Dict
@@ -82,7 +83,7 @@ def _shared(run: Any, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], floa
 
     network = run.supernet(params["networks"][0]["layers"])
     restore(params["checkpoint"], network)
-    batches = [inputs for inputs, _ in run.batches(True, 0)[0].take(params["calibrationBatches"])]
+    batches = [inputs for inputs, _ in itertools.islice(run.batches(True, 0), params["calibrationBatches"])]
 
     def judge(candidate: Dict[str, Any]) -> float:
         network.active = candidate["layers"]

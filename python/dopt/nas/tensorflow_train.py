@@ -2,12 +2,13 @@
 
 import math
 import os
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import tensorflow as tf
 
 from dopt.nas.board import Board, log_of
 from dopt.nas.scoring import write_whole
+from dopt.nas.tensorflow_pretrain import CHECKPOINT, begin_from, load_layers
 from dopt.nas.tensorflow_run import Run, restore, save
 
 #: Networks of the deck that learn from each batch.
@@ -25,11 +26,19 @@ def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Trains the shared weights of all candidates, from the last finished epoch on, by a guide: as torch_train.py does, where
     the reasons are.
 
-    Parameters and result: METHODS.nasTrain. Raises DoptError NAS_LOSS when the loss is no number.
+    Parameters and result: METHODS.nasTrain. Raises DoptError NAS_LOSS when the loss is no number, NAS_PRE_TRAIN.
     """
-    run = Run(params)
-    guide = _guide(run, events)
+    before = begin_from(params, lambda run, folder: _train(run, folder, events))
+    return _train(Run(params), before, events)
+
+
+def _train(run: Run, before: Optional[str], events: Any) -> Dict[str, Any]:
+    """``before``: a folder of weights to begin with."""
+    params = run.params
+    guide = _guide(run, before, events)
     network, deck = run.supernet(params["deck"][0]), params["deck"]
+    if before is not None:
+        load_layers(network, os.path.join(before, CHECKPOINT))
     network.pre_net.set_weights(guide.pre_net.get_weights())
     network.post_net.set_weights(guide.post_net.get_weights())
     variables = list(network.trainable_variables)
@@ -43,7 +52,7 @@ def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
             network.active = deck[(CARDS * number + card) % len(deck)]
             with tf.GradientTape() as tape:
                 ours, outputs = network.observed(inputs, training=True)
-                loss = _distilled(run.loss(labels, outputs, network), outputs, teacher) + ALIKE * _distance(ours, maps)
+                loss = _distilled(run, run.loss(labels, outputs, network), outputs, teacher) + ALIKE * _distance(ours, maps)
             total += run.number(loss) / CARDS
             sums = _added(sums, tape.gradient(loss, variables))
         return total, sums
@@ -52,11 +61,13 @@ def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     return {"epochs": params["epochs"], "loss": loss if math.isfinite(loss) else None}
 
 
-def _guide(run: Run, events: Any) -> Any:
+def _guide(run: Run, before: Optional[str], events: Any) -> Any:
     """The trained guide."""
     params = run.params
     run.seed(params["seed"])
     guide = run.network(params["guide"])
+    if before is not None:
+        load_layers(guide, guide_path(os.path.join(before, CHECKPOINT)))
     epochs = math.ceil(params["epochs"] * GUIDE_SHARE)
     user = run.module.UserModule(epochs, params["batchSize"])
     fit(run, guide, guide_path(params["checkpoint"]), (user, epochs), alone(run, guide), events)
@@ -84,10 +95,10 @@ def _distance(ours: List[Any], theirs: List[Any]) -> Any:
     return total
 
 
-def _distilled(loss: Any, outputs: Any, teacher: Any) -> Any:
+def _distilled(run: Run, loss: Any, outputs: Any, teacher: Any) -> Any:
     """Half the user's own loss, half the cross entropy against the guide's classes (Hinton et al., "Distilling the
     Knowledge in a Neural Network", 2015, section 2). The user's loss alone where outputs are no single map of classes."""
-    if not (tf.is_tensor(outputs) and outputs.shape.rank >= 2):
+    if not (run.classes and tf.is_tensor(outputs) and outputs.shape.rank >= 2):
         return loss
     classes = tf.nn.softmax(teacher)
     return 0.5 * loss + 0.5 * tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(classes, outputs))
@@ -124,7 +135,8 @@ def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Back
 
     loss, board = math.nan, Board(log_of({**run.params, "checkpoint": path}))
     for epoch in range(restore(path, network, optimizer) if os.path.exists(path) else 0, epochs):
-        data, steps = run.batches(True, epoch, user)
+        data = run.batches(True, epoch, user)
+        steps = data.steps
         for step, (inputs, labels) in enumerate(data):
             number = epoch * steps + step
             rate = run.rate(number, user)

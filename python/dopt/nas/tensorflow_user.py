@@ -1,7 +1,7 @@
 """The user's part of a search in TensorFlow."""
 
 import inspect
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
 
 from dopt.errors import DoptError
 from dopt.nas import user as shared
@@ -14,7 +14,7 @@ INTERFACE = Interface(
     def __init__(self, epoch, batch_size): ...
     def build_dataset_search(self, dir, is_training, is_shuffle): ...  # a tf.data.Dataset of (inputs, labels), and how many
     def lr_scheduler(self, lr_init, global_step): ...                  # the learning rate of a step
-    def metrics_op(self, inputs, outputs): ...   # labels and logits of a batch; a number, more is better
+    def metrics_op(self, inputs, outputs): ...   # labels and outputs of a batch; a number, more is better
     def loss_op(self, labels, logits): ...
 class PreNet(tf.keras.Model):   # call(self, inputs, training)
 class PostNet(tf.keras.Model):  # call(self, inputs, training)""",
@@ -26,31 +26,95 @@ def load(folder: str) -> Any:
     return shared.load(folder, INTERFACE)
 
 
-def batches(user: Any, folder: str, training: bool, size: int) -> Tuple[Any, int]:
-    """The user's dataset of a folder in batches, and how many of them are gone through once.
+class Whole(NamedTuple):
+    """What a detector is judged by as a whole: the user's generator, what it was made of, and how many samples there are."""
 
-    A dataset whose inputs have three dimensions is of single samples; any other is of batches, and may repeat without end.
+    generator: Any
+    parsed: Any
+    count: int
+
+
+class Batches:
+    """Pairs of inputs and labels in batches, gone through once; inputs are float32.
+
+    ``steps``: how many there are; None ends it when as many samples as the dataset has are through. ``whole``: set where
+    metrics_op is to get all of it at once, which ``[generator, parsed], count`` of the user's says.
+    """
+
+    def __init__(self, data: Any, count: int, steps: Optional[int], whole: Optional[Whole]) -> None:
+        self._data, self._count, self.steps, self.whole = data, count, steps, whole
+
+    def __iter__(self) -> Iterator[Tuple[Any, Any]]:
+        done = 0
+        for step, each in enumerate(self._data):
+            inputs, labels = _pair(each, self.whole is not None)
+            yield inputs, labels
+            done += int(inputs.shape[0])
+            if step + 1 == self.steps or (self.steps is None and done >= self._count):
+                return
+
+
+def batches(user: Any, folder: str, training: bool, size: int) -> Batches:
+    """The user's dataset of a folder in batches.
+
+    A dataset of TensorFlow whose inputs have three dimensions is of single samples; any other, and any other iterable, is of
+    batches, and may repeat without end. Samples are pairs, or dicts with ``image`` and ``label``.
     Raises DoptError NAS_DATASET when the folder is not there, the dataset empty, or no pair of dataset and count.
     """
+    found = _built(user, folder, training)
+    is_whole = isinstance(found, Whole)
+    data, count = (found.generator, found.count) if is_whole else found
+    size = min(size, count)
+    if hasattr(data, "element_spec") and _pair_of(data.element_spec, False)[0].shape.rank == 3:
+        data = data.batch(size, drop_remainder=training)
+    return Batches(data, count, count // size if training else None, found if is_whole else None)
+
+
+def _built(user: Any, folder: str, training: bool) -> Any:
     shared.check_folder(folder)
     build = user.build_dataset_search
     shuffles = len(inspect.signature(build).parameters) > 2
     found = build(folder, training, training) if shuffles else build(folder, training)
-    if not (isinstance(found, (tuple, list)) and len(found) == 2 and hasattr(found[0], "element_spec")):
+    if not (isinstance(found, (tuple, list)) and len(found) == 2 and hasattr(found[0], "__iter__") and _is_count(found[1])):
         what = type(found).__name__
         raise DoptError("NAS_DATASET", f"build_dataset_search must return a dataset and its number of samples, not {what}.",
                         place="user_module.py", suggestions=[f"A search in TensorFlow needs:\n{INTERFACE.skeleton}"])
     data, count = found[0], int(found[1])
     if count == 0:
         raise shared.nothing_in(folder, "build_dataset_search")
-    spec = data.element_spec
-    if not (isinstance(spec, (tuple, list)) and len(spec) == 2):
-        raise DoptError("NAS_DATASET", f"The dataset must give pairs of inputs and labels, not {spec}.", place="user_module.py")
-    size = min(size, count)
-    if spec[0].shape.rank == 3:
-        data = data.batch(size, drop_remainder=training)
-    steps = count // size if training else -(-count // size)
-    return data.take(steps), steps
+    return Whole(data[0], data[1], count) if isinstance(data, (tuple, list)) and len(data) == 2 else (data, count)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) or (hasattr(value, "ndim") and value.ndim == 0)
+
+
+def _pair(each: Any, more: bool) -> Tuple[Any, Any]:
+    import tensorflow as tf
+
+    inputs, labels = _pair_of(each, more)
+    return tf.cast(inputs, tf.float32), _tensors(labels)
+
+
+def _pair_of(each: Any, more: bool) -> Tuple[Any, Any]:
+    """Inputs and labels; with ``more``, all that stands behind the inputs is a list in the place of labels."""
+    if isinstance(each, dict) and "image" in each and "label" in each:
+        return each["image"], each["label"]
+    if isinstance(each, (tuple, list)) and (len(each) == 2 or (more and len(each) > 2)):
+        return each[0], each[1] if len(each) == 2 else list(each[1:])
+    what = each if not isinstance(each, (tuple, list)) else f"{len(each)} of them"
+    raise DoptError("NAS_DATASET", f"The dataset must give pairs of inputs and labels, not {what}.", place="user_module.py",
+                    suggestions=["Dicts are taken where they have `image` and `label`."])
+
+
+def _tensors(value: Any) -> Any:
+    """Arrays of a generator as tensors, of the precision that networks compute in."""
+    import numpy as np
+    import tensorflow as tf
+
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    return tf.constant(value, tf.float32 if value.dtype == np.float64 else None)
 
 
 def rate(schedule: Callable[[float, Any], Any], initial: float, step: Any) -> float:

@@ -1,5 +1,6 @@
 """Shared weights compute what the network itself computes, and what a user may do wrong is told."""
 
+import copy
 import os
 
 import numpy as np
@@ -9,7 +10,7 @@ tf = pytest.importorskip("tensorflow")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
-from dopt.nas import tensorflow_retrain, tensorflow_run, tensorflow_search, tensorflow_train, tensorflow_user  # noqa: E402
+from dopt.nas import tensorflow_pretrain, tensorflow_retrain, tensorflow_run, tensorflow_search, tensorflow_train, tensorflow_user  # noqa: E402
 from dopt.nas.tensorflow_blocks import Network  # noqa: E402
 from dopt.nas.tensorflow_supernet import Supernet, recalibrate  # noqa: E402
 
@@ -138,7 +139,7 @@ def params(folder, **changes):
         "epochs": 2, "batchSize": 8, "features": [], "seed": 1, "gpu": None, "threads": 1,
         "optimizer": {"type": "Momentum", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9},
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.npz"),
-        "deck": networks, "guide": networks[1], "calibrationBatches": 2,
+        "deck": networks, "guide": networks[1], "calibrationBatches": 2, "preTrainFolder": None, "places": [None],
         "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
     }
 
@@ -174,6 +175,81 @@ def test_a_network_is_trained_fully_and_written_with_samples(project):
     graph_def = tf.compat.v1.GraphDef.FromString(open(trained["model"], "rb").read())
     assert trained["input"] in [node.name for node in graph_def.node if node.op == "Placeholder"]
     assert os.path.getsize(trained["weights"]) > 0
+
+
+def test_layers_begin_with_what_they_learned_of_other_pictures(project, tmp_path):
+    from PIL import Image
+
+    for name, value in (("dark", 20), ("light", 230)):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (9, 7), (value + number,) * 3).save(str(tmp_path / "classes" / name / f"{number}.png"))
+    first = params(project(), preTrainFolder=str(tmp_path / "classes"), epochs=1)
+    tensorflow_train.train(first, Events())
+    own = str(tmp_path / "pre-training" / "supernet.npz")
+    # The weights of that folder are where the next search begins, and one with other layers says so.
+    network = tensorflow_run.Run(first).supernet(first["deck"][0])
+    fresh = network.shared[0].blocks["conv"]["first"].weight.numpy()
+    tensorflow_pretrain.load_layers(network, own)
+    with np.load(own) as stored:
+        theirs = {name: stored[f"weight_{at}"] for at, name in enumerate(stored["names"].tolist())}
+    names = tensorflow_run.names_of(network)
+    assert len(set(names)) == len(names)
+    same = {name: np.array_equal(each.numpy(), theirs[name]) for name, each in zip(names, network.variables) if "post" not in name}
+    assert all(same.values()) and len(same) > 10
+    assert not np.array_equal(fresh, network.shared[0].blocks["conv"]["first"].weight.numpy())
+    other = tensorflow_run.Run(dict(first, largest=[{"fused": layer("fused")}])).supernet([layer("fused")])
+    with pytest.raises(DoptError) as caught:
+        tensorflow_pretrain.load_layers(other, own)
+    assert caught.value.code == "NAS_PRE_TRAIN"
+    with pytest.raises(DoptError) as caught:
+        tensorflow_train.train(dict(first, preTrainFolder=str(tmp_path / "data")), Events())
+    assert caught.value.code == "NAS_DATASET"
+
+
+#: As the original's demonstration of a detector has it: generators of arrays, a validation that is asked for as a whole, and
+#: a PostNet that reads chosen layers and gives a list.
+DETECTOR = USER.replace("""        data = tf.data.Dataset.from_tensor_slices((inputs, labels))
+        return (data.shuffle(COUNT) if is_training and COUNT else data), COUNT
+""", """        def batches(size):
+            while True:
+                for at in range(0, COUNT, size):
+                    found = inputs[at:at + size], labels[at:at + size].astype(np.float64)
+                    yield found if is_training else (*found, [lambda each: each] * size)
+        parsed = type("Parsed", (), {"image_ids": list(range(COUNT))})
+        return (batches(8) if is_training else [batches(1), parsed]), COUNT
+""").replace("""        return tf.reduce_mean(tf.cast(tf.equal(tf.argmax(outputs, 1, tf.int32), inputs), tf.float32))
+""", """        (folder, model), (generator, names, count) = inputs, outputs
+        assert folder.endswith("data") and len(names) == count
+        pairs = [next(generator) for _ in range(count)]
+        return np.mean([np.argmax(model(x, training=False)[1][0]) == y[0] for x, y, _ in pairs])
+""").replace("(labels, logits)", "(tf.cast(labels, tf.int32), logits[0] + logits[1])").replace(
+    "def loss_op(self, (tf.cast(labels, tf.int32), logits[0] + logits[1])", "def loss_op(self, labels, logits").replace(
+    "self.head(self.drop(tf.reduce_mean(inputs, (1, 2)), training=training))", "[self.head(tf.reduce_mean(each, (1, 2))) for each in inputs]")
+
+#: As its demonstration of segmentation has it: dicts without end, and logits by scale whose classes the metric gets.
+SEGMENTER = USER.replace("labels = (inputs.mean((1, 2, 3)) > 0).astype(np.int32)", "labels = (inputs.mean(3) > 0).astype(np.int32)").replace(
+    "data = tf.data.Dataset.from_tensor_slices((inputs, labels))", "data = tf.data.Dataset.from_tensor_slices({'image': inputs, 'label': labels})"
+).replace("return (data.shuffle(COUNT) if is_training and COUNT else data), COUNT",
+          "return data.repeat().batch(self.batch_size if is_training else 1, drop_remainder=True), COUNT").replace(
+    "tf.cast(tf.equal(tf.argmax(outputs, 1, tf.int32), inputs), tf.float32)",
+    "tf.cast(tf.equal(tf.cast(outputs['classes'], tf.int32), inputs), tf.float32)").replace(
+    "(labels, logits)\n", "(labels, tf.image.resize(logits['classes']['merged'], labels.shape[1:3]))\n").replace(
+    "self.head(self.drop(tf.reduce_mean(inputs, (1, 2)), training=training))", "{'classes': {'merged': self.head(inputs)}}")
+
+
+@pytest.mark.parametrize("application, source, features", [
+    ("object_detection", DETECTOR, [0]), ("semantic_segmentation", SEGMENTER, [])], ids=["detection", "segmentation"])
+def test_what_the_demonstrations_of_the_original_have_is_searched(project, application, source, features):
+    layers = [layer("conv", hidden=0), layer("residual", before=16, stride=2)]
+    given = params(
+        project(source=source), application=application, features=features, guide=layers, deck=[layers], epochs=1,
+        largest=[{each["block"]: each} for each in layers], networks=[{"key": "0", "layers": layers, "seed": 1}])
+    # TensorFlow puts its own dicts in the place of those that a network holds.
+    tensorflow_train.train(copy.deepcopy(given), Events())
+    for each in (given, dict(given, checkpoint=None)):
+        (result,) = tensorflow_search.score(copy.deepcopy(each), Events())["results"]
+        assert result["reason"] is None and 0 < result["score"] <= 1
 
 
 def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
