@@ -71,6 +71,8 @@ export const frameworkModelSchema = z.strictObject({
   inputShapes: z.record(z.string(), z.array(z.number().int().positive())),
   /** Tensors that the network ends at; null keeps its own outputs. */
   outputs: z.array(z.string()).nullable(),
+  /** TensorFlow: whether Python code inside of the file (Lambda layers of a Keras `.h5`) may be executed. */
+  trustCode: z.boolean(),
 });
 
 /** A tensor at the network's border by its two names. */

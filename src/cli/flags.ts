@@ -93,6 +93,11 @@ export const modelFlags = {
     description: 'cut the model at these tensors',
     helpGroup: 'MODEL',
   }),
+  'trust-model-code': Flags.boolean({
+    default: false,
+    description: 'Keras .h5: execute the Python code of its Lambda layers',
+    helpGroup: 'MODEL',
+  }),
 };
 
 /** A device; the path of a profile becomes absolute, so that a run can be resumed from elsewhere. */
@@ -111,6 +116,7 @@ export function modelFrom(
     profile?: string | undefined;
     'input-shape'?: string | undefined;
     outputs?: string[] | undefined;
+    'trust-model-code'?: boolean | undefined;
   },
 ) {
   const outputs = parseList(flags.outputs);
@@ -122,6 +128,7 @@ export function modelFrom(
     profile: (flags.profile as TorchProfile | undefined) ?? null,
     inputShapes: parseInputShapes(flags['input-shape']),
     outputs: outputs.length > 0 ? outputs : null,
+    trustCode: flags['trust-model-code'] ?? false,
   };
 }
 

@@ -90,6 +90,7 @@ export function quantizeOptions(
     framework,
     weights: request.weight,
     className: request.className,
+    trustCode: false,
     profile: request.profile,
     fakeQuant: false,
     out: runFolder(request.output),

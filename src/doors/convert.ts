@@ -19,6 +19,8 @@ export interface DoorOptions {
   className: string | null;
   inputShapes: Record<string, number[]>;
   outputs: string[] | null;
+  /** TensorFlow: execute Python code that the file holds. */
+  trustCode: boolean;
   seed: number;
   environment: EnvironmentKind;
   /** PyTorch: the packages that run the network; null: those of PyTorch 1.11. */
@@ -65,8 +67,9 @@ export async function frameworkOf(
   const environment = await ensureEnvironment(profile, options.environment, {
     onProgress: (line) => progress.note(line),
   });
-  const { model, weights, className, inputShapes, outputs } = options;
-  return { framework, environment, model: { framework, model, weights, className, inputShapes, outputs } };
+  const { model, weights, className, inputShapes, outputs, trustCode } = options;
+  const asked = { framework, model, weights, className, inputShapes, outputs, trustCode };
+  return { framework, environment, model: asked };
 }
 
 function profileUnused(framework: Framework, profile: TorchProfile): UserError {

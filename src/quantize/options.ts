@@ -34,6 +34,8 @@ export interface QuantizeOptions {
   weights: string | null;
   /** PyTorch: class or function in the `.py` that makes the network; null when there is only one. */
   className: string | null;
+  /** TensorFlow: execute Python code that the file holds (Lambda layers of a Keras `.h5`). */
+  trustCode: boolean;
   /** PyTorch: the packages that run the network; null: those of PyTorch 1.11. */
   profile: TorchProfile | null;
   /** TensorFlow: quantize activations in the written-back graph too. */

@@ -136,6 +136,7 @@ async function graphOf(model: string, { progress, signal, environment }: OpenOpt
     weights: null,
     framework: 'onnx',
     className: null,
+    trustCode: false,
     profile: null,
     inputShapes: {},
     outputs: null,

@@ -41,6 +41,7 @@ function optionsFor(
     framework: 'auto',
     weights: torch ? weights : null,
     className: torch ? 'build' : null,
+    trustCode: false,
     profile: torch ? profile : null,
     fakeQuant: false,
     out,

@@ -22,6 +22,7 @@ const cost = (model: string, more: Partial<CostOptions> = {}) =>
     framework: 'auto',
     weights: null,
     className: null,
+    trustCode: false,
     inputShapes: {},
     outputs: null,
     environment: 'venv',

@@ -21,6 +21,7 @@ def model_params(path, **more):
         "className": None,
         "inputShapes": more.pop("shapes", {}),
         "outputs": more.pop("outputs", None),
+        "trustCode": more.pop("trustCode", False),
         **more,
     }
 

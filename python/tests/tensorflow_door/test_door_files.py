@@ -155,6 +155,43 @@ def test_layers_of_ones_own(tmp_path):
     assert "Mine" in error.message and any("SavedModel" in each for each in error.suggestions)
 
 
+def test_code_in_a_keras_file_is_executed_only_where_it_is_trusted(tmp_path):
+    mark = tmp_path / "executed"
+    x = keras.Input((4,))
+    inner = keras.Sequential([keras.Input((4,)), layers.Lambda(lambda value, at=str(mark): [open(at, "w").close(), value * 2.0][1])])
+    path = keras_file(tmp_path, keras.Model(x, layers.Dense(2)(inner(x))))
+    mark.unlink()
+    error = refused("MODEL_HOLDS_CODE", lambda: convert(tmp_path, path))
+    assert "lambda" in error.message and any("--trust-model-code" in each for each in error.suggestions)
+    assert not mark.exists()
+    assert convert(tmp_path, path, trustCode=True)["parity"]["samples"] == 4
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("inside", ["graph", "function"])
+def test_a_graph_that_writes_files(tmp_path, inside):
+    target = tmp_path / "written"
+
+    def network(x):
+        written = tf.io.write_file(str(target), "x")
+        with tf.control_dependencies([written]):
+            return tf.nn.relu(x)
+
+    graph_def = freeze(network if inside == "graph" else lambda x: tf.cond(x[0, 0] > 0, lambda: network(x), lambda: x), [1, 4])
+    error = refused("MODEL_REACHES_OUT", lambda: convert(tmp_path, write_graph(tmp_path, graph_def)))
+    assert "WriteFile" in error.message
+    assert not target.exists()
+
+
+def test_what_writes_files_beside_the_network_is_not_run(tmp_path):
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [1, 4], name="x")
+        tf.raw_ops.WriteFile(filename=str(tmp_path / "written"), contents="x", name="save")
+        tf.nn.relu(x, name="out")
+    assert convert(tmp_path, write_graph(tmp_path, graph.as_graph_def()))["parity"]["samples"] == 4
+    assert not (tmp_path / "written").exists()
+
+
 def test_a_graph_with_variables(tmp_path):
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(tf.float32, [None, 3], name="x")

@@ -32,6 +32,7 @@ def params_of(case, folder, **changes):
         "className": None,
         "inputShapes": {},
         "outputs": None,
+        "trustCode": False,
         "borders": borders_of(["x:0"], ["out:0"]),
         "onnx": case.path,
         "writeBack": str(folder / "write-back.json"),

@@ -40,6 +40,7 @@ def model_params(path, weights, shapes, **more):
         "className": more.pop("className", None),
         "inputShapes": shapes,
         "outputs": more.pop("outputs", None),
+        "trustCode": False,
     }
 
 

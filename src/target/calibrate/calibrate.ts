@@ -123,6 +123,7 @@ async function lowerAll(
       framework: 'auto',
       weights: null,
       className: null,
+      trustCode: false,
       inputShapes,
       outputs: null,
       environment,

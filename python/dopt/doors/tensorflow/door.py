@@ -116,20 +116,22 @@ def _session(params: Dict[str, Any]) -> Any:
     from dopt.doors.tensorflow.load import load_graph
     from dopt.doors.tensorflow.session import GraphSession
 
-    return GraphSession(load_graph(params["model"]).graph_def, params["model"])
+    return GraphSession(load_graph(params["model"], params["trustCode"]).graph_def, params["model"])
 
 
 def _open(params: Dict[str, Any], events: Any) -> Opened:
-    from dopt.doors.tensorflow.border import border_names, find_outputs, input_shapes, placeholders
+    from dopt.doors.tensorflow.border import border_names, find_outputs, input_shapes, needed, placeholders
+    from dopt.doors.tensorflow.contents import refuse_host_operators
     from dopt.doors.tensorflow.convert import convert_graph, unknown_operators
     from dopt.doors.tensorflow.front_end import feature_shape, find_front_end
     from dopt.doors.tensorflow.load import load_graph
     from dopt.doors.tensorflow.session import GraphSession
 
     path = params["model"]
-    loaded = load_graph(path)
+    loaded = load_graph(path, params["trustCode"])
     graph_def = loaded.graph_def
     outputs = find_outputs(loaded, path, params["outputs"])
+    refuse_host_operators(graph_def, needed(graph_def, outputs, set()), path)
     session = GraphSession(graph_def, path)
     missing = [name for name in outputs if not session.has(name)]
     if missing:

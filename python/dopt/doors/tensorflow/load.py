@@ -3,6 +3,7 @@
 import os
 from typing import Any, Dict, List, NamedTuple
 
+from dopt.doors.tensorflow.contents import refuse_lambda_layers
 from dopt.errors import DoptError
 
 #: Operators whose values lie outside the graph.
@@ -21,15 +22,18 @@ class LoadedGraph(NamedTuple):
     output_names: Dict[str, str]
 
 
-def load_graph(path: str) -> LoadedGraph:
-    """Reads a model. Raises DoptError: MODEL_FORMAT (another kind of file), MODEL_DAMAGED, MODEL_NOT_FROZEN."""
+def load_graph(path: str, trust_code: bool = False) -> LoadedGraph:
+    """Reads a model. ``trust_code``: execute the Python code of a Keras file's Lambda layers.
+
+    Raises DoptError: MODEL_FORMAT (another kind of file), MODEL_DAMAGED, MODEL_NOT_FROZEN, MODEL_HOLDS_CODE.
+    """
     quiet_tensorflow()
     if os.path.basename(path) == "saved_model.pb":
         path = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
         return _from_saved_model(path)
     if path.lower().endswith((".h5", ".hdf5")):
-        return _from_keras(path)
+        return _from_keras(path, trust_code)
     return LoadedGraph(_read_graph_def(path), [], [], {})
 
 
@@ -122,7 +126,7 @@ def _from_saved_model(path: str) -> LoadedGraph:
     return _freeze(function, sorted(function.structured_outputs))
 
 
-def _from_keras(path: str) -> LoadedGraph:
+def _from_keras(path: str, trust_code: bool) -> LoadedGraph:
     import h5py
     import tensorflow as tf
 
@@ -135,6 +139,8 @@ def _from_keras(path: str) -> LoadedGraph:
                     place=path,
                     suggestions=["Save the whole model: model.save('net.h5') instead of model.save_weights('net.h5')."],
                 )
+            if not trust_code:
+                refuse_lambda_layers(file.attrs["model_config"], path)
         model = tf.keras.models.load_model(path, compile=False)
         specs = [tf.TensorSpec(value.shape, value.dtype, name=value.name.split(":")[0]) for value in model.inputs]
         single = len(specs) == 1

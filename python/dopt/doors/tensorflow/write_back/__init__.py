@@ -20,7 +20,7 @@ def write_back(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     from dopt.doors.tensorflow.load import load_graph
 
     events.progress(0, 3, "reading the model")
-    loaded = load_graph(params["model"])
+    loaded = load_graph(params["model"], params["trustCode"])
     with open(params["writeBack"], encoding="utf-8") as file:
         plan = json.load(file)
     events.progress(1, 3, "finding the layers")
