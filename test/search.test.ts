@@ -55,6 +55,25 @@ describe('dopt search', () => {
     expect(JSON.parse(cost.out).model.parameters).toBe(first.costs[0]);
   });
 
+  it('trains the best of networks on that are trained alone, the same after a kill', async () => {
+    const text = readFileSync(scenario(), 'utf8');
+    const alone = 'evaluator: {kind: standalone, epochs: 2, halving: {factor: 2}, inherit: true}';
+    writeFileSync(scenario(), text.replace('searcher:', `${alone}\n    searcher:`));
+    const whole = await dopt(search('alone'));
+    expect(whole.code, whole.err + whole.out).toBe(0);
+    const { child, ended } = startDopt(search('alone-killed'));
+    const lines = (): number => (existsSync(journal('alone-killed')) ? told('alone-killed').length : 0);
+    await until(() => lines() >= 8 || undefined, 'a network that is trained on', 120_000);
+    child.kill('SIGKILL');
+    await ended;
+    const resumed = await dopt(search('alone-killed'));
+    writeFileSync(scenario(), text);
+    expect(resumed.code, resumed.err + resumed.out).toBe(0);
+    expect(told('alone-killed')).toEqual(told('alone'));
+    expect(told('alone').filter((line) => line.includes('"epochs":2,"score"')).length).toBeGreaterThan(2);
+    expect(told('alone').some((line) => line.includes('"parents":[{"key"'))).toBe(true);
+  });
+
   it('refuses limits that no network keeps before anything is trained', async () => {
     const text = readFileSync(scenario(), 'utf8');
     writeFileSync(scenario(), text.replace('20k', '0.02'));

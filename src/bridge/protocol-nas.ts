@@ -126,7 +126,7 @@ export const NAS_METHODS = {
     }),
   ),
 
-  /** Scores networks: with shared weights, or each trained alone for `epochs` where there is no checkpoint. */
+  /** Scores networks: with shared weights, or each trained alone in `parts` where there is no checkpoint. */
   nasScore: method(
     z.strictObject({
       ...runShape,
@@ -135,7 +135,21 @@ export const NAS_METHODS = {
       /** Batches that statistics of normalizations are gathered from. */
       calibrationBatches: count,
       networks: z.array(
-        z.strictObject({ key: z.string(), layers: networkSchema, seed: z.number().int().nonnegative() }),
+        z.strictObject({
+          key: z.string(),
+          layers: networkSchema,
+          seed: z.number().int().nonnegative(),
+          /** How it is trained alone, one part after the other: each has the user's whole schedule. */
+          parts: z.array(
+            z.strictObject({
+              epochs: count,
+              /** Where its weights are kept behind the part; what is there is not trained again. */
+              file: z.string().nullable(),
+            }),
+          ),
+          /** Weights that it begins with as far as shapes agree. */
+          parent: z.strictObject({ file: z.string(), layers: networkSchema }).nullable(),
+        }),
       ),
     }),
     z.strictObject({

@@ -83,6 +83,20 @@ it.each([
   expect(`${error.expected}`).toMatch(expected);
 });
 
+it.each([
+  ['{kind: supernet, halving: {}}', /halving/, /kind: standalone/],
+  ['{kind: standalone, inherit: true}', /inherit/, /halving, which keeps the weights/],
+  ['{kind: standalone, epochs: 2, halving: {first: 2}}', /epochs/, /more than halving.first, 2/],
+  ['{kind: standalone, halving: {factor: 1}}', /factor/, /2/],
+])('refuses an evaluator of %s', async (evaluator, place, expected) => {
+  const text = SAMPLE.replace('    optimizer:', `    evaluator: ${evaluator}\n    optimizer:`);
+  const error = await read(text).catch((thrown) => thrown);
+  expect(error.code).toBe('SCENARIO_INVALID');
+  const said = JSON.stringify([error.message, error.place, error.expected, error.found]);
+  expect(said).toMatch(place);
+  expect(said).toMatch(expected);
+});
+
 it('an unknown key is answered with a near one', async () => {
   const error = await read(SAMPLE.replace('pop_size', 'popsize')).catch((thrown) => thrown);
   expect(error.suggestions.join()).toContain('Did you mean pop_size?');

@@ -73,6 +73,9 @@ const supernetSchema = z
 export const DEFAULT_FILTERS = [64, 64, 128, 128, 256, 256] as const;
 export const DEFAULT_STRIDES = [1, 1, 2, 1, 2, 1] as const;
 
+/** Epochs of a network that is trained alone where the file says nothing. */
+export const ALONE_EPOCHS = 3;
+
 const resourceSchema = z.strictObject({
   name: z
     .preprocess(
@@ -136,6 +139,30 @@ const strategySchema = z
       .strictObject({
         kind: z.enum(['supernet', 'standalone']).default('supernet'),
         epochs: z.number().int().positive().optional().describe('of each network where it is trained alone'),
+        halving: z
+          .strictObject({
+            first: z.number().int().positive().default(1).describe('epochs that every network gets'),
+            factor: z
+              .number()
+              .int()
+              .min(2)
+              .default(3)
+              .describe('the best of one in so many get so many times as many epochs, again and again'),
+          })
+          .optional()
+          .describe('`epochs` is what the best get; without it every network gets them'),
+        inherit: z
+          .boolean()
+          .default(false)
+          .describe('a network begins with the weights of the one that it is most alike, where shapes agree'),
+      })
+      .superRefine(({ kind, epochs, halving, inherit }, context) => {
+        const issue = (key: string, message: string): void =>
+          context.addIssue({ code: 'custom', path: [key], message });
+        if (kind === 'supernet' && halving) issue('halving', 'kind: standalone');
+        if (inherit && !halving) issue('inherit', 'halving, which keeps the weights');
+        if (halving && (epochs ?? ALONE_EPOCHS) <= halving.first)
+          issue('epochs', `more than halving.first, ${halving.first}`);
       })
       .prefault({}),
     resource: resourceSchema.optional(),

@@ -6,6 +6,9 @@ export type Failure = z.infer<typeof failureSchema>;
 
 const genomeSchema = z.array(z.number().int().nonnegative());
 
+/** A network, and how long it is trained in all. */
+const stageSchema = z.strictObject({ key: z.string(), epochs: z.number().int().positive() });
+
 /** A line of search.ndjson: everything that happens in a search, in the order in which it does. */
 export const searchEventSchema = z.discriminatedUnion('event', [
   z.strictObject({
@@ -21,6 +24,16 @@ export const searchEventSchema = z.discriminatedUnion('event', [
     genomes: z.array(genomeSchema),
     /** Costs of each by limit, in the order of the limits. */
     costs: z.array(z.array(z.number())).optional(),
+    /** Epochs that each gets at first, where the best of them get more later. */
+    epochs: z.number().int().positive().optional(),
+    /** Networks whose weights they begin with, null for none. */
+    parents: z.array(stageSchema.nullable()).optional(),
+  }),
+  /** Networks that are trained on, in a round that may have proposed others. */
+  z.strictObject({
+    event: z.literal('promoted'),
+    round: z.number().int().nonnegative(),
+    stages: z.array(stageSchema).min(1),
   }),
   /** A worker has taken a network on; who is dead holds nothing. */
   z.strictObject({
@@ -34,10 +47,12 @@ export const searchEventSchema = z.discriminatedUnion('event', [
   z.strictObject({
     event: z.literal('scored'),
     key: z.string(),
+    /** Epochs that it was trained for in all, where networks differ in that. */
+    epochs: z.number().int().positive().optional(),
     score: z.number().nullable(),
     reason: failureSchema.nullable(),
   }),
-  /** All networks of a round have a score or a reason. */
+  /** All networks of a round have a score or a reason, and none goes on. */
   z.strictObject({ event: z.literal('closed'), round: z.number().int().nonnegative() }),
 ]);
 export type SearchEvent = z.infer<typeof searchEventSchema>;

@@ -1,8 +1,9 @@
 import { appendFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { ExternalError } from '../errors.js';
+import { halvingOf } from './algorithms/halving.js';
 import { type Evaluator, MODES, type Mode, runSearch, type Tried } from './engine.js';
 import { SearchJournal } from './journal.js';
 import { type Genome, genomeKey, type Space } from './space.js';
@@ -155,4 +156,99 @@ it('names the line of a journal that is none', async () => {
   expect(() => new SearchJournal(journal, { digest: 'a', space: 's' }, false)).toThrow(
     `:${line} is no event`,
   );
+});
+
+describe('with rungs', () => {
+  const halving = halvingOf({ first: 1, factor: 3, most: 9 });
+  /** Scores that depend on the training, and what every network was trained for. */
+  const course = (workers: number) => {
+    const asked: string[] = [];
+    /** Weights that there are. */
+    const kept = new Set<string>();
+    const evaluator: Evaluator = {
+      workers,
+      score: async (genome, worker, training) => {
+        const key = genomeKey(genome);
+        for (let turn = 0; turn < (scoreOf(genome) * 1000 + worker) % 5; turn++) await Promise.resolve();
+        if (training?.parent)
+          expect(kept).toContain(`${genomeKey(training.parent.genome)} ${training.parent.epochs}`);
+        const { epochs, parent } = training!;
+        asked.push(`${key} ${epochs}`);
+        kept.add(`${key} ${epochs}`);
+        const bonus = parent ? scoreOf(parent.genome) / 10 : 0;
+        return { key, score: scoreOf(genome) * Math.log(1 + epochs!) + bonus, reason: null };
+      },
+      retain: (stages) => {
+        const wanted = new Set(stages.map(({ key, epochs }) => `${key} ${epochs}`));
+        for (const one of kept) if (!wanted.has(one)) kept.delete(one);
+      },
+    };
+    return { evaluator, asked, kept };
+  };
+  const halved = (evaluator: Evaluator, inherit = false, mode: Mode = 'synchronous'): Promise<Tried[]> =>
+    runSearch({
+      problem,
+      strategy: new Evolution(problem, { ...EVOLUTION_DEFAULTS, initial: 12, seed: 1 }),
+      evaluator,
+      journal: new SearchJournal(journal, { digest: 'a', space: 's' }, false),
+      mode,
+      evaluations: 40,
+      size: 8,
+      halving,
+      inherit,
+    });
+  /** Another process: weights of what the journal knows are still there. */
+  const resumed = () => {
+    const again = course(1);
+    for (const line of known().filter((line) => line.endsWith('}'))) {
+      const event = JSON.parse(line);
+      if (event.event === 'scored') again.kept.add(`${event.key} ${event.epochs}`);
+    }
+    return again;
+  };
+  const known = (): string[] =>
+    readFileSync(journal, 'utf8')
+      .split('\n')
+      .filter((line) => /"(proposed|promoted|scored|closed)"/.test(line));
+
+  it('the best are trained on, with one worker as with three', async () => {
+    const { evaluator, asked, kept } = course(1);
+    const one = await halved(evaluator);
+    const at = (epochs: number): number => asked.filter((line) => line.endsWith(` ${epochs}`)).length;
+    expect([at(1), at(3), at(9)]).toEqual([40, expect.any(Number), expect.any(Number)]);
+    // At least a third; those that were among it when fewer had come stay there.
+    expect(at(3)).toBeGreaterThanOrEqual(13);
+    expect(at(9)).toBeGreaterThanOrEqual(Math.floor(at(3) / 3));
+    expect(new Set(asked).size).toBe(asked.length);
+    expect(kept.size).toBeLessThan(40);
+    expect(one.filter(({ epochs }) => epochs === 9)).toHaveLength(at(9));
+    journal += '.2';
+    expect(await halved(course(3).evaluator)).toEqual(one);
+  });
+
+  it.each([false, true])(
+    'a search that is cut off ends as one that was not (inheriting: %s)',
+    async (inherit) => {
+      const { evaluator } = course(1);
+      const whole = await halved(evaluator, inherit);
+      const text = readFileSync(journal, 'utf8');
+      const events = known();
+      if (inherit) expect(text).toMatch(/"parents":\[\{"key"/);
+      for (let cut = 1; cut <= 5; cut++) {
+        writeFileSync(journal, text.slice(0, Math.floor((text.length * cut) / 5.5)));
+        expect(await halved(resumed().evaluator, inherit)).toEqual(whole);
+        expect(known()).toEqual(events);
+      }
+    },
+  );
+
+  it('in steady state too', async () => {
+    const whole = await halved(course(3).evaluator, true, 'steady');
+    expect(new Set(keys(whole)).size).toBe(40);
+    expect(whole.some(({ epochs }) => epochs === 9)).toBe(true);
+    const text = readFileSync(journal, 'utf8');
+    writeFileSync(journal, text.slice(0, text.length / 2));
+    const again = await halved(resumed().evaluator, true, 'steady');
+    expect(new Set(keys(again)).size).toBe(40);
+  });
 });

@@ -1,7 +1,9 @@
 import type { Failure } from '../config/search-event.js';
 import { DoptError } from '../errors.js';
+import type { Halving } from './algorithms/halving.js';
 import type { SearchJournal } from './journal.js';
-import { type Genome, genomeKey } from './space.js';
+import { type Parent, Rungs, type Stage, stageKey } from './rungs.js';
+import { type Genome, genomeKey, genomeOf } from './space.js';
 import type { Problem, Scored, Strategy } from './strategies/strategy.js';
 
 /** What an evaluator says of a network. */
@@ -11,12 +13,22 @@ export interface Verdict {
   reason: Failure | null;
 }
 
-/** Scores networks. A verdict depends on the network alone, not on the others, the order, or the worker. */
+/** How a network is to be trained. */
+export interface Training {
+  /** Epochs in all; null for what the evaluator gives every network. */
+  epochs: number | null;
+  /** The network whose weights it begins with. */
+  parent: Parent | null;
+}
+
+/** Scores networks. A verdict depends on the network and its training alone, not on the others, the order, or the worker. */
 export interface Evaluator {
   /** How many networks can be scored at the same time. */
   readonly workers: number;
   /** Rejects with ExternalError PYTHON_DIED or PYTHON_HANG when a worker was lost; it is there again for the next network. */
-  score(genome: Genome, worker: number): Promise<Verdict>;
+  score(genome: Genome, worker: number, training?: Training): Promise<Verdict>;
+  /** Weights of all other trainings will not be asked for again. */
+  retain?(stages: readonly Stage[]): void;
 }
 
 /**
@@ -35,6 +47,10 @@ export interface SearchOptions {
   /** Networks to be tried in all, and at a time where all wait for each other. */
   evaluations: number;
   size: number;
+  /** How the best are trained on; without it all are trained alike. */
+  halving?: Halving | null;
+  /** Whether networks begin with the weights of those that they are most alike; under halving only. */
+  inherit?: boolean;
   /** Costs of a network by limit, for whoever reads the journal. */
   costsOf?: (genome: Genome) => number[];
   /** Called with the number of networks that have a verdict, whenever there is one more. */
@@ -45,6 +61,8 @@ export interface SearchOptions {
 
 /** A network of a finished round. */
 export interface Tried extends Scored {
+  /** Epochs that it was trained for, where networks differ in that. */
+  epochs: number | null;
   score: number | null;
   reason: Failure | null;
 }
@@ -52,10 +70,16 @@ export interface Tried extends Scored {
 /** How often a network is tried whose worker was lost. */
 const ATTEMPTS = 3;
 
+/** A training of a round. */
+interface Task extends Stage, Training {
+  genome: Genome;
+}
+
 /** What became of a round so far. */
 interface Round {
   number: number;
-  genomes: readonly Genome[];
+  /** New networks, then those that are trained on. */
+  tasks: Task[];
   verdicts: Map<string, Verdict>;
 }
 
@@ -86,33 +110,55 @@ async function all(running: readonly Promise<void>[]): Promise<void> {
 class Course {
   readonly tried: Tried[] = [];
   untouched = true;
+  /** Trainings whose weights there are, but for those of open rounds. */
+  private kept: readonly Stage[] = [];
+  /** Rounds that are not closed. */
+  private readonly running = new Set<Round>();
   /** Rounds that were proposed and not closed before the search was killed. */
   private readonly open: Round[] = [];
   private rounds = 0;
   private proposed = 0;
   private judged = 0;
   private failed = false;
+  private readonly rungs: Rungs;
+  /** Where networks stand in `tried`, under halving. */
+  private readonly places = new Map<string, number>();
 
   constructor(private readonly options: SearchOptions) {
+    this.rungs = new Rungs(options.problem, options.halving ?? null, options.inherit ?? false);
     const rounds = new Map<number, Round>();
-    for (const event of options.journal.replay()) {
-      if (event.event === 'proposed')
+    const events = options.journal.replay();
+    const last = events.findLastIndex(({ event }) => event === 'closed');
+    let kept: Stage[] = [];
+    events.forEach((event, at) => {
+      if (event.event === 'proposed') {
+        const { round, genomes, epochs = null, parents } = event;
+        const begins = (at: number): Parent | null => parentOf(parents?.[at] ?? null);
         rounds.set(
-          event.round,
-          this.begin({ number: event.round, genomes: event.genomes, verdicts: new Map() }),
+          round,
+          this.begin(
+            round,
+            genomes.map((genome, at) => ({ key: genomeKey(genome), genome, epochs, parent: begins(at) })),
+          ),
         );
+      }
+      if (event.event === 'promoted') this.add(rounds.get(event.round)!, event.stages.map(onwards));
       if (event.event === 'scored')
-        for (const { genomes, verdicts } of rounds.values())
-          if (genomes.some((genome) => genomeKey(genome) === event.key)) {
-            verdicts.set(event.key, event);
-            this.judged++;
-          }
+        for (const round of rounds.values()) {
+          const { key, epochs = null } = event;
+          const task = round.tasks.find((one) => one.key === key && one.epochs === epochs);
+          if (task) this.judge(round, task, event);
+          if (task && at > last) kept.push(task);
+        }
       const closed = event.event === 'closed' ? rounds.get(event.round) : undefined;
-      if (!closed) continue;
+      if (!closed) return;
       this.close(closed);
       rounds.delete(closed.number);
-    }
+      if (at === last) kept = this.rungs.kept(options.evaluations);
+    });
     this.open.push(...rounds.values());
+    // As it was when the search was killed, so that what is lost then is what would have been lost anyway.
+    if (last >= 0) this.retain(kept);
   }
 
   /** Finishes rounds one after the other with some workers, until there are enough. */
@@ -121,71 +167,128 @@ class Course {
       const round = this.open.shift() ?? this.propose(size);
       if (!round || this.failed) return;
       // Where not, another lane has failed, and its error is the one to be told.
-      if (!(await this.finish(round, workers))) return;
+      do if (!(await this.finish(round, workers))) return;
+      while (this.promote(round));
       this.options.journal.add({ event: 'closed', round: round.number });
       this.close(round);
+      this.retain(this.rungs.kept(this.options.evaluations));
       this.untouched = false;
       await this.options.onRound?.(this.tried);
     }
   }
 
   private propose(size: number): Round | undefined {
-    const { strategy, journal, evaluations, costsOf } = this.options;
+    const { strategy, journal, evaluations, costsOf, inherit } = this.options;
     const count = Math.min(size, evaluations - this.proposed);
     const genomes = count > 0 ? strategy.ask(this.rounds, count) : [];
     if (genomes.length === 0) return undefined;
+    const epochs = this.rungs.first;
+    const parents = this.rungs.parents(genomes, this.kept);
     journal.add({
       event: 'proposed',
       round: this.rounds,
       genomes: genomes.map((genome) => [...genome]),
       ...(costsOf && { costs: genomes.map(costsOf) }),
+      ...(epochs !== null && { epochs }),
+      ...(inherit && { parents: parents.map((one) => one && stageOf(one)) }),
     });
-    return this.begin({ number: this.rounds, genomes, verdicts: new Map() });
+    const tasks = genomes.map(
+      (genome, at): Task => ({ key: genomeKey(genome), genome, epochs, parent: parents[at]! }),
+    );
+    return this.begin(this.rounds, tasks);
   }
 
-  private begin(round: Round): Round {
-    this.rounds = round.number + 1;
-    this.proposed += round.genomes.length;
-    this.options.strategy.proposed(round.genomes);
+  private begin(number: number, tasks: Task[]): Round {
+    this.rounds = number + 1;
+    this.proposed += tasks.length;
+    this.options.strategy.proposed(tasks.map(({ genome }) => genome));
+    const round: Round = { number, tasks: [], verdicts: new Map() };
+    this.add(round, tasks);
+    this.running.add(round);
     return round;
   }
 
-  private close({ genomes, verdicts }: Round): void {
-    const told = genomes.map((genome) =>
-      triedOf(this.options.problem, genome, verdicts.get(genomeKey(genome))!),
+  private add(round: Round, tasks: readonly Task[]): void {
+    for (const task of tasks) this.rungs.ask(task);
+    round.tasks.push(...tasks);
+  }
+
+  /** Adds the networks that go on to a round; false where there are none. */
+  private promote(round: Round): boolean {
+    const stages = this.rungs.promotions();
+    if (stages.length === 0) return false;
+    this.options.journal.add({ event: 'promoted', round: round.number, stages });
+    this.add(round, stages.map(onwards));
+    return true;
+  }
+
+  private judge(round: Round, task: Task, verdict: Verdict): void {
+    round.verdicts.set(stageKey(task), verdict);
+    this.rungs.judge(task.genome, { ...task, score: verdict.score });
+    // One that is trained on has had a verdict.
+    if (task.epochs === null || task.epochs === this.rungs.first) this.judged++;
+  }
+
+  private close(round: Round): void {
+    const { problem, strategy, halving } = this.options;
+    const told = new Map<string, Tried>();
+    for (const task of round.tasks) {
+      const one = triedOf(problem, task, round.verdicts.get(stageKey(task))!);
+      this.rungs.tell(one);
+      told.set(task.key, one);
+    }
+    for (const [key, one] of told) {
+      const place = this.places.get(key) ?? this.tried.length;
+      this.tried[place] = one;
+      if (halving) this.places.set(key, place);
+    }
+    strategy.tell(this.rungs.levelled([...told.values()]));
+    this.running.delete(round);
+  }
+
+  /** Lets go of all weights but these, those of networks of open rounds, and those that they begin with. */
+  private retain(stages: readonly Stage[]): void {
+    const { halving, evaluator } = this.options;
+    if (!halving) return;
+    this.kept = stages;
+    const open = [...this.running].flatMap(({ tasks }) =>
+      tasks.flatMap(({ key, parent }) => [
+        ...(parent ? [stageOf(parent)] : []),
+        ...halving.rungs.map((epochs) => ({ key, epochs })),
+      ]),
     );
-    this.options.strategy.tell(told);
-    this.tried.push(...told);
+    evaluator.retain?.([...stages, ...open]);
   }
 
   /** Gets a verdict for every network of a round that has none; workers take them as they come. */
-  private async finish({ genomes, verdicts }: Round, workers: readonly number[]): Promise<boolean> {
+  private async finish(round: Round, workers: readonly number[]): Promise<boolean> {
     const { journal, onVerdict } = this.options;
-    const queue = genomes.filter((genome) => !verdicts.has(genomeKey(genome)));
+    const { tasks, verdicts } = round;
+    const queue = tasks.filter((task) => !verdicts.has(stageKey(task)));
     const work = async (worker: number): Promise<void> => {
-      for (let genome = queue.shift(); genome && !this.failed; genome = queue.shift())
+      for (let task = queue.shift(); task && !this.failed; task = queue.shift())
         try {
-          const { key, score, reason } = await this.verdictOf(genome, worker);
-          journal.add({ event: 'scored', key, score, reason });
-          verdicts.set(key, { key, score, reason });
-          onVerdict?.(++this.judged);
+          const { key, score, reason } = await this.verdictOf(task, worker);
+          const { epochs } = task;
+          journal.add({ event: 'scored', key, ...(epochs !== null && { epochs }), score, reason });
+          this.judge(round, task, { key, score, reason });
+          onVerdict?.(this.judged);
         } catch (error) {
           this.failed = true;
           throw error;
         }
     };
     await all(workers.map(work));
-    return verdicts.size === genomes.length;
+    return verdicts.size === tasks.length;
   }
 
-  private async verdictOf(genome: Genome, worker: number): Promise<Verdict> {
+  private async verdictOf({ key, genome, epochs, parent }: Task, worker: number): Promise<Verdict> {
     const { evaluator, journal } = this.options;
-    const key = genomeKey(genome);
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const time = new Date().toISOString();
       journal.add({ event: 'leased', keys: [key], attempt, process: process.pid, worker, time });
       try {
-        return await evaluator.score(genome, worker);
+        return await evaluator.score(genome, worker, { epochs, parent });
       } catch (error) {
         if (!isLost(error)) throw error;
       }
@@ -197,7 +300,23 @@ class Course {
 const isLost = (error: unknown): boolean =>
   error instanceof DoptError && (error.code === 'PYTHON_DIED' || error.code === 'PYTHON_HANG');
 
-function triedOf(problem: Problem, genome: Genome, { score, reason }: Verdict): Tried {
+const stageOf = ({ genome, epochs }: Parent): { key: string; epochs: number } => ({
+  key: genomeKey(genome),
+  epochs,
+});
+const parentOf = (stage: { key: string; epochs: number } | null): Parent | null =>
+  stage && { genome: genomeOf(stage.key), epochs: stage.epochs };
+
+/** What trains a network on. It may have begun with another's weights; its own are what it goes on from. */
+const onwards = ({ key, epochs }: { key: string; epochs: number }): Task => ({
+  ...{ key, epochs, genome: genomeOf(key), parent: null },
+});
+
+function triedOf(
+  problem: Problem,
+  { genome, epochs }: Pick<Task, 'genome' | 'epochs'>,
+  { score, reason }: Verdict,
+): Tried {
   const { costs, violation } = problem.screen(genome);
   // A network without a score broke a limit that nobody foresaw.
   const failed = score === null;
@@ -205,6 +324,7 @@ function triedOf(problem: Problem, genome: Genome, { score, reason }: Verdict): 
     genome,
     objectives: [failed ? 0 : -score, ...costs],
     violation: violation + (failed ? 1 : 0),
+    epochs,
     score,
     reason,
   };

@@ -1,27 +1,40 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { JobSession } from '../bridge/job-session.js';
 import type { ReportEvent } from '../bridge/jobs.js';
 import type { Params } from '../bridge/protocol.js';
 import type { Progress } from '../cli/progress.js';
-import type { Evaluator } from './engine.js';
+import { ALONE_EPOCHS, type Scenario } from '../config/scenario.js';
+import { digestOf } from '../run/digest.js';
+import { type Halving, halvingOf } from './algorithms/halving.js';
+import type { Evaluator, Training } from './engine.js';
 import { deckOf } from './network/deck.js';
 import { guideLayers, largestLayers, layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
 import { gpusOf, type RunParams, runParams } from './run-params.js';
-import { genomeKey } from './space.js';
+import type { Stage } from './rungs.js';
+import { type Genome, genomeKey } from './space.js';
 
 /** Files of shared weights. */
 export const CHECKPOINTS = { PyTorch: 'supernet.pth', TensorFlow: 'supernet.npz' };
 
-/** Takes shared weights, and what they were taught by, out of a folder. */
-export function removeShared(work: string): void {
+/** Folder of the weights of networks that are trained alone. */
+const NETWORKS = 'networks';
+
+/** Takes all weights, and what shared ones were taught by, out of a folder. */
+export function removeWeights(work: string): void {
   for (const name of readdirSync(work)) if (name.startsWith('supernet.')) rmSync(join(work, name));
+  rmSync(join(work, NETWORKS), { recursive: true, force: true });
 }
 
-/** Batches that a candidate's normalizations are set by, and epochs of a network that is trained alone. */
+/** Batches that a candidate's normalizations are set by. */
 const CALIBRATION_BATCHES = 8;
-const ALONE_EPOCHS = 3;
+
+/** How a scenario trains the best of its networks on; null where all are trained alike. */
+export function halvingIn({ evaluator }: Scenario): Halving | null {
+  const { halving, epochs = ALONE_EPOCHS } = evaluator;
+  return halving ? halvingOf({ ...halving, most: epochs }) : null;
+}
 
 /** An evaluator whose processes have to be ended. */
 export interface PythonEvaluator extends Evaluator {
@@ -52,6 +65,7 @@ export async function pythonEvaluator(
   };
   const run = { ...runParams({ ...open, work }, threads), largest: largestLayers(skeleton) };
   const shared = scenario.evaluator.kind === 'supernet';
+  const weights = new KeptWeights(work, run, scenario);
   const checkpoint = shared ? join(work, CHECKPOINTS[scenario.framework]) : null;
   const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
   if (checkpoint !== null)
@@ -65,15 +79,71 @@ export async function pythonEvaluator(
     workers: places.length,
     session: places[0]!.session,
     close,
-    score: async (genome, worker) => {
+    retain: (stages) => weights.retain(stages),
+    score: async (genome, worker, training) => {
       const { gpu, session } = places[worker]!;
       const key = genomeKey(genome);
-      const networks = [{ key, layers: layersOf(skeleton, genome), seed: run.seed }];
+      const parts = shared ? [] : weights.parts(key, training ?? null, epochs);
+      const parent = training?.parent ? weights.of(training.parent) : null;
+      const begins = parent && { file: parent.file, layers: layersOf(skeleton, parent.genome) };
+      const networks = [{ key, layers: layersOf(skeleton, genome), seed: run.seed, parts, parent: begins }];
       const params = { ...run, gpu, epochs, checkpoint, calibrationBatches: CALIBRATION_BATCHES, networks };
       const { results } = await session.run('nasScore', params, (event) => passOn(event, progress));
       return results[0]!;
     },
   };
+}
+
+/** Files of the weights of networks that are trained alone, by network and epochs, below a name that says how. */
+class KeptWeights {
+  private readonly folder: string;
+  private readonly suffix: string;
+  private readonly halving: Halving | null;
+
+  constructor(work: string, run: RunParams, scenario: Scenario) {
+    const { threads: _, gpu: __, log: ___, ...decides } = run;
+    const { inherit } = scenario.evaluator;
+    this.halving = halvingIn(scenario);
+    this.folder = join(work, NETWORKS, digestOf({ decides, inherit, halving: this.halving }).slice(0, 12));
+    this.suffix = CHECKPOINTS[scenario.framework].slice('supernet'.length);
+    if (this.halving) mkdirSync(this.folder, { recursive: true });
+  }
+
+  /** The parts that a training consists of; all in one where networks are trained alike. */
+  parts(
+    key: string,
+    training: Training | null,
+    epochs: number,
+  ): Params<'nasScore'>['networks'][number]['parts'] {
+    const { halving } = this;
+    const most = training?.epochs ?? null;
+    if (!halving || most === null) return [{ epochs, file: null }];
+    return halving.rungs
+      .filter((rung) => rung <= most)
+      .map((rung, at) => ({
+        epochs: rung - (halving.rungs[at - 1] ?? 0),
+        file: this.file({ key, epochs: rung }),
+      }));
+  }
+
+  /** A network's weights; null where they are not there. */
+  of({ genome, epochs }: { genome: Genome; epochs: number }): { genome: Genome; file: string } | null {
+    const file = this.file({ key: genomeKey(genome), epochs });
+    return existsSync(file) ? { genome, file } : null;
+  }
+
+  retain(stages: readonly Stage[]): void {
+    const kept = new Set(stages.map((stage) => this.file(stage)));
+    for (const name of readdirSync(this.folder)) {
+      // What is being written is called so until it is whole.
+      const file = join(this.folder, name.replace(/\.partial$/, ''));
+      if (!kept.has(file)) rmSync(join(this.folder, name), { force: true });
+    }
+  }
+
+  private file({ key, epochs }: Stage): string {
+    return join(this.folder, `${digestOf(key).slice(0, 16)}-${epochs}${this.suffix}`);
+  }
 }
 
 /** Trains the weights that all candidates share, from where a checkpoint says it is. */

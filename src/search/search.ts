@@ -3,7 +3,7 @@ import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
 import { runSearch, type Tried } from './engine.js';
-import { pythonEvaluator, removeShared } from './evaluator.js';
+import { halvingIn, pythonEvaluator, removeWeights } from './evaluator.js';
 import { SearchJournal } from './journal.js';
 import { type OpenOptions, openSearch, workFolder } from './open.js';
 import { profileSpace, refuseImpossible } from './profile.js';
@@ -61,7 +61,7 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
     const digests = { digest, space: digestOf({ skeleton }) };
     const journal = new SearchJournal(join(work, 'search.ndjson'), digests, options.extend);
     // Weights of a search that was changed before it tried anything are not those of this one.
-    if (journal.replaced) removeShared(work);
+    if (journal.replaced) removeWeights(work);
     const evaluator = await pythonEvaluator(open, work, options);
     const evaluations = journal.carried + generation_num * pop_size;
     const stage = progress.stage('Try networks');
@@ -74,6 +74,8 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
       mode: scenario.searcher.mode,
       evaluations,
       size: Math.min(ROUND, pop_size),
+      halving: halvingIn(scenario),
+      inherit: scenario.evaluator.inherit,
       costsOf: (genome) => costs.of(genome),
       onVerdict: (done) => stage.update(done, evaluations),
       onRound: async (all) => {

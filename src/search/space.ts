@@ -14,6 +14,10 @@ export type Genome = readonly number[];
 export const genomeKey = (genome: Genome): string =>
   genome.every((value) => value < 36) ? genome.map((value) => value.toString(36)).join('') : genome.join('.');
 
+/** The genome that a key stands for. */
+export const genomeOf = (key: string): Genome =>
+  key.includes('.') ? key.split('.').map(Number) : [...key].map((digit) => Number.parseInt(digit, 36));
+
 /** How many genomes a space has; Infinity where a double cannot say. */
 export const spaceSize = (space: Space): number => space.reduce((size, { choices }) => size * choices, 1);
 

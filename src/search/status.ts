@@ -51,6 +51,7 @@ export function statusOf(
   const tried = triedIn(events, scored);
   const front = frontOf(tried);
   const leases = events.filter((event) => event.event === 'leased');
+  const busy = busyIn(events);
   const latest = leases.at(-1);
   const secondsEach = paceOf(leases.filter(({ process }) => process === latest?.process));
   const failed: Record<string, number> = {};
@@ -58,7 +59,7 @@ export function statusOf(
   return {
     version: 1,
     state:
-      scored.size >= of
+      scored.size >= of && ![...busy].some((key) => scored.has(key))
         ? 'finished'
         : !alive
           ? 'stopped'
@@ -75,44 +76,58 @@ export function statusOf(
     hypervolume: volumeOf(tried),
     secondsEach,
     secondsLeft: secondsEach === null || !alive ? null : secondsEach * Math.max(0, of - scored.size),
-    workers: alive ? workersOf(leases, scored) : [],
+    workers: alive ? workersOf(leases, busy) : [],
   };
 }
 
 /** Networks with a verdict whose costs the journal knows. */
 function triedIn(
   events: readonly SearchEvent[],
-  scored: ReadonlyMap<string, { score: number | null; reason: Tried['reason'] }>,
+  scored: ReadonlyMap<string, { score: number | null; reason: Tried['reason']; epochs?: number | undefined }>,
 ): Tried[] {
   return events.flatMap((event) => {
     if (event.event !== 'proposed' || !event.costs) return [];
     return event.genomes.flatMap((genome, at): Tried[] => {
       const verdict = scored.get(genomeKey(genome));
       if (!verdict) return [];
-      const { score, reason } = verdict;
+      const { score, reason, epochs = null } = verdict;
       const objectives = [score === null ? 0 : -score, event.costs![at]![0]!];
-      return [{ genome, objectives, violation: score === null ? 1 : 0, score, reason }];
+      return [{ genome, objectives, violation: score === null ? 1 : 0, epochs, score, reason }];
     });
   });
 }
 
-/** Seconds between two leases, over the last of them: what a network takes with all workers together. */
-function paceOf(leases: readonly { time: string }[]): number | null {
+/** Networks that were leased and have no verdict since; one that is trained on has an older one. */
+function busyIn(events: readonly SearchEvent[]): Set<string> {
+  const busy = new Set<string>();
+  for (const event of events) {
+    if (event.event === 'leased') for (const key of event.keys) busy.add(key);
+    if (event.event === 'scored') busy.delete(event.key);
+  }
+  return busy;
+}
+
+/**
+ * Seconds between two leases, over the last of them: what a network takes with all workers together. Those that are trained
+ * on are leased several times.
+ */
+function paceOf(leases: readonly { time: string; keys: readonly string[] }[]): number | null {
   const last = leases.slice(-30);
   if (last.length < 3) return null;
-  return (Date.parse(last.at(-1)!.time) - Date.parse(last[0]!.time)) / 1000 / (last.length - 1);
+  const times = leases.length / new Set(leases.map(({ keys }) => keys[0])).size;
+  return (times * (Date.parse(last.at(-1)!.time) - Date.parse(last[0]!.time))) / 1000 / (last.length - 1);
 }
 
 /** What each worker of the latest process has. */
 function workersOf(
   leases: readonly Extract<SearchEvent, { event: 'leased' }>[],
-  scored: ReadonlyMap<string, unknown>,
+  busyKeys: ReadonlySet<string>,
 ): WorkerStatus[] {
   const process = leases.at(-1)?.process;
   const latest = new Map<number, WorkerStatus>();
   for (const { keys, attempt, worker = 0, time, process: owner } of leases) {
     if (owner !== process) continue;
-    const busy = !scored.has(keys[0]!);
+    const busy = busyKeys.has(keys[0]!);
     latest.set(worker, {
       worker,
       network: busy ? keys[0]! : null,

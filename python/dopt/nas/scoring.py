@@ -48,6 +48,33 @@ def _verdict(judge: Judge, candidate: Dict[str, Any]) -> Tuple[Optional[float], 
     return (value, None) if math.isfinite(value) else (None, "not-a-number")
 
 
+class Training(NamedTuple):
+    """A network that is trained alone: ``load`` gets the path of its weights, ``inherit`` the candidate's parent, ``fit``
+    epochs and how many are done, ``save`` a file that is open for bytes."""
+
+    load: Callable[[str], None]
+    inherit: Callable[[Dict[str, Any]], None]
+    fit: Callable[[int, int], None]
+    save: Callable[[Any], None]
+
+
+def train_parts(candidate: Dict[str, Any], training: Training) -> None:
+    """Trains a network in the parts that METHODS.nasScore says, from the last one on whose weights are kept."""
+    parts = candidate["parts"]
+    kept = [at for at, part in enumerate(parts) if part["file"] is not None and os.path.exists(part["file"])]
+    first = kept[-1] + 1 if kept else 0
+    if first > 0:
+        training.load(parts[first - 1]["file"])
+    elif candidate["parent"] is not None:
+        training.inherit(candidate["parent"])
+    done = sum(part["epochs"] for part in parts[:first])
+    for part in parts[first:]:
+        training.fit(part["epochs"], done)
+        done += part["epochs"]
+        if part["file"] is not None:
+            write_whole(part["file"], training.save)
+
+
 def write_whole(path: str, write: Callable[[Any], None]) -> None:
     """Writes a file that is on the disk as a whole or not there; ``write`` gets it open for bytes."""
     partial = f"{path}.partial"

@@ -83,8 +83,10 @@ class Run:
             raise user.not_a_number("loss_op", value)
         return value
 
-    def fit(self, network: Any, epochs: int, seed: int) -> None:
-        """Trains one network alone."""
+    def fit(self, network: Any, epochs: int, done: int) -> None:
+        """Trains one network alone, with the user's whole schedule and an optimizer that knows nothing yet: behind ``done``
+        epochs that is a warm restart (Loshchilov, Hutter, "SGDR", ICLR 2017, section 3)."""
+        own = self.module.UserModule(epochs, self.params["batchSize"])
         optimizer = self.optimizer(network.trainable_variables)
 
         @tf.function
@@ -94,12 +96,12 @@ class Run:
             optimizer.apply_gradients(zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables))
             return loss
 
-        done = 0
-        for epoch in range(epochs):
-            for inputs, labels in self.batches(True, seed % 1000 + epoch):
-                optimizer.learning_rate = self.rate(done)
+        number = 0
+        for epoch in range(done, done + epochs):
+            for inputs, labels in self.batches(True, epoch, own):
+                optimizer.learning_rate = self.rate(number, own)
                 self.number(step(inputs, labels))
-                done += 1
+                number += 1
 
     def evaluate(self, forward: Callable[[Any], Any]) -> float:
         """What the user's metric says of the validation folder: its mean over samples, or the end of a metric of Keras.

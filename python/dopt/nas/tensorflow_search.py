@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict
 
 from dopt.errors import DoptError
 from dopt.nas import tensorflow_user, user
-from dopt.nas.scoring import Judge, scored
+from dopt.nas.scoring import Judge, Training, scored, train_parts
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -71,7 +71,7 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 
     def make() -> Judge:
         run = Run(params)
-        judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run, params)
+        judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run)
         return Judge(judge, run.is_full)
 
     return scored(params, make, events)
@@ -93,14 +93,21 @@ def _shared(run: Any, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], floa
     return judge
 
 
-def _alone(run: Any, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], float]:
+def _alone(run: Any) -> Callable[[Dict[str, Any]], float]:
     import tensorflow as tf
+
+    from dopt.nas.tensorflow_inherit import inherit, restore, save
 
     def judge(candidate: Dict[str, Any]) -> float:
         tf.keras.backend.clear_session()
         run.seed(candidate["seed"])
         network = run.network(candidate["layers"])
-        run.fit(network, params["epochs"], candidate["seed"])
+        train_parts(candidate, Training(
+            load=lambda path: restore(path, network),
+            inherit=lambda parent: inherit(network, candidate["layers"], parent),
+            fit=lambda epochs, done: run.fit(network, epochs, done),
+            save=lambda file: save(file, network),
+        ))
         return run.evaluate(tf.function(lambda inputs: network(inputs, training=False)))
 
     return judge

@@ -94,16 +94,20 @@ class Run:
             raise user.not_a_number("loss_func", value)
         return value
 
-    def fit(self, network: Any, epochs: int, seed: int) -> None:
-        """Trains one network alone."""
+    def fit(self, network: Any, epochs: int, done: int) -> None:
+        """Trains one network alone, with the user's whole schedule and an optimizer that knows nothing yet: behind ``done``
+        epochs that is a warm restart (Loshchilov, Hutter, "SGDR", ICLR 2017, section 3)."""
+        own = self.module.UserModule(epochs, self.params["batchSize"])
         loader = self.loader(self.params["trainFolder"], True)
         optimizer = self.optimizer(network.parameters())
-        scheduler = self.user.scheduler_define(optimizer, len(loader))
+        scheduler = own.scheduler_define(optimizer, len(loader))
         network.train()
-        for epoch in range(epochs):
-            for inputs, labels in self.loader(self.params["trainFolder"], True, seed % 1000 + epoch):
+        for epoch in range(done, done + epochs):
+            # Whatever the user draws to change pictures is the same whether the epochs before were trained now or earlier.
+            self.seed(self.params["seed"] * 100_003 + epoch)
+            for inputs, labels in self.loader(self.params["trainFolder"], True, epoch):
                 optimizer.zero_grad()
-                loss = self.user.loss_func(self.put(labels), network(self.put(inputs)))
+                loss = own.loss_func(self.put(labels), network(self.put(inputs)))
                 self.number(loss)
                 loss.backward()
                 optimizer.step()

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List
 from dopt.doors.torch.patches import export_settings
 from dopt.errors import DoptError
 from dopt.nas import torch_user, user
-from dopt.nas.scoring import Judge, scored
+from dopt.nas.scoring import Judge, Training, scored, train_parts
 from dopt.nas.torch_run import Run
 
 
@@ -58,7 +58,7 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """
     def make() -> Judge:
         run = Run(params)
-        judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run, params)
+        judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run)
         return Judge(judge, run.is_full)
 
     return scored(params, make, events)
@@ -85,11 +85,20 @@ def _shared(run: Run, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], floa
     return judge
 
 
-def _alone(run: Run, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], float]:
+def _alone(run: Run) -> Callable[[Dict[str, Any]], float]:
+    import torch
+
+    from dopt.nas.torch_inherit import inherit
+
     def judge(candidate: Dict[str, Any]) -> float:
         run.seed(candidate["seed"])
         network = run.network(candidate["layers"])
-        run.fit(network, params["epochs"], candidate["seed"])
+        train_parts(candidate, Training(
+            load=lambda path: network.load_state_dict(torch.load(path, map_location=run.device)),
+            inherit=lambda parent: inherit(network, candidate["layers"], parent),
+            fit=lambda epochs, done: run.fit(network, epochs, done),
+            save=lambda file: torch.save(network.state_dict(), file),
+        ))
         return run.evaluate(network)
 
     return judge

@@ -10,7 +10,8 @@ tf = pytest.importorskip("tensorflow")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
-from dopt.nas import tensorflow_pretrain, tensorflow_retrain, tensorflow_run, tensorflow_search, tensorflow_train, tensorflow_user  # noqa: E402
+from dopt.nas import tensorflow_inherit, tensorflow_pretrain, tensorflow_retrain, tensorflow_run, tensorflow_search  # noqa: E402
+from dopt.nas import tensorflow_train, tensorflow_user  # noqa: E402
 from dopt.nas.tensorflow_blocks import Network  # noqa: E402
 from dopt.nas.tensorflow_supernet import Supernet, recalibrate  # noqa: E402
 
@@ -56,6 +57,11 @@ class PostNet(tf.keras.Model):
 
 def layer(block, before=8, after=16, stride=1, kernel=5, hidden=16, squeeze=0):
     return {"block": block, "in": before, "out": after, "stride": stride, "kernel": kernel, "hidden": hidden, "squeeze": squeeze}
+
+
+def candidate(key, layers, parts=((1, None),), parent=None):
+    return {"key": key, "layers": layers, "seed": 1, "parent": parent,
+            "parts": [{"epochs": epochs, "file": file} for epochs, file in parts]}
 
 
 BLOCKS = [
@@ -140,7 +146,7 @@ def params(folder, **changes):
         "optimizer": {"type": "Momentum", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9},
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.npz"),
         "deck": networks, "guide": networks[1], "calibrationBatches": 2, "preTrainFolder": None, "places": [None],
-        "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
+        "networks": [candidate(str(i), each) for i, each in enumerate(networks)], **changes,
     }
 
 
@@ -244,7 +250,7 @@ def test_what_the_demonstrations_of_the_original_have_is_searched(project, appli
     layers = [layer("conv", hidden=0), layer("residual", before=16, stride=2)]
     given = params(
         project(source=source), application=application, features=features, guide=layers, deck=[layers], epochs=1,
-        largest=[{each["block"]: each} for each in layers], networks=[{"key": "0", "layers": layers, "seed": 1}])
+        largest=[{each["block"]: each} for each in layers], networks=[candidate("0", layers)])
     # TensorFlow puts its own dicts in the place of those that a network holds.
     tensorflow_train.train(copy.deepcopy(given), Events())
     for each in (given, dict(given, checkpoint=None)):
@@ -257,6 +263,34 @@ def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
     both = tensorflow_search.score(given, Events())["results"]
     second = tensorflow_search.score(dict(given, networks=given["networks"][1:]), Events())["results"]
     assert both[1:] == second
+
+
+def test_a_network_that_is_trained_on_is_what_it_would_be_trained_at_once(project, tmp_path):
+    given = params(project(), checkpoint=None)
+    layers, files = given["networks"][1]["layers"], [str(tmp_path / f"{at}.npz") for at in range(2)]
+    score = lambda: tensorflow_search.score(  # noqa: E731
+        dict(given, networks=[candidate("0", layers, ((1, files[0]), (1, files[1])))]), Events())
+    at_once, whole = score(), dict(np.load(files[1]))
+    os.remove(files[1])
+    assert score() == at_once
+    assert all(np.array_equal(value, whole[name]) for name, value in np.load(files[1]).items())
+
+
+def test_a_network_begins_with_what_it_has_in_common_with_its_parent(project, tmp_path):
+    given, file = params(project(), checkpoint=None), str(tmp_path / "parent.npz")
+    theirs = [layer("mbconv", kernel=3), layer("conv", 16, 16, hidden=0), layer("residual", 16, 16)]
+    ours = [layer("mbconv", kernel=5, hidden=24), layer("fused", 16, 16), layer("residual", 16, 16, kernel=3)]
+    run = tensorflow_run.Run(given)
+    parent, network = run.network(theirs), run.network(ours)
+    with open(file, "wb") as opened:
+        tensorflow_inherit.save(opened, parent)
+    fresh = [each.numpy() for each in network.variables]
+    tensorflow_inherit.inherit(network, ours, {"file": file, "layers": theirs})
+    weight = lambda each, layer, part: each.searched[layer].parts[part].conv.weights[0].numpy()  # noqa: E731
+    assert np.array_equal(weight(network, 0, 1)[1:4, 1:4, :16], weight(parent, 0, 1))
+    assert np.array_equal(weight(network, 2, 0), weight(parent, 2, 0)[1:4, 1:4])
+    # Another kind of block stays as it was made.
+    assert any(np.array_equal(weight(network, 1, 0), each) for each in fresh)
 
 
 def test_a_loss_that_is_no_number_is_told(project):

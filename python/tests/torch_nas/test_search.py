@@ -13,6 +13,7 @@ from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
 from dopt.nas import torch_parallel, torch_pretrain, torch_run, torch_search, torch_train, torch_user  # noqa: E402
 from dopt.nas.torch_blocks import Network  # noqa: E402
+from dopt.nas.torch_inherit import inherit  # noqa: E402
 from dopt.nas.torch_supernet import Supernet, recalibrate  # noqa: E402
 
 USER = """
@@ -59,6 +60,11 @@ class PostNet(nn.Module):
 
 def layer(block, before=8, after=16, stride=1, kernel=5, hidden=16, squeeze=0):
     return {"block": block, "in": before, "out": after, "stride": stride, "kernel": kernel, "hidden": hidden, "squeeze": squeeze}
+
+
+def candidate(key, layers, parts=((2, None),), parent=None):
+    return {"key": key, "layers": layers, "seed": 1, "parent": parent,
+            "parts": [{"epochs": epochs, "file": file} for epochs, file in parts]}
 
 
 BLOCKS = [
@@ -139,7 +145,7 @@ def params(folder, **changes):
         "deck": networks, "guide": networks[1],
         "preTrainFolder": None, "places": [None], "inputShape": [8, 8, 3], "framework": "PyTorch",
         "calibrationBatches": 2,
-        "networks": [{"key": str(i), "layers": each, "seed": 1} for i, each in enumerate(networks)], **changes,
+        "networks": [candidate(str(i), each) for i, each in enumerate(networks)], **changes,
     }
 
 
@@ -239,7 +245,7 @@ def test_detectors_give_lists_and_read_chosen_layers(project):
     layers = [layer("conv", hidden=0), layer("residual", before=16)]
     given = params(
         project(source=DETECTOR), application="object_detection", features=[0], guide=layers, deck=[layers],
-        largest=[{each["block"]: each} for each in layers], networks=[{"key": "0", "layers": layers, "seed": 1}])
+        largest=[{each["block"]: each} for each in layers], networks=[candidate("0", layers)])
     torch_train.train(given, Events())
     for each in (given, dict(given, checkpoint=None)):
         (result,) = torch_search.score(each, Events())["results"]
@@ -251,6 +257,37 @@ def test_a_network_alone_scores_the_same_whatever_was_scored_before_it(project):
     both = torch_search.score(given, Events())["results"]
     second = torch_search.score(dict(given, networks=given["networks"][1:]), Events())["results"]
     assert both[1:] == second
+
+
+def test_a_network_that_is_trained_on_is_what_it_would_be_trained_at_once(project, tmp_path):
+    given = params(project(), checkpoint=None)
+    layers, files = given["networks"][1]["layers"], [str(tmp_path / f"{at}.pth") for at in range(3)]
+    score = lambda *parts: torch_search.score(dict(given, networks=[candidate("0", layers, parts)]), Events())  # noqa: E731
+    at_once, whole = score((1, files[0]), (2, files[1])), torch.load(files[1])
+    os.remove(files[1])
+    assert score((1, files[0]), (2, files[1])) == at_once
+    assert all(torch.equal(value, whole[name]) for name, value in torch.load(files[1]).items())
+    # What is there is not trained again.
+    before = os.stat(files[1]).st_mtime_ns
+    assert score((1, files[2]), (2, files[1])) == at_once
+    assert os.stat(files[1]).st_mtime_ns == before and not os.path.exists(files[2])
+
+
+def test_a_network_begins_with_what_it_has_in_common_with_its_parent(project, tmp_path):
+    given, file = params(project(), checkpoint=None), str(tmp_path / "parent.pth")
+    theirs = [layer("mbconv", kernel=3), layer("conv", 16, 16, hidden=0), layer("residual", 16, 16)]
+    ours = [layer("mbconv", kernel=5, hidden=24), layer("fused", 16, 16), layer("residual", 16, 16, kernel=3)]
+    run = torch_run.Run(given)
+    parent, network = run.network(theirs), run.network(ours)
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.save(parent.state_dict(), file)
+    inherit(network, ours, {"file": file, "layers": theirs})
+    wide, narrow = (each.layers[0].body[1][0].weight for each in (network, parent))
+    small, large = (each.layers[2].body[0][0].weight for each in (network, parent))
+    assert torch.equal(wide[:16, :, 1:4, 1:4], narrow) and torch.equal(small, large[:, :, 1:4, 1:4])
+    # What is new, and another kind of block, stays as it was made.
+    assert torch.equal(wide[16:], fresh["layers.0.body.1.0.weight"][16:])
+    assert torch.equal(network.layers[1].body[0][0].weight, fresh["layers.1.body.0.0.weight"])
 
 
 def test_a_loss_that_is_no_number_is_told(project):

@@ -40,6 +40,8 @@ export class RandomSearch extends Baseline {
  */
 export class RegularizedEvolution extends Baseline {
   private population: Scored[] = [];
+  /** Those that have gone: a newer score does not bring them back. */
+  private readonly aged = new Set<string>();
 
   constructor(
     problem: Problem,
@@ -69,7 +71,15 @@ export class RegularizedEvolution extends Baseline {
   }
 
   tell(scored: readonly Scored[]): void {
-    this.population = [...this.population, ...scored].slice(-this.size);
+    const newer = new Map(scored.map((one) => [genomeKey(one.genome), one]));
+    const known = this.population.map((one) => newer.get(genomeKey(one.genome)) ?? one);
+    const kept = new Set(known.map(({ genome }) => genomeKey(genome)));
+    const others = scored.filter(
+      ({ genome }) => !kept.has(genomeKey(genome)) && !this.aged.has(genomeKey(genome)),
+    );
+    const all = [...known, ...others];
+    for (const { genome } of all.slice(0, -this.size)) this.aged.add(genomeKey(genome));
+    this.population = all.slice(-this.size);
   }
 }
 

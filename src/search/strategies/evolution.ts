@@ -35,7 +35,7 @@ export class Evolution implements Strategy {
   private readonly seen = new Set<string>();
   private readonly proposals: Proposals;
   private population: Scored[] = [];
-  private told = 0;
+  private readonly told = new Set<string>();
 
   constructor(
     private readonly problem: Problem,
@@ -50,7 +50,7 @@ export class Evolution implements Strategy {
       (stream: number) =>
       (index: number): Draws =>
         new Draws(seed, round, index, stream);
-    if (this.told < initial || this.population.length < 2) {
+    if (this.told.size < initial || this.population.length < 2) {
       const missing = Math.max(1, initial - this.seen.size);
       return randomGenomes(this.problem, drawsOf(0), [this.seen], Math.min(count, missing));
     }
@@ -68,8 +68,10 @@ export class Evolution implements Strategy {
   }
 
   tell(scored: readonly Scored[]): void {
-    this.told += scored.length;
-    const all = [...this.population, ...scored];
+    const again = new Set(scored.map(({ genome }) => genomeKey(genome)));
+    for (const key of again) this.told.add(key);
+    const others = this.population.filter(({ genome }) => !again.has(genomeKey(genome)));
+    const all = [...others, ...scored];
     this.population = ranking(all)
       .slice(0, this.settings.population)
       .map((index) => all[index]!);

@@ -37,6 +37,6 @@ export interface Strategy {
   ask(round: number, count: number): Genome[];
   /** These are being scored. */
   proposed(genomes: readonly Genome[]): void;
-  /** These were scored, in this order. */
+  /** These were scored, in this order. One that was told before has another score now, by more training. */
   tell(scored: readonly Scored[]): void;
 }

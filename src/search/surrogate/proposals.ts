@@ -21,6 +21,7 @@ const STREAMS = 16;
 
 /** A scored network that fits are made of, and its place in the table of distances. */
 interface Fitted {
+  key: string;
   row: Float64Array;
   score: number;
   place: number;
@@ -56,6 +57,9 @@ export class Proposals {
       ({ violation, objectives }) => violation === 0 && Number.isFinite(objectives[0]),
     );
     for (const one of usable) this.add(one);
+    // Trained on, it turned out not to be usable.
+    const failed = new Set(scored.filter((one) => one.violation > 0).map(({ genome }) => genomeKey(genome)));
+    if (failed.size > 0) this.fitted = this.fitted.filter(({ key }) => !failed.has(key));
     const { length } = this.fitted;
     if (length < 3 || (this.chosen && length < 1.5 * this.chosen.rows)) return;
     this.chosen = {
@@ -130,6 +134,12 @@ export class Proposals {
   }
 
   private add({ genome, objectives }: Scored): void {
+    const key = genomeKey(genome);
+    const known = this.fitted.find((one) => one.key === key);
+    if (known) {
+      known.score = -objectives[0]!;
+      return;
+    }
     const place = this.told++ % FITTED;
     const row = this.encoding.encode(genome, this.problem.screen(genome).features);
     if (this.fitted.length === FITTED) this.fitted.shift();
@@ -139,7 +149,7 @@ export class Proposals {
       this.apart[other.place * FITTED + place] = distance;
     }
     this.apart[place * FITTED + place] = 0;
-    this.fitted.push({ row, score: -objectives[0]!, place });
+    this.fitted.push({ key, row, score: -objectives[0]!, place });
   }
 }
 

@@ -11,16 +11,24 @@ import type { NasPlaces } from './section.js';
 /** Files of 1,000 CIFAR-10 pictures among the assets. */
 const FILES = 7;
 
+/** A framework's recipe of CIFAR-10. */
+export type Recipe = 'cifar10_torch' | 'cifar10_tf';
+
 /**
- * A copy of recipes/nas/cifar10_torch, whose user_module.py trains on all of the first `files` files of pictures but the
+ * A copy of a recipe for CIFAR-10, whose user_module.py trains on all of the first `files` files of pictures but the
  * last, and judges on that one.
  * @throws Skipped where the pictures are missing
  */
-export function copyRecipe({ root, assets, work }: NasPlaces, name: string, files = FILES): string {
+export function copyRecipe(
+  { root, assets, work }: NasPlaces,
+  name: string,
+  files = FILES,
+  recipe: Recipe = 'cifar10_torch',
+): string {
   const pictures = join(assets, 'data/cifar10');
   if (!existsSync(join(pictures, 'labels.json'))) throw new Skipped(`${pictures} is not there`);
   const folder = join(work, name);
-  cpSync(join(root, 'recipes/nas/cifar10_torch'), folder, { recursive: true });
+  cpSync(join(root, 'recipes/nas', recipe), folder, { recursive: true });
   mkdirSync(join(folder, 'data'), { recursive: true });
   const taken = Array.from({ length: files }, (_, index) => `train_0${index}.png`);
   for (const file of [...taken, 'labels.json'].filter((name) => !existsSync(join(folder, 'data', name))))
@@ -63,7 +71,7 @@ export const alone = (open: OpenSearch, epochs: number, seed = open.scenario.sea
   scenario: {
     ...open.scenario,
     searcher: { ...open.scenario.searcher, seed },
-    evaluator: { kind: 'standalone', epochs },
+    evaluator: { kind: 'standalone', epochs, inherit: false },
   },
 });
 
