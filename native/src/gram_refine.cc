@@ -31,7 +31,7 @@ class Refined {
   // product := gram (target - dequantized), the slope of the error.
   void find_slopes() {
     load([&](size_t o, size_t k) { return target_[o * rows_.inputs + k] - integer(o, k) * scale(o, k); });
-    multiply(0, rows_.inputs);
+    multiply(0, rows_.inputs, 0);
     slopes_ = product_;
   }
 
@@ -39,13 +39,19 @@ class Refined {
   void fit_scales() {
     const size_t groups = rows_.groups;
     std::vector<double> wanted(count_ * groups), forms(count_ * groups * groups);
-    for_groups([&](size_t o, size_t g, size_t k) { wanted[o * groups + g] += integer(o, k) * slopes_[k][o]; });
+    for_groups(0, [&](size_t o, size_t g, size_t k) { wanted[o * groups + g] += integer(o, k) * slopes_[k][o]; });
     load([&](size_t o, size_t k) { return integer(o, k); });
     for (size_t h = 0; h < groups; ++h) {
-      multiply(rows_.begin(h), rows_.end(h));
-      for_groups([&](size_t o, size_t g, size_t k) {
+      multiply(rows_.begin(h), rows_.end(h), rows_.begin(h));
+      for_groups(h, [&](size_t o, size_t g, size_t k) {
         forms[(o * groups + g) * groups + h] += integer(o, k) * product_[k][o];
       });
+    }
+    for (size_t o = 0; o < count_; ++o) {
+      double* const form = &forms[o * groups * groups];
+      for (size_t h = 0; h < groups; ++h) {
+        for (size_t g = h + 1; g < groups; ++g) form[h * groups + g] = form[g * groups + h];
+      }
     }
     for (size_t o = 0; o < count_; ++o) fit_row(o, &wanted[o * groups], &forms[o * groups * groups]);
   }
@@ -72,16 +78,17 @@ class Refined {
     }
   }
 
-  // product = gram[:, first..last] columns[first..last]
-  void multiply(size_t first, size_t last) {
+  // Rows from `top` on of product = gram[:, first..last] columns[first..last]
+  void multiply(size_t first, size_t last, size_t top) {
     const Matrix& from = columns_;
-    product_.clear();
-    add_product(corner(gram_, first), corner(from, first), last - first, rows_.inputs, count_, 1.0, corner(product_));
+    for (size_t k = top; k < rows_.inputs; ++k) std::fill_n(product_[k], count_, 0.0);
+    add_product(corner(gram_, first, top), corner(from, first), last - first, rows_.inputs - top, count_, 1.0,
+                corner(product_, top));
   }
 
   template <typename Body>
-  void for_groups(const Body& body) {
-    for (size_t g = 0; g < rows_.groups; ++g) {
+  void for_groups(size_t first, const Body& body) {
+    for (size_t g = first; g < rows_.groups; ++g) {
       for (size_t k = rows_.begin(g); k < rows_.end(g); ++k) {
         for (size_t o = 0; o < count_; ++o) body(o, g, k);
       }

@@ -1,4 +1,7 @@
 // Scales of groups by weighted squared error, and nearest rounding on them.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <vector>
 
 #include "dopt.h"
@@ -20,45 +23,76 @@ namespace {
 
 constexpr int kFits = 4;  // fits of a scale to its integers, at most
 
-// One group of a row with the power of its inputs.
-struct Piece {
-  const float* w;
-  const double* power;  // or nullptr: all 1
-  size_t n;
+// One group of a row with the power of its inputs, padded with zeros to whole lanes.
+class Piece {
+ public:
+  explicit Piece(size_t span) : w_((span + kLanes - 1) / kLanes * kLanes), power_(w_.size()) {}
+
+  // importance: or nullptr, all 1.
+  void load(const float* w, const double* importance, size_t n) {
+    n_ = (n + kLanes - 1) / kLanes * kLanes;
+    low_ = high_ = 0;
+    for (size_t k = 0; k < n; ++k) {
+      w_[k] = static_cast<double>(w[k]);
+      power_[k] = importance == nullptr ? 1.0 : importance[k];
+      low_ = std::min(low_, w_[k]);
+      high_ = std::max(high_, w_[k]);
+    }
+    std::fill(w_.begin() + static_cast<std::ptrdiff_t>(n), w_.end(), 0.0);
+    std::fill(power_.begin() + static_cast<std::ptrdiff_t>(n), power_.end(), 0.0);
+  }
+
+  // The least scale that clips nothing.
+  double whole(const Rows& rows) const {
+    return std::max(rows.qmax > 0 ? high_ / rows.qmax : 0, rows.qmin < 0 ? low_ / rows.qmin : 0);
+  }
+
+  // Weighted squared error of a scale; `fitted` is the scale of least squares for the integers that it gives.
+  double error_of(const Rows& rows, double scale, double* fitted) const {
+    double sums[3];
+    kernels().scale_sums(w_.data(), power_.data(), n_, scale, rows.qmin, rows.qmax, sums);
+    *fitted = sums[2] > 0 && sums[1] > 0 ? sums[1] / sums[2] : scale;
+    return sums[0];
+  }
+
+  // The first of the scales with the least error, if that is below `least_error`, which follows; otherwise `best`.
+  double best_of(const Rows& rows, const std::vector<double>& scales, double best, double* least_error) const {
+    double tries[kTries], errors[kTries];
+    for (size_t first = 0; first < scales.size(); first += kTries) {
+      const size_t count = std::min(kTries, scales.size() - first);
+      for (size_t t = 0; t < kTries; ++t) tries[t] = scales[first + std::min(t, count - 1)];
+      kernels().scale_errors(w_.data(), power_.data(), n_, tries, rows.qmin, rows.qmax, errors);
+      for (size_t t = 0; t < count; ++t) {
+        if (!(errors[t] < *least_error)) continue;
+        *least_error = errors[t];
+        best = tries[t];
+      }
+    }
+    return best;
+  }
+
+ private:
+  std::vector<double> w_, power_;
+  size_t n_ = 0;
+  double low_ = 0, high_ = 0;
 };
 
-// Weighted squared error of a scale; `fitted` is the scale of least squares for the integers that it gives.
-double error_of(const Rows& rows, const Piece& piece, double scale, double* fitted) {
-  double sums[3];
-  kernels().scale_sums(piece.w, piece.power, piece.n, 1.0 / scale, scale, rows.qmin, rows.qmax, sums);
-  *fitted = sums[2] > 0 && sums[1] > 0 ? sums[1] / sums[2] : scale;
-  return sums[0];
-}
-
-float scale_of(const Rows& rows, const Piece& piece, int32_t candidates, double least) {
-  double low = 0, high = 0;
-  for (size_t k = 0; k < piece.n; ++k) {
-    low = std::min(low, static_cast<double>(piece.w[k]));
-    high = std::max(high, static_cast<double>(piece.w[k]));
-  }
-  const double whole = std::max(rows.qmax > 0 ? high / rows.qmax : 0, rows.qmin < 0 ? low / rows.qmin : 0);
+float scale_of(const Rows& rows, const Piece& piece, std::vector<double>& scales, double least) {
+  const double whole = piece.whole(rows);
   if (!(whole > 0) || !std::isfinite(whole)) return 1.0f;
-  double best = half_scale(whole), fitted = best, refit = best;
-  double least_error = error_of(rows, piece, best, &fitted);
-  for (int32_t i = 0; i + 1 < candidates; ++i) {
-    const double share = least + (1.0 - least) * i / (candidates - 1);
-    const double scale = half_scale(whole * share);
-    const double error = error_of(rows, piece, scale, &refit);
-    if (error < least_error) {
-      least_error = error;
-      best = scale;
-      fitted = refit;
-    }
+  const double unclipped = half_scale(whole);
+  double fitted = unclipped, refit = unclipped;
+  double least_error = piece.error_of(rows, unclipped, &fitted);
+  for (size_t i = 0; i < scales.size(); ++i) {
+    const double share = least + (1.0 - least) * static_cast<double>(i) / static_cast<double>(scales.size());
+    scales[i] = half_scale(whole * share);
   }
-  for (int i = 0; i < kFits && candidates > 1; ++i) {
+  double best = piece.best_of(rows, scales, unclipped, &least_error);
+  if (best != unclipped) piece.error_of(rows, best, &fitted);
+  for (int i = 0; i < kFits && !scales.empty(); ++i) {
     const double scale = half_scale(fitted);
     if (scale == best || !(scale > 0)) break;
-    const double error = error_of(rows, piece, scale, &refit);
+    const double error = piece.error_of(rows, scale, &refit);
     if (!(error < least_error)) break;
     least_error = error;
     best = scale;
@@ -80,12 +114,14 @@ dopt_status dopt_group_scales(const dopt_layer* layer, const float* weights, con
     DOPT_REQUIRE(candidates >= 1 && least > 0 && least <= 1, "%d candidates from %g", candidates, least);
     const dopt::Rows rows(*layer);
     dopt::each_chunk(rows, [&](size_t first, size_t last) {
+      dopt::Piece piece(rows.span);
+      std::vector<double> tries(static_cast<size_t>(candidates - 1));
       for (size_t o = first; o < last; ++o) {
         for (size_t g = 0; g < rows.groups; ++g) {
           const size_t begin = rows.begin(g);
-          const dopt::Piece piece{weights + o * rows.inputs + begin,
-                                  importance == nullptr ? nullptr : importance + begin, rows.end(g) - begin};
-          scales[o * rows.groups + g] = dopt::scale_of(rows, piece, candidates, least);
+          piece.load(weights + o * rows.inputs + begin, importance == nullptr ? nullptr : importance + begin,
+                     rows.end(g) - begin);
+          scales[o * rows.groups + g] = dopt::scale_of(rows, piece, tries, least);
         }
       }
     });

@@ -12,6 +12,7 @@ namespace dopt {
 
 constexpr size_t kLanes = 16;    // of the fixed reduction tree
 constexpr size_t kBlock = 2048;  // elements between two additions into the running sum
+constexpr size_t kTries = 8;     // scales that are judged together
 constexpr size_t kProductPad = 16;  // doubles that add_product may read beyond a row
 
 struct BlockStats {
@@ -53,10 +54,12 @@ struct Kernels {
                       double sign, double* c, size_t c_stride);
   // to[i] -= factor * from[i].
   void (*subtract_scaled)(double* to, const double* from, double factor, size_t n);
-  // Over i < n, q[i] = w[i] * inverse clamped to [qmin, qmax] and rounded: error = sum power (w - q scale)^2,
-  // dot = sum power w q, square = sum power q^2, in sums = {error, dot, square}. power NULL: all 1.
-  void (*scale_sums)(const float* w, const double* power, size_t n, double inverse, double scale, double qmin, double qmax,
-                     double* sums);
+  // Over i < n, a multiple of kLanes, q[i] = w[i] / scale clamped to [qmin, qmax] and rounded:
+  // error = sum power (w - q scale)^2, dot = sum power w q, square = sum power q^2, in sums = {error, dot, square}.
+  void (*scale_sums)(const double* w, const double* power, size_t n, double scale, double qmin, double qmax, double* sums);
+  // The errors of kTries scales, each that of scale_sums to the last bit.
+  void (*scale_errors)(const double* w, const double* power, size_t n, const double* scales, double qmin, double qmax,
+                       double* errors);
 };
 
 namespace baseline {

@@ -5,10 +5,10 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from dopt.llm.experts import ExpertWeight, expert_weights, intercepted
 from dopt.llm.families import Linear, linears_of
-from dopt.llm.gram import Inputs, products_of
+from dopt.llm.gram import Inputs
 from dopt.llm.linear import FLOAT, Seen, Stop, Weight, is_quantized, use
 from dopt.llm.passes import Lockstep, Repeated
-from dopt.llm.solve import Prepared, Solution, grid_of, solve
+from dopt.llm.solve import Prepared, Solution, grid_of, solve, squares
 from dopt.llm.steps import Step, steps_of
 from dopt.llm.stream import Stream, ordered_map
 from dopt.llm.taps import tapped
@@ -35,6 +35,7 @@ class Work:
         #: Whether every linear had an input when the order was found.
         self.all_met = True
         self.weights: Dict[str, Weight] = {}
+        self._step: List[str] = []
         self.experts: Dict[str, ExpertWeight] = {}
         self.linears: Dict[str, Linear] = {
             each.name: each
@@ -61,6 +62,15 @@ class Work:
         self.weights = self.stream.load(self.index)
         self.experts = expert_weights(self.stream.block(self.index), self.prefix)
         self.weights.update(self.experts)
+
+    def finish_step(self, names: List[str], solutions: Dict[str, Solution]) -> None:
+        """Gives the linears of a step their integers. Where every pass runs once, what they multiply with is kept until the next."""
+        for name in self._step:
+            self.weights[name].keep(False)
+        for name in names:
+            self.weights[name].set_quantized(solutions[name].integers, solutions[name].scales)
+            self.weights[name].keep(self.observing)
+        self._step = names
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -98,21 +108,19 @@ def solve_block(core: Any, work: Work, states: States) -> Tuple[Dict[str, Soluti
                 _blend(gathered, part, work)
                 for group, inputs in zip(part, gathered):
                     _solve_group(core, work, group, inputs, solutions)
-            for group in step:
-                for name in group:
-                    work.weights[name].set_quantized(solutions[name].integers, solutions[name].scales)
+            work.finish_step([name for group in step for name in group], solutions)
         work.observing = True
-        return solutions, States(*passes.finish())
+        done = States(*passes.finish())
+        work.finish_step([], {})
+        return solutions, done
     finally:
         passes.close()
 
 
 def relative_error(states: States) -> float:
     """Mean squared difference of the two models' hidden states over the float one's mean square."""
-    noise = signal = 0.0
-    for z, x in zip(states.float, states.quantized):
-        noise += float(((x - z).double() ** 2).sum())
-        signal += float((z.double() ** 2).sum())
+    noise = sum(squares(x - z) for z, x in zip(states.float, states.quantized))
+    signal = sum(squares(z) for z in states.float)
     return noise / signal if signal > 0 else 0.0
 
 
@@ -165,7 +173,7 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
             if judges(index, solver["heldBack"], batches):
                 inputs.hold(z, x, judging)
             else:
-                inputs.add(products_of(z, x, cross))
+                inputs.add(z, x)
         work.options["events"].check_cancelled()
     return gathered
 

@@ -4,24 +4,18 @@ x is the input that the quantized model feeds a linear, z the input in the float
 float32 (float64 for few inputs), sums over batches in float64 and in the order of the batches.
 """
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 #: Inputs up to which products are formed in float64: they cost little there, and small models need them.
 EXACT_INPUTS = 512
 #: Tokens kept to judge solutions by.
 HELD_TOKENS = 512
-
-
-class Products(NamedTuple):
-    """What one batch adds."""
-
-    gram: Any
-    cross: Optional[Any]
-    tokens: int
+#: Columns of a symmetric sum that are formed together, from the diagonal down.
+COLUMNS = 256
 
 
 class Inputs:
-    """Sums over the tokens that solve, and some tokens that judge."""
+    """Sums over the tokens that solve, and some tokens that judge. ``gram`` is whole after ``complete``."""
 
     def __init__(self, inputs: int, cross: bool) -> None:
         import torch
@@ -31,11 +25,23 @@ class Inputs:
         self.tokens = 0
         self._held: List[Tuple[Any, Any]] = []
 
-    def add(self, products: Products) -> None:
-        self.gram += products.gram
-        if self.cross is not None:
-            self.cross += products.cross
-        self.tokens += products.tokens
+    def add(self, z: Any, x: Any) -> None:
+        """Adds the products of a batch: z, x float32 [tokens, inputs]. Of the symmetric sum, the blocks from the diagonal down."""
+        exact = x.shape[1] <= EXACT_INPUTS
+        if exact:
+            z, x = z.double() if self.cross is not None else z, x.double()
+        for first in range(0, x.shape[1], COLUMNS):
+            columns = slice(first, first + COLUMNS)
+            _add_product(self.gram[first:, columns], x[:, first:], x[:, columns], exact)
+            if self.cross is not None:
+                _add_product(self.cross[:, columns], z, x[:, columns], exact)
+        self.tokens += len(x)
+
+    def complete(self) -> None:
+        """Copies the lower part of the symmetric sum to the upper one."""
+        for first in range(0, len(self.gram), COLUMNS):
+            last = first + COLUMNS
+            self.gram[first:last, last:] = self.gram[last:, first:last].t()
 
     def hold(self, z: Any, x: Any, batches: int) -> None:
         """Keeps tokens that judge: evenly spread over the batch, one of ``batches`` that do."""
@@ -62,8 +68,9 @@ class Inputs:
             self.cross += share * others.cross
 
 
-def products_of(z: Any, x: Any, cross: bool) -> Products:
-    """The sums over one batch: z, x float32 [tokens, inputs]."""
-    if x.shape[1] <= EXACT_INPUTS:
-        z, x = z.double(), x.double()
-    return Products(x.t() @ x, z.t() @ x if cross else None, len(x))
+def _add_product(total: Any, left: Any, right: Any, exact: bool) -> None:
+    """total [inputs, columns] += left.T right."""
+    if exact:
+        total.addmm_(left.t(), right)
+    else:
+        total += left.t() @ right

@@ -69,6 +69,8 @@ class Weight:
         self._stored = stored  # as in the file: conv1d is transposed; None where there are only integers
         self.integers: Optional[Any] = None
         self.scales: Optional[Any] = None
+        self._keeps = False
+        self._product: Optional[Any] = None
 
     def float(self) -> Any:
         """float32 [outputs, inputs]."""
@@ -87,16 +89,25 @@ class Weight:
         """int8 [outputs, inputs] and float32 [outputs, groups], as numpy arrays."""
         import torch
 
-        self.integers, self.scales = torch.from_numpy(integers), torch.from_numpy(scales)
+        self.integers, self.scales, self._product = torch.from_numpy(integers), torch.from_numpy(scales), None
+
+    def keep(self, keeps: bool) -> None:
+        """Whether what ``quantized`` gives is kept, for many products in a row."""
+        self._keeps, self._product = keeps, None
 
     def quantized(self) -> Any:
         """float32 [outputs, inputs]: the integers times their scales; the float weight where there are no integers."""
         if self.integers is None:
             return self.float()
+        if self._product is not None:
+            return self._product
         outputs, inputs = self.integers.shape
         groups = self.scales.shape[1]
         product = self.integers.view(outputs, groups, inputs // groups).float() * self.scales[:, :, None]
-        return product.view(outputs, inputs)
+        product = product.view(outputs, inputs)
+        if self._keeps:
+            self._product = product
+        return product
 
     def current(self) -> Any:
         """The one that this thread uses."""

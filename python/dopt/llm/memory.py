@@ -2,12 +2,16 @@
 
 from typing import Any
 
+from dopt.execute.peak import resident_bytes
+
 #: Parameters of glibc's mallopt.
-_ARENA_MAX, _MMAP_THRESHOLD = -8, -3
+_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
+#: Freed memory that a process of this size and less keeps: getting it back anew costs a quarter of a second a gigabyte.
+KEPT_BYTES = 2 << 30
 
 
 def return_freed_memory() -> None:
-    """Makes glibc give large freed blocks back to the system and serve all threads from one heap.
+    """Makes glibc serve all threads from one heap and, above ``KEPT_BYTES``, give freed blocks back to the system.
 
     Otherwise every thread keeps what it freed, and a process that works block by block grows with the number of blocks.
     """
@@ -17,7 +21,9 @@ def return_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_ARENA_MAX, 1)
         library.mallopt(_MMAP_THRESHOLD, 4 << 20)
-        library.malloc_trim(0)
+        library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES - 1)
+        if resident_bytes() > KEPT_BYTES:
+            library.malloc_trim(0)
     except (OSError, AttributeError):
         pass  # another C library
 

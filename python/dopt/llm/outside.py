@@ -5,7 +5,7 @@ from typing import Any, Dict, Optional, Tuple
 from dopt.llm.artifact import Writer
 from dopt.llm.block import States, judges
 from dopt.llm.families import linears_of
-from dopt.llm.gram import Inputs, products_of
+from dopt.llm.gram import Inputs
 from dopt.llm.load import Source
 from dopt.llm.network import parameters_of
 from dopt.llm.solve import Prepared, Solution, dequantized, grid_of, solve
@@ -53,7 +53,7 @@ def quantize_head(
         if judges(index, solver["heldBack"], len(batches)):
             inputs.hold(pair[0], pair[1], judging)
         else:
-            inputs.add(products_of(pair[0], pair[1], cross))
+            inputs.add(pair[0], pair[1])
         options["events"].check_cancelled()
     weight = source.read(linear.parameter)
     solution = solve(core, weight, Prepared(inputs, solver), grid_of(strategy, linear.shape[1]))

@@ -49,6 +49,7 @@ class Prepared:
         import torch
 
         self.inputs, self.solver = inputs, solver
+        inputs.complete()
         diagonal = torch.diagonal(inputs.gram)
         self.mean = float(diagonal.mean())
         self.importance = diagonal.clone().numpy()
@@ -160,14 +161,14 @@ class Judge:
         self.weight, self.prepared = weight, prepared
         self.x = None if held is None else held[1]
         self.wanted = None if held is None else held[0] @ weight.t()
-        self.power = 0.0 if held is None else _squares(self.wanted)
+        self.power = 0.0 if held is None else squares(self.wanted)
 
     def error(self, integers: Any, scales: Any) -> float:
         import torch
 
         made = dequantized(integers, scales)
         if self.x is not None and self.power > 0:
-            return _squares((self.x @ made.t()).sub_(self.wanted)) / self.power
+            return squares((self.x @ made.t()).sub_(self.wanted)) / self.power
         # No tokens that judge: the error on those that solve, input errors left out.
         off, gram = (made - self.weight).double(), self.prepared.inputs.gram
         power = float(((self.weight.double() @ gram) * self.weight.double()).sum())
@@ -176,9 +177,11 @@ class Judge:
         return error / power if power > 0 else float(torch.zeros(()))
 
 
-def _squares(matrix: Any) -> float:
-    """Sum of squares in float64, some rows at a time: a head's outputs are many."""
-    return sum(float((part.double() ** 2).sum()) for part in matrix.split(64))
+def squares(tensor: Any) -> float:
+    """Sum of the squares of a float32 tensor: of short parts in float32, over them in double."""
+    import torch
+
+    return sum(float(torch.dot(part, part)) for part in tensor.reshape(-1).split(1 << 14))
 
 
 def dequantized(integers: Any, scales: Any) -> Any:

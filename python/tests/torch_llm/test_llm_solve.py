@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dopt import native
-from dopt.llm.gram import Inputs, products_of
+from dopt.llm.gram import Inputs
 from dopt.llm.solve import Prepared, dequantized, solve
 from dopt.native_rows import RowGrid
 
@@ -24,7 +24,7 @@ GRID = RowGrid(16, -8, 7)
 
 def inputs_of(z, x, held=200):
     inputs = Inputs(x.shape[1], True)
-    inputs.add(products_of(z[held:], x[held:], True))
+    inputs.add(z[held:], x[held:])
     if held:
         inputs.hold(z[:held], x[:held], 1)
     return inputs
@@ -58,7 +58,7 @@ def test_solutions_are_judged_on_other_tokens():
     assert found.error == pytest.approx(float(off), rel=1e-4)
     # Held tokens of another kind than those that solve: nothing solved is better than rounding to nearest.
     other = Inputs(48, True)
-    other.add(products_of(z, x, True))
+    other.add(z, x)
     flipped = torch.randn(200, 48)
     other.hold(flipped, flipped, 1)
     worse = solve(native.load(), weight, Prepared(other, SOLVER), GRID)
