@@ -273,6 +273,13 @@ async function inTurn(runners) {
 async function everything() {
   setUp();
   step('packages of the Python tests', () => testPackages());
+  step('Ray for the tests of a search on a cluster', () => {
+    try {
+      return testPackages('test-ray');
+    } catch (error) {
+      return `not made, so these tests are skipped: ${error.message}`;
+    }
+  });
   // The flows wait for processes that mostly keep one core busy: the rest runs beside them.
   const others = [
     ['types', typecheck],

@@ -6,6 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from './bridge-fake.js';
 import { dopt, printedError, ROOT, startDopt } from './helpers/cli.js';
 import { pythonOf } from './helpers/frameworks.js';
+import { hasRay, startRay } from './helpers/ray.js';
+
+if (!hasRay) console.log('skipped: no Ray (npm test puts it into .dopt/test-ray-packages)');
 
 let folder: string;
 const scenario = (): string => join(folder, 'scen.yaml');
@@ -72,6 +75,19 @@ describe('dopt search', () => {
     expect(told('alone-killed')).toEqual(told('alone'));
     expect(told('alone').filter((line) => line.includes('"epochs":2,"score"')).length).toBeGreaterThan(2);
     expect(told('alone').some((line) => line.includes('"parents":[{"key"'))).toBe(true);
+  });
+
+  it.skipIf(!hasRay)('tries the same networks on a Ray cluster of two workers', async () => {
+    const cluster = await startRay();
+    try {
+      const { address, env } = cluster;
+      const more = ['--executor', 'ray', '--ray-address', address, '--workers', '2', '--env', 'system'];
+      const ended = await dopt(search('ray', ...more), { env });
+      expect(ended.code, ended.err + ended.out).toBe(0);
+      expect(told('ray').sort()).toEqual(told('whole').sort());
+    } finally {
+      await cluster.stop();
+    }
   });
 
   it('refuses limits that no network keeps before anything is trained', async () => {

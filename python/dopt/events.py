@@ -82,8 +82,16 @@ class StreamEvents(Events):
 
     def start(self) -> None:
         """Sends the first heartbeat and keeps sending them until ``close``."""
-        self._write({"type": "heartbeat", "time": time.time()})
+        self.heartbeat()
         self._thread.start()
+
+    def heartbeat(self) -> None:
+        """Sends a sign of life."""
+        self._write({"type": "heartbeat", "time": time.time()})
+
+    def pass_on(self, event: Dict[str, Any]) -> None:
+        """Sends an event of another process as it is."""
+        self._send(event)
 
     def close(self) -> None:
         """Stops the heartbeat; the descriptor stays open."""
@@ -120,4 +128,4 @@ class StreamEvents(Events):
 
     def _beat(self, seconds: float) -> None:
         while not self._stop.wait(seconds):
-            self._write({"type": "heartbeat", "time": time.time()})
+            self.heartbeat()

@@ -29,7 +29,7 @@ def main(arguments: List[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m dopt.job job.json|--serve", file=sys.stderr)
         return 2
-    events = StreamEvents(_event_descriptor(), float(os.environ.get("DOPT_HEARTBEAT_SECONDS", "2")))
+    events = StreamEvents(event_descriptor(), float(os.environ.get("DOPT_HEARTBEAT_SECONDS", "2")))
     die_with_parent()
     die_with_input()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -74,7 +74,8 @@ def _call(job: Dict[str, Any], events: StreamEvents) -> Dict[str, Any]:
     return resolve(job["method"])(job["params"], events)
 
 
-def _event_descriptor() -> int:
+def event_descriptor() -> int:
+    """Where events go: descriptor 3, which no child gets, or standard output."""
     try:
         os.fstat(3)
     except OSError:

@@ -7,7 +7,7 @@ import {
   startJobProcess,
 } from './job-process.js';
 import { runJob } from './jobs.js';
-import { type Interpreter, launch } from './launch.js';
+import { type Interpreter, launch, type Started } from './launch.js';
 import type { MethodName, Params, Result } from './protocol.js';
 import { interrupted } from './python-errors.js';
 
@@ -24,6 +24,8 @@ export class JobSession {
   constructor(
     private readonly environment: Interpreter,
     private readonly options: Omit<JobOptions, 'onEvent' | 'onPrinted'>,
+    /** What answers methods in the place of `dopt.job --serve`, and speaks as it does. */
+    private readonly server: Pick<Started, 'module' | 'argument'> = { argument: '--serve' },
   ) {}
 
   /** Resolves and rejects as `runJob` does. One method at a time. */
@@ -40,7 +42,7 @@ export class JobSession {
       this.#onAnswer = resolve;
     });
     this.#process ??= await startJobProcess(
-      launch(this.environment, { argument: '--serve', method, params }, this.options),
+      launch(this.environment, { ...this.server, method, params }, this.options),
       { ...this.options, onEvent: (event) => this.#onEvent(event) },
       (answer) => this.#onAnswer(answer),
     );

@@ -18,17 +18,25 @@ export interface Launch {
 /** What of an environment says how Python starts in it. */
 export type Interpreter = Pick<Environment, 'python' | 'kind' | 'container'>;
 
-/** The command that runs `dopt.job` with one argument: a file that holds `method` with `params`, or `--serve`. */
+/** What is started: by default `dopt.job`, with a file that holds `method` with `params`, or with `--serve`. */
+export interface Started {
+  module?: string | undefined;
+  argument: string;
+  method: string;
+  params: unknown;
+}
+
+/** The command that runs a module of dopt's with one argument; in a container it is always `dopt.job`. */
 export function launch(
   environment: Interpreter,
-  { argument, method, params }: { argument: string; method: string; params: unknown },
+  { module = 'dopt.job', argument, method, params }: Started,
   options: Omit<ChildEnvironmentOptions, 'keepUserPaths'>,
 ): Launch {
   const keepUserPaths = environment.kind === 'system';
   const env = childEnvironment({ ...options, keepUserPaths });
   const { container, python } = environment;
   if (!container)
-    return { command: python, args: ['-m', 'dopt.job', argument], env, events: 3, killed: () => {} };
+    return { command: python, args: ['-m', module, argument], env, events: 3, killed: () => {} };
   const name = `dopt-${process.pid}-${randomBytes(4).toString('hex')}`;
   const user = process.getuid ? { uid: process.getuid(), gid: process.getgid!() } : null;
   const args = containerArguments({ container, name, method, params, file: argument, env, user });

@@ -43,23 +43,36 @@ export interface PythonEvaluator extends Evaluator {
   close: () => Promise<void>;
 }
 
+/** How many networks are scored at a time, and where. */
+export interface EvaluatorOptions {
+  threads: number;
+  /** Processes where the scenario names no GPU, and on a cluster. */
+  workers: number;
+  /** Address of a Ray cluster whose machines train and score; null, as without it, for this one. */
+  cluster?: string | null;
+  progress: Progress;
+}
+
+/** A worker: the index of its GPU, null for the processor, and its process. */
+interface Place {
+  gpu: number | null;
+  session: JobSession;
+}
+
 /**
  * Evaluates networks in Python: by weights that all of them share, which are trained first, or each trained alone. Each GPU
- * of the scenario has a process of its own; without one there are `workers` of them. They keep what they have loaded.
+ * of the scenario has a process of its own; without one there are `workers` of them. They keep what they have loaded. On a
+ * cluster there are `workers` too, each with a GPU where the scenario names any, which Ray picks.
  *
- * Rejects as jobs do, with NAS_LOSS, NAS_DATASET, NAS_USER_MODULE.
+ * Rejects as jobs do, with NAS_LOSS, NAS_DATASET, NAS_USER_MODULE, and with RAY_MISSING, RAY_CLUSTER, RAY_FULL, RAY_NODE.
  */
 export async function pythonEvaluator(
   open: OpenSearch,
   work: string,
-  { threads, workers, progress }: { threads: number; workers: number; progress: Progress },
+  { threads, workers, cluster = null, progress }: EvaluatorOptions,
 ): Promise<PythonEvaluator> {
   const { scenario, skeleton } = open;
-  const gpus = gpusOf(scenario.resource?.gpu_id);
-  const places = (gpus.length > 0 ? gpus : new Array<null>(workers).fill(null)).map((gpu) => ({
-    gpu,
-    session: open.session(),
-  }));
+  const places = cluster === null ? placesHere(open, workers) : placesOn(cluster, open, { threads, workers });
   const close = async (): Promise<void> => {
     await Promise.all(places.map(({ session }) => session.close()));
   };
@@ -70,7 +83,7 @@ export async function pythonEvaluator(
   const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
   if (checkpoint !== null)
     try {
-      await trainShared(open, places[0]!.session, { ...run, checkpoint }, progress);
+      await trainShared(open, places[0]!, { ...run, checkpoint }, cluster !== null, progress);
     } catch (error) {
       await close();
       throw error;
@@ -146,11 +159,29 @@ class KeptWeights {
   }
 }
 
+function placesHere({ scenario, session }: OpenSearch, workers: number): Place[] {
+  const gpus = gpusOf(scenario.resource?.gpu_id);
+  const all = gpus.length > 0 ? gpus : new Array<null>(workers).fill(null);
+  return all.map((gpu) => ({ gpu, session: session() }));
+}
+
+/** Ray shows each worker its own GPU alone, whose index is 0 there. */
+function placesOn(
+  address: string,
+  { scenario, session }: OpenSearch,
+  { threads, workers }: { threads: number; workers: number },
+): Place[] {
+  const gpu = scenario.resource?.gpu_id ? 0 : null;
+  const place = { address, cpus: Math.max(1, threads), gpus: gpu === null ? 0 : 1 };
+  return Array.from({ length: workers }, () => ({ gpu, session: session(place) }));
+}
+
 /** Trains the weights that all candidates share, from where a checkpoint says it is. */
 async function trainShared(
   { scenario, folder, skeleton, problem }: OpenSearch,
-  session: JobSession,
+  { gpu, session }: Place,
   run: RunParams & Pick<Params<'nasTrain'>, 'checkpoint' | 'largest'>,
+  away: boolean,
   progress: Progress,
 ): Promise<void> {
   const deck = deckOf(problem, run.seed).map((genome) => layersOf(skeleton, genome));
@@ -158,11 +189,12 @@ async function trainShared(
   const { framework, dataset, resource } = scenario;
   const params = {
     ...run,
+    gpu,
     deck,
     guide: guideLayers(skeleton),
     preTrainFolder: dataset.pre_train_dir ? resolve(folder, dataset.pre_train_dir) : null,
-    // TensorFlow trains in one process.
-    places: framework === 'PyTorch' && resource?.gpu_id ? gpusOf(resource.gpu_id) : [run.gpu],
+    // TensorFlow trains in one process, and so does a worker of a cluster.
+    places: !away && framework === 'PyTorch' && resource?.gpu_id ? gpusOf(resource.gpu_id) : [gpu],
   };
   await session.run('nasTrain', params, (event) => {
     if (event.type === 'progress') stage.update(event.done, event.total, event.message);

@@ -37,8 +37,15 @@ export interface OpenSearch {
   limits: Limit[];
   costs: Costs;
   problem: Problem;
-  /** A Python process that trains or scores one thing after the other. */
-  session: () => JobSession;
+  /** A Python process that trains or scores one thing after the other, on a cluster where one is given. */
+  session: (cluster?: ClusterPlace) => JobSession;
+}
+
+/** A place for a worker in a Ray cluster, and what it takes there. */
+export interface ClusterPlace {
+  address: string;
+  cpus: number;
+  gpus: number;
 }
 
 /**
@@ -76,7 +83,10 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
   const skeleton: Skeleton = { channels: described.channels, ...layers, multiple: multipleFor(limits[0]!) };
   const frame: Frame = { skeleton, height: described.height, width: described.width, fixed };
   const costs = new Costs(frame, limits);
-  const session = () => new JobSession(environment, { threads: options.threads, signal });
+  const session = (cluster?: ClusterPlace) => {
+    const server = cluster && { module: 'dopt.nas.ray_bridge', argument: JSON.stringify(cluster) };
+    return new JobSession(environment, { threads: options.threads, signal }, server);
+  };
   return { scenario, folder, skeleton, limits, costs, problem: problemOf(frame, costs), session };
 }
 

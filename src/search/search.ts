@@ -20,8 +20,10 @@ export type StrategyName = (typeof STRATEGIES)[number];
 export interface SearchRunOptions extends Omit<OpenOptions, 'work'> {
   out: string;
   strategy: StrategyName;
-  /** Processes that score at the same time where the scenario names no GPU. */
+  /** Processes that score at the same time where the scenario names no GPU, and on a cluster. */
   workers: number;
+  /** Address of a Ray cluster whose machines train and score; null, as without it, for this one. */
+  cluster?: string | null;
   /** Goes on under changed settings, all scores kept. */
   extend: boolean;
 }
@@ -44,10 +46,11 @@ const PAGE_EVERY_MS = 3000;
  * Searches networks for a scenario: trains shared weights, then lets a strategy try networks, and writes those that none
  * beats. A search that was cut off goes on from its journal.
  *
- * Rejects as `openSearch` and jobs do, with UserError SEARCH_IMPOSSIBLE, SEARCH_CHANGED, SEARCH_EMPTY, RUN_LOCKED.
+ * Rejects as `openSearch` and `pythonEvaluator` do, with UserError SEARCH_IMPOSSIBLE, SEARCH_CHANGED, SEARCH_EMPTY, RUN_LOCKED.
  */
 export async function search(options: SearchRunOptions): Promise<SearchResult> {
   const { out, progress } = options;
+  if (options.cluster && options.environment === 'docker') throw noContainers(options.cluster);
   const work = workFolder(out);
   const open = await openSearch({ ...options, work });
   const { scenario, problem, costs, skeleton, limits } = open;
@@ -129,6 +132,12 @@ function lineOf(tried: readonly Tried[]): string {
   const best = front.reduce((most, { score }) => Math.max(most, score!), Number.NEGATIVE_INFINITY);
   return `${front.length} on the front, best ${best.toPrecision(4)}, volume ${volumeOf(tried).toFixed(3)}`;
 }
+
+const noContainers = (place: string): UserError =>
+  new UserError('SEARCH_UNSUPPORTED', 'Workers of a Ray cluster run in no container of this machine.', {
+    place,
+    expected: '--executor ray with --env venv or system, or --executor local',
+  });
 
 function nothingFound(tried: readonly Tried[], place: string): UserError {
   const reasons = [...new Set(tried.map(({ reason }) => reason).filter((reason) => reason !== null))];

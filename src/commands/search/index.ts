@@ -23,7 +23,18 @@ export default class Search extends BaseCommand {
     workers: Flags.integer({
       min: 1,
       default: 1,
-      description: 'processes that score networks where the scenario names no GPU',
+      description: 'processes that score networks where the scenario names no GPU, and on a cluster',
+      helpGroup: 'RUN',
+    }),
+    executor: Flags.string({
+      options: ['local', 'ray'],
+      default: 'local',
+      description: 'where networks are trained and scored: this machine, or those of a Ray cluster',
+      helpGroup: 'RUN',
+    }),
+    'ray-address': Flags.string({
+      default: 'auto',
+      description: 'HOST:PORT of the Ray cluster, or auto for the one that this machine belongs to',
       helpGroup: 'RUN',
     }),
     extend: Flags.boolean({ description: 'go on under changed settings, and keep all scores' }),
@@ -37,6 +48,7 @@ export default class Search extends BaseCommand {
       ...searchOptions(flags),
       strategy: flags.strategy as StrategyName,
       workers: flags.workers,
+      cluster: flags.executor === 'ray' ? flags['ray-address'] : null,
       extend: flags.extend,
       progress: this.progressFor(flags),
       signal: this.signal,
