@@ -19,5 +19,22 @@ if (manifest && built && manifest.mtimeMs < built.mtimeMs)
   rmSync(path('oclif.manifest.json'), { force: true });
 
 nodeModule.enableCompileCache?.(); // Node 22 and newer
-const { execute } = await import('@oclif/core/execute').catch(notBuilt);
-await execute({ dir: import.meta.url });
+const { run } = await import('@oclif/core/run').catch(notBuilt);
+const [{ flush }, { handle }] = await Promise.all([
+  import('@oclif/core/flush'),
+  import('@oclif/core/handle'),
+]);
+try {
+  await run(process.argv.slice(2), import.meta.url);
+  flush();
+} catch (error) {
+  // What commands throw they have rendered; this is what the system refuses before one is loaded.
+  const refused = ['EMFILE', 'ENFILE', 'ENOMEM'].includes(error.code);
+  if (!refused) await handle(error);
+  else {
+    const { renderError, asDoptError } = await import('../dist/cli/render-error.js');
+    const known = asDoptError(error);
+    process.stderr.write(`${renderError(known, false)}\n`);
+    process.exit(known.exitCode);
+  }
+}

@@ -10,6 +10,12 @@ export const PRODUCT_ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** Folder that holds the `dopt` Python package. */
 export const PYTHON_ROOT = join(PRODUCT_ROOT, 'python');
 
+/**
+ * Libraries that report their use to their makers when nobody asks them not to: onnxruntime 1.30 keeps events in
+ * ~/.cache/Microsoft and uploads them; huggingface_hub counts.
+ */
+export const NO_TELEMETRY = { ORT_DISABLE_TELEMETRY: '1', HF_HUB_DISABLE_TELEMETRY: '1' };
+
 export interface ChildEnvironmentOptions {
   /** Threads for OpenMP and BLAS; all cores when left out. */
   threads?: number;
@@ -39,6 +45,7 @@ export function childEnvironment(options: ChildEnvironmentOptions = {}): Record<
     // wants the cores; threads that sleep cost microseconds.
     OMP_WAIT_POLICY: 'PASSIVE',
     ...inherited,
+    ...NO_TELEMETRY,
     ...(nativeLibrary === undefined ? {} : { DOPT_NATIVE_LIB: nativeLibrary }),
     ...(options.keepUserPaths ? {} : { PYTHONNOUSERSITE: '1' }),
     OMP_NUM_THREADS: threads,

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +73,18 @@ describe('verifyModels', () => {
     });
     expect(result.evaluator.version).toMatch(/^\d+\.\d+/);
     expect(steps).toEqual(['1/4', '2/4', '3/4', '4/4']);
+  });
+
+  it.runIf(existsSync('/proc/self/fd'))('keeps onnxruntime from recording what it is used for', async () => {
+    await verifyModels(base);
+    const open = readdirSync('/proc/self/fd').map((name) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${name}`);
+      } catch {
+        return '';
+      }
+    });
+    expect(open.filter((path) => /onnxruntime\.db|mat-debug/.test(path))).toEqual([]);
   });
 
   it('finds no difference between a model and itself', async () => {

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
+import { NO_TELEMETRY } from '../bridge/child-environment.js';
 import { interrupted } from '../bridge/python-errors.js';
 import type { Verification } from '../config/verification.js';
 import { Bug, type DoptError, EnvironmentError, EXIT, ExternalError, UserError } from '../errors.js';
@@ -100,6 +101,8 @@ function answerOf(worker: Worker, onProgress?: Progress, signal?: AbortSignal): 
 
 /** Starts the thread. From TypeScript sources (tests, bin/dev.js) the worker is TypeScript too and needs a loader. */
 function startWorker(request: WorkerRequest): Worker {
+  // Here and not in the worker, whose variables are a copy that native code does not see.
+  Object.assign(process.env, NO_TELEMETRY);
   const source = import.meta.url.endsWith('.ts');
   const url = new URL(source ? './worker.ts' : './worker.js', import.meta.url);
   if (!source) return new Worker(url, { workerData: request });

@@ -1,5 +1,6 @@
 """Whether an exported model computes with the integers of training: what a comparison counts, whatever the framework."""
 
+import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from dopt.errors import DoptError
@@ -69,6 +70,8 @@ class OpenedModel:
 def open_session(model: str, more_outputs: List[str]) -> Optional[OpenedModel]:
     """The quantized model with further outputs; None where this onnxruntime cannot run it (16 bits before 1.17)."""
     import onnx
+    # onnxruntime 1.30 and newer report their use otherwise.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     proto = onnx.load(model)

@@ -29,7 +29,8 @@ export interface ContainerJob {
 const OF_THIS_MACHINE =
   /^(PATH|HOME|DOPT_NATIVE_LIB|DOPT_CUDA_LIB|PYTHONPATH|LD_LIBRARY_PATH|LD_PRELOAD|TMPDIR)$/;
 /** What a job may take from the caller's environment; everything else stays outside. */
-const TAKEN = /^(DOPT_.*|PYTHON.*|OMP_.*|MKL_.*|OPENBLAS_.*|TF_.*|CUDA_VISIBLE_DEVICES|LANG|LC_.*|TZ)$/;
+const TAKEN =
+  /^(DOPT_.*|PYTHON.*|OMP_.*|MKL_.*|OPENBLAS_.*|ORT_DISABLE_TELEMETRY|TF_.*|CUDA_VISIBLE_DEVICES|LANG|LC_.*|TZ)$/;
 
 /** Size of /dev/shm: workers of PyTorch's data loaders pass batches through it; engines give 64 MB. */
 const SHARED_MEMORY = '1g';
