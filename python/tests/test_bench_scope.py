@@ -71,6 +71,16 @@ def test_a_function_of_one_layer_is_part_of_it_and_a_sum_of_two_is_not():
     assert (scope["others"], scope["float"], scope["outputs"]) == (4, 2, 1)
 
 
+@pytest.mark.parametrize("dtype, in_float", [(np.uint8, 0), (np.int16, 1)])
+def test_a_sum_that_a_layer_makes_with_a_tensor_of_8_bits_is_part_of_it(dtype, in_float):
+    net = Net()
+    layer = net.add("Conv", [net.rounded("x"), net.weight([4, 4, 1, 1], 4)])
+    total = net.add("Relu", [net.add("Add", [layer, net.rounded("x", dtype)])])
+    scope = net.scope(net.rounded(total))
+    # The activation behind a sum that is in float is in float as well.
+    assert (scope["others"], scope["float"]) == (2, 2 * in_float)
+
+
 @pytest.mark.parametrize("moved", ["MaxPool", "Flatten"])
 def test_looks_past_what_keeps_numbers(moved):
     net = Net()

@@ -82,7 +82,8 @@ export async function ourRow(
       timeout: settings.seconds * 1000,
       reject: false,
     });
-    if (child.failed) return failed(tool, child.stderr.trim().split('\n')[0] || child.shortMessage!);
+    const error = child.stderr.split('\n').find((line) => line.startsWith('Error:'));
+    if (child.failed) return failed(tool, error ?? child.shortMessage!);
   }
   const parsed = resultSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
   if (!parsed.success) return failed(tool, `by another version of dopt: remove ${out}`);

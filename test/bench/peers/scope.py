@@ -8,7 +8,8 @@ Prints one JSON object:
     weights          of them, those with a weight of 8 bits
     channels         of them, those with a scale for each output channel
     others           other operators that compute something
-    float            of them, those that read no tensor of 8 bits and are not a function of one layer alone
+    float            of them, those that read values of more than 8 bits and are not part of one layer: a function, element by
+                     element, of its result alone or of that and tensors of 8 bits
     outputs          graph outputs that are quantized
 """
 import json
@@ -75,11 +76,14 @@ class Scope:
         return count
 
     def sources(self, name, seen):
-        """Layers that a value is an element-by-element function of; None as soon as anything else goes into it."""
+        """Layers that a value is an element-by-element function of, beside tensors of 8 bits; None as soon as anything else
+        goes into it."""
         if name in seen:
             return seen[name]
         node = self.producers.get(name)
-        if node is None or node.op_type in {QUANTIZE, DEQUANTIZE}:
+        if self.grid(name) is not None:
+            found = set()
+        elif node is None or node.op_type in {QUANTIZE, DEQUANTIZE}:
             found = None
         elif self.is_layer(node):
             found = {node.output[0]}
