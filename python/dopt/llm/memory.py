@@ -20,7 +20,7 @@ def return_freed_memory() -> None:
     try:
         library = ctypes.CDLL(None)
         library.mallopt(_ARENA_MAX, 1)
-        library.mallopt(_MMAP_THRESHOLD, 4 << 20)
+        library.mallopt(_MMAP_THRESHOLD, 32 << 20)
         library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES - 1)
         if resident_bytes() > KEPT_BYTES:
             library.malloc_trim(0)

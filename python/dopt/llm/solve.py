@@ -262,10 +262,11 @@ class _Maker:
 
 
 def _cholesky(matrix: Any) -> Optional[Any]:
+    """The lower factor, contiguous; None where there is none."""
     import torch
 
-    factor, info = torch.linalg.cholesky_ex(matrix)
-    return factor if int(info) == 0 and bool(torch.isfinite(torch.diagonal(factor)).all()) else None
+    upper, info = torch.linalg.cholesky_ex(matrix, upper=True)  # LAPACK's columns are the rows of the lower one
+    return upper.t() if int(info) == 0 and bool(torch.isfinite(torch.diagonal(upper)).all()) else None
 
 
 def _block_diagonal(matrix: Any, size: int) -> Any:
