@@ -19,18 +19,19 @@ const PREVIEW: Solver = {
   rotate: 'never',
 };
 
-/** Error feedback in the order of the inputs' power, scales refitted: GPTQ as it is best known. */
+/** Error feedback in the order of the inputs' power, then a sweep of coordinate descent and scales fitted again. */
 const FAST: Solver = {
   ...PREVIEW,
   rounding: 'gptq',
   actOrder: true,
   refit: true,
+  sweeps: 1,
   heldBack: 8,
   sequential: true,
 };
 
 /** Makes up for errors before a layer as well, and judges each layer's solutions on samples kept back. */
-const BALANCED: Solver = { ...FAST, ridges: [0.1], sweeps: 1, rotate: 'auto' };
+const BALANCED: Solver = { ...FAST, ridges: [0.1], rotate: 'auto' };
 
 /** Trains the scales of each block as well: several times as long. */
 const BEST: Solver = { ...BALANCED, ridges: [0.01, 0.1, 1], sweeps: 4, polish: 8 };

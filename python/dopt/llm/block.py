@@ -18,9 +18,12 @@ SUM_BYTES = 1 << 30
 
 
 class States(NamedTuple):
-    """Hidden states of every batch, [batch, length, width] float32, in the float and in the quantized model."""
+    """Hidden states of every batch, [batch, length, width] float32, in the float and in the quantized model.
 
-    float: List[Any]
+    None where nobody needs the float model's (``needs_float``).
+    """
+
+    float: List[Optional[Any]]
     quantized: List[Any]
 
 
@@ -119,14 +122,22 @@ def solve_block(core: Any, work: Work, states: States) -> Tuple[Dict[str, Soluti
 
 def relative_error(states: States) -> float:
     """Mean squared difference of the two models' hidden states over the float one's mean square."""
-    noise = sum(squares(x - z) for z, x in zip(states.float, states.quantized))
-    signal = sum(squares(z) for z in states.float)
+    noise = sum(squares(x - z) for z, x in zip(states.float, states.quantized) if z is not None)
+    signal = sum(squares(z) for z in states.float if z is not None)
     return noise / signal if signal > 0 else 0.0
 
 
 def judges(index: int, held_back: int, batches: int) -> bool:
     """Whether a batch judges solutions instead of making them."""
     return held_back > 1 and batches > 1 and index % held_back == min(held_back, batches) - 1
+
+
+def needs_float(solver: Dict[str, Any], index: int, batches: int) -> bool:
+    """Whether the float model runs on a batch: on all where errors before a linear are made up for, else on those that judge."""
+    if solver["ridges"] or solver["polish"] or solver["rotate"] != "never":
+        return True
+    judging = [judges(each, solver["heldBack"], batches) for each in range(batches)]
+    return judging[index] or not any(judging)
 
 
 def _parts(step: Step, work: Work) -> List[Step]:
@@ -169,7 +180,7 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
             if x is None:
                 continue
             # The two models may send tokens to different experts: there is no counterpart then.
-            z = x if work.linears[name].is_expert else float_inputs[name]
+            z = x if work.linears[name].is_expert else float_inputs.get(name, x)
             if judges(index, solver["heldBack"], batches):
                 inputs.hold(z, x, judging)
             else:

@@ -40,9 +40,13 @@ class Journal:
         import torch
 
         found = safetensors.read(self._states(done))
-        batches = len(found) // 2
-        taken = [[torch.from_numpy(np.array(found[f"{kind}.{i:06d}"])) for i in range(batches)] for kind in ("float", "quantized")]
-        return States(*taken)
+        batches = sum(name.startswith("quantized.") for name in found)
+
+        def taken(kind: str) -> List[Any]:
+            names = [f"{kind}.{i:06d}" for i in range(batches)]
+            return [torch.from_numpy(np.array(found[name])) if name in found else None for name in names]
+
+        return States(taken("float"), taken("quantized"))
 
     def write(self, done: int, states: States, content: Dict[str, Any]) -> None:
         """Records that ``done`` blocks are finished. Raises DoptError OUTPUT_WRITE."""
@@ -51,6 +55,7 @@ class Journal:
             f"{kind}.{i:06d}": each.numpy()
             for kind, batches in (("float", states.float), ("quantized", states.quantized))
             for i, each in enumerate(batches)
+            if each is not None
         }
         try:
             safetensors.write(f"{path}.part", tensors)

@@ -46,10 +46,11 @@ def quantize_head(
         solver = {**solver, "rounding": "nearest", "ridges": []}
     cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
     inputs = Inputs(linear.shape[1], cross)
-    batches = list(zip(torch.from_numpy(ids).split(len(states.float[0])), states.float, states.quantized))
+    batches = list(zip(torch.from_numpy(ids).split(len(states.quantized[0])), states.float, states.quantized))
     judging = sum(judges(index, solver["heldBack"], len(batches)) for index in range(len(batches)))
     for index, (batch, z, x) in enumerate(batches):
-        pair = [stream.before_head(batch, hidden).reshape(-1, linear.shape[1]) for hidden in (z, x)]
+        given = [x if z is None else z, x]
+        pair = [stream.before_head(batch, hidden).reshape(-1, linear.shape[1]) for hidden in given]
         if judges(index, solver["heldBack"], len(batches)):
             inputs.hold(pair[0], pair[1], judging)
         else:

@@ -29,7 +29,8 @@ class Repeated:
             both = []
             for mode, hidden in zip((FLOAT, QUANTIZED), pair):
                 seen = Seen(names, stop=self._stop)
-                self._forward(hidden, mode, seen)
+                if hidden is not None:
+                    self._forward(hidden, mode, seen)
                 both.append(seen.inputs)
             return both[0], both[1]
 
@@ -38,7 +39,7 @@ class Repeated:
     def finish(self) -> Tuple[List[Any], List[Any]]:
         """Hidden states behind the block, of both models."""
         done = [
-            list(self._mapped(lambda hidden, mode=mode: self._forward(hidden, mode, None), given))
+            list(self._mapped(lambda hidden, mode=mode: None if hidden is None else self._forward(hidden, mode, None), given))
             for mode, given in ((FLOAT, self._states.float), (QUANTIZED, self._states.quantized))
         ]
         return done[0], done[1]
@@ -53,7 +54,8 @@ class Lockstep:
     def __init__(self, forward: Forward, states: Any, mapped: Callable[[Any, List[Any]], Iterator[Any]]) -> None:
         self._mapped = mapped
         self._passes = [
-            (_Pass(forward, z, FLOAT), _Pass(forward, x, QUANTIZED)) for z, x in zip(states.float, states.quantized)
+            (_Nothing() if z is None else _Pass(forward, z, FLOAT), _Pass(forward, x, QUANTIZED))
+            for z, x in zip(states.float, states.quantized)
         ]
 
     def inputs(self, names: List[str]) -> Iterator[Pair]:
@@ -70,6 +72,19 @@ class Lockstep:
         for pair in self._passes:
             for each in pair:
                 each.abandon()
+
+
+class _Nothing:
+    """In the place of a pass that nobody needs."""
+
+    def until(self, _names: List[str]) -> Dict[str, Any]:
+        return {}
+
+    def end(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass
 
 
 class _Pass(Seen):

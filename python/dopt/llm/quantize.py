@@ -10,7 +10,7 @@ from dopt.events import Events
 from dopt.execute.peak import peak_bytes, resident_bytes
 from dopt.llm import memory
 from dopt.llm.artifact import Writer
-from dopt.llm.block import States, Work, relative_error, solve_block
+from dopt.llm.block import States, Work, needs_float, relative_error, solve_block
 from dopt.llm.evaluate import observe_outside
 from dopt.llm.families import Linear
 from dopt.llm.journal import Journal
@@ -114,7 +114,8 @@ class Run:
     def _begin(self) -> States:
         """Hidden states before the first block."""
         batches = self._batches()
-        given = [self.stream.begin(batch) for batch in batches]
+        solver, count = self.params["solver"], len(batches)
+        given = [self.stream.begin(each) if needs_float(solver, index, count) else None for index, each in enumerate(batches)]
         with self.source.embedding_as(rounded_embedding(self.source, self.params["embeddingBits"])):
             return States(given, [self.stream.begin(batch) for batch in batches])
 

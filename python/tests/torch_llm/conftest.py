@@ -103,3 +103,31 @@ def damage(folder, target, change):
     with open(os.path.join(target, "config.json"), "w") as file:
         json.dump(config, file)
     return str(target)
+
+
+@pytest.fixture(scope="module", params=[32, 0], ids=["groups", "channels"])
+def artifact(request, tmp_path_factory):
+    """What ``tiny_artifact`` writes, opened."""
+    from tiny_artifact import write_tiny
+
+    from dopt.llm.artifact import Reader
+
+    folder = tmp_path_factory.mktemp("llm")
+    return Reader(write_tiny(folder / "artifact", folder / "model", group_size=request.param))
+
+
+@pytest.fixture
+def run(tmp_path, artifact):
+    """run(format) -> folder, result: an export of ``artifact``."""
+    from dopt.events import Events
+    from dopt.llm.export import export
+
+    def call(format, **options):
+        out = tmp_path / "out"
+        result = export(
+            {"artifact": artifact.folder, "format": format, "out": str(out), "options": options}, Events()
+        )
+        json.dumps(result, allow_nan=False)
+        return out, result
+
+    return call

@@ -14,9 +14,11 @@ from conftest import damage, params_of, text_of
 
 from dopt.errors import DoptError
 from dopt.events import Events
+from dopt.llm import block
 from dopt.llm.artifact import Reader
 from dopt.llm.evaluate import evaluate
 from dopt.llm.inspect import describe
+from dopt.llm.journal import Journal
 from dopt.llm.load import open_model
 from dopt.llm.quantize import quantize
 from dopt.llm.stream import Stream
@@ -82,6 +84,20 @@ def test_threads_and_repeated_passes_change_nothing(models, tokens, tmp_path):
     first = run(models, tokens, tmp_path / "one")["digest"]
     assert run(models, tokens, tmp_path / "two", threads=2)["digest"] == first
     assert run(models, tokens, tmp_path / "three", lockstep=False)["digest"] == first
+
+
+def test_the_float_model_runs_no_further_than_it_judges(models, tokens, tmp_path, monkeypatch):
+    sparse = run(models, tokens, tmp_path / "sparse", ridges=[])
+    assert run(models, tokens, tmp_path / "repeated", ridges=[], lockstep=False)["digest"] == sparse["digest"]
+    states = block.States([None, torch.ones(1, 2, 3)], [torch.zeros(1, 2, 3)] * 2)
+    journal = Journal(str(tmp_path), "same")
+    journal.write(1, states, {})
+    assert [each is None for each in journal.states(1).float] == [True, False]
+    monkeypatch.setattr("dopt.llm.quantize.needs_float", lambda *_: True)
+    everywhere = run(models, tokens, tmp_path / "everywhere", ridges=[])
+    assert everywhere["digest"] == sparse["digest"]
+    errors = [[each["error"] for each in found["blocks"]] for found in (sparse, everywhere)]
+    assert errors[0] == pytest.approx(errors[1], rel=0.5) and errors[0] != errors[1]
 
 
 def test_trained_scales_bring_a_block_closer_and_keep_integers(models, tokens, tmp_path):

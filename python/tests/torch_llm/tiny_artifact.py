@@ -95,3 +95,17 @@ def write_tiny(folder, model, group_size=32, half=True, activations=True, head_b
         writer.activation("lm_head:input", 2.0**-13, 0, 16, True, -3.0, 4.0, None)
     writer.close({"model": str(model), "name": "tiny", "config": {"tie_word_embeddings": False}})
     return str(folder)
+
+
+def expected(artifact, name):
+    """The slow, obvious dequantization: float32 product of one integer and one scale at a time."""
+    layer = artifact.layer(name)
+    size = layer.integers.shape[1] // layer.scales.shape[1]
+    values = [
+        [np.float32(q) * layer.scales[n, k // size] for k, q in enumerate(row)] for n, row in enumerate(layer.integers)
+    ]
+    return np.array(values, np.float32)
+
+
+def names(artifact):
+    return [entry["name"] for entry in artifact.index["linears"]]
