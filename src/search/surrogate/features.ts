@@ -10,7 +10,8 @@ export type Distance = (a: Float64Array, b: Float64Array) => number;
 export class Encoding {
   /** Genes without order first, then those with it. */
   private readonly order: readonly number[];
-  private readonly unordered: number;
+  /** Features without order: so many, and the first ones. */
+  readonly unordered: number;
 
   constructor(private readonly space: Space) {
     const genes = space.map((_, gene) => gene);

@@ -4,8 +4,9 @@ import { randomGenomes } from '../feasible.js';
 import { type Genome, genomeKey } from '../space.js';
 import { breed, type Parents } from '../strategies/breeding.js';
 import type { Problem, Scored } from '../strategies/strategy.js';
+import { type Choice, chooseFit, fit } from './choice.js';
 import { Encoding } from './features.js';
-import { KernelRidge, type KernelSettings, type Predictor } from './kernel-ridge.js';
+import type { Predictor } from './kernel-ridge.js';
 
 /** Scored networks that fits are made of at the most; the latest ones, which lie where the search is. */
 const FITTED = 400;
@@ -42,8 +43,8 @@ export class Proposals {
   private told = 0;
   /** Distances of all that are fitted, by their places: several fits ask for each of them, round after round. */
   private readonly apart = new Float64Array(FITTED * FITTED);
-  /** Settings of the fits, chosen anew whenever there are half as many networks again. */
-  private chosen: { settings: KernelSettings; rows: number } | null = null;
+  /** How scores are fitted, chosen anew whenever there are half as many networks again. */
+  private chosen: Choice | null = null;
 
   constructor(
     private readonly problem: Problem,
@@ -62,10 +63,7 @@ export class Proposals {
     if (failed.size > 0) this.fitted = this.fitted.filter(({ key }) => !failed.has(key));
     const { length } = this.fitted;
     if (length < 3 || (this.chosen && length < 1.5 * this.chosen.rows)) return;
-    this.chosen = {
-      settings: KernelRidge.choose(...rowsOf(this.fitted), this.encoding.distance),
-      rows: length,
-    };
+    this.chosen = chooseFit(...rowsOf(this.fitted), this.encoding, this.seed);
   }
 
   /** @param population the best networks so far, from the best to the worst */
@@ -130,7 +128,7 @@ export class Proposals {
     const some = this.fitted.filter(() => draws.next() < SHARE);
     const list = some.length < 3 ? this.fitted : some;
     const between = (i: number, j: number): number => this.apart[list[i]!.place * FITTED + list[j]!.place]!;
-    return new KernelRidge(...rowsOf(list), this.encoding.distance, this.chosen!.settings, between);
+    return fit(...rowsOf(list), this.encoding, this.chosen!, draws, between);
   }
 
   private add({ genome, objectives }: Scored): void {
