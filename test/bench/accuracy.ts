@@ -20,7 +20,7 @@ import { ALGORITHMS, type Algorithm, algorithmName, engineFor } from '../../src/
 import type { Effort } from '../../src/quantize/options.js';
 import { type BenchModel, benchModels } from './models.js';
 import { PEERS, type Peer, peerEnvironments, type RunSettings } from './peers.js';
-import { ourRow, peerRow, type Row } from './rows.js';
+import { NOT_MEASURED, ourRow, peerRow, type Row } from './rows.js';
 import { ablationTable, modelTable } from './table.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -162,6 +162,9 @@ if (!existsSync(assets)) process.stderr.write(`no test assets at ${assets}: only
 if (values.ablation) {
   console.log(await ablation(chosen(all, values.models ?? ABLATED.join(','))));
 } else {
-  for (const model of chosen(all, values.models))
-    console.log(`\n${modelTable(model.name, await compare(model))}`);
+  for (const model of chosen(all, values.models)) {
+    const rows = await compare(model);
+    const shown = settings ? rows : rows.filter(({ failure }) => failure !== NOT_MEASURED);
+    console.log(`\n${modelTable(model.name, shown)}`);
+  }
 }
