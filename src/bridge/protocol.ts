@@ -1,12 +1,13 @@
 import { z } from 'zod';
-import { dataSourceSchema, preprocessSchema } from '../config/data.js';
+import { dataSourceSchema } from '../config/data.js';
 import { paritySchema } from '../config/verification.js';
+import { DOOR_METHODS } from './protocol-doors.js';
 import { LLM_METHODS } from './protocol-llm.js';
-import { method } from './protocol-method.js';
+import { arrayFilesSchema, fileSchema, method } from './protocol-method.js';
 import { NAS_METHODS } from './protocol-nas.js';
 
 /**
- * The whole contract between TypeScript and Python, in one file.
+ * The whole contract between TypeScript and Python: this file and the parts of it beside it (protocol-*.ts).
  *
  * Short calls go through `dopt.worker.invoke(method, params_json) -> envelope_json` (pythonia); long work runs as
  * `python -m dopt.job job.json` (execa), where job.json is `{method, params}` and the answer arrives as the last
@@ -56,39 +57,6 @@ export type JobEvent = z.infer<typeof jobEventSchema>;
 
 // ── Methods ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const fileSchema = z.strictObject({ path: z.string(), bytes: z.number(), sha256: z.string() });
-
-/** A model in its own framework, as the user gave it. */
-export const frameworkModelSchema = z.strictObject({
-  framework: z.enum(['tensorflow', 'pytorch']),
-  /** TensorFlow: frozen `.pb`, SavedModel folder or Keras `.h5`. PyTorch: `.py` that defines the network, or TorchScript. */
-  model: z.string(),
-  /** PyTorch: `.pth`, `.pt` or `.th` beside a `.py`; null otherwise. */
-  weights: z.string().nullable(),
-  /** Class or function in the `.py` that makes the network; null when there is only one. */
-  className: z.string().nullable(),
-  /** Fixed shapes for inputs, by name. */
-  inputShapes: z.record(z.string(), z.array(z.number().int().positive())),
-  /** Tensors that the network ends at; null keeps its own outputs. */
-  outputs: z.array(z.string()).nullable(),
-  /** TensorFlow: whether Python code inside of the file (Lambda layers of a Keras `.h5`) may be executed. */
-  trustCode: z.boolean(),
-});
-
-/** A tensor at the network's border by its two names. */
-export const borderSchema = z.strictObject({
-  /** In the ONNX form. */
-  name: z.string(),
-  /** In the framework: `node:0` in TensorFlow, the argument of forward() or the position of the result in PyTorch. */
-  frameworkName: z.string(),
-});
-
-/** Arrays in files: raw little-endian row-major elements, by tensor name. */
-const arrayFilesSchema = z.record(
-  z.string(),
-  z.strictObject({ path: z.string(), dtype: z.string(), shape: z.array(z.number().int()) }),
-);
-
 /** A grid to round an activation to: one scale and zero point, or one for each index along `axis`. */
 const quantizerSchema = z.strictObject({
   bits: z.number().int(),
@@ -109,6 +77,7 @@ const metricFileShape = {
 };
 
 export const METHODS = {
+  ...DOOR_METHODS,
   ...LLM_METHODS,
   ...NAS_METHODS,
 
@@ -124,129 +93,6 @@ export const METHODS = {
       native: z.strictObject({ loaded: z.boolean(), detail: z.string() }),
       /** Modules that were asked for and cannot be imported, with the reason. */
       broken: z.record(z.string(), z.string()),
-    }),
-  ),
-
-  /**
-   * Converts a TensorFlow or PyTorch model to ONNX (opset 13, batch normalization kept) and compares both on random
-   * inputs. Rejects with PARITY_FAILED, naming the tensor that differs first, when they do not agree.
-   */
-  convert: method(
-    z.strictObject({
-      ...frameworkModelSchema.shape,
-      /** Folder for model.onnx. */
-      out: z.string(),
-      seed: z.number().int(),
-    }),
-    z.strictObject({
-      model: z.string(),
-      inputs: z.array(borderSchema),
-      outputs: z.array(borderSchema),
-      /** Part of the model that ONNX cannot express and that feeds the rest; null when there is none. */
-      frontEnd: z
-        .strictObject({
-          /** What the front end takes: the bytes of a wav file, or samples as the input of any network. */
-          takes: z.enum(['wav', 'samples']),
-          /** TensorFlow names of its input and of the features that it makes. */
-          input: z.string(),
-          features: z.string(),
-          description: z.string(),
-        })
-        .nullable(),
-      notes: z.array(z.string()),
-      parity: paritySchema,
-      /** Of the framework, and of the converter. */
-      versions: z.record(z.string(), z.string()),
-      /** Of reading, conversion and comparison; the import of the framework is apart. */
-      seconds: z.number(),
-      importSeconds: z.number(),
-      peakBytes: z.number(),
-      /** Digest over the model file or folder, and over the weights. */
-      source: fileSchema,
-    }),
-  ),
-
-  /** Compares the framework with the ONNX form on real samples; rejects as `convert` does. */
-  checkParity: method(
-    z.strictObject({
-      ...frameworkModelSchema.shape,
-      onnx: z.string(),
-      borders: z.strictObject({ inputs: z.array(borderSchema), outputs: z.array(borderSchema) }),
-      source: dataSourceSchema,
-    }),
-    paritySchema,
-  ),
-
-  /** Runs files or samples through the front end of a TensorFlow model: one `.npy` for each, at the same relative path. */
-  computeFeatures: method(
-    z.strictObject({
-      ...frameworkModelSchema.shape,
-      frontEnd: z.strictObject({
-        takes: z.enum(['wav', 'samples']),
-        input: z.string(),
-        features: z.string(),
-      }),
-      /** Folder of wav files, with sub-folders; or samples in any form that data comes in, read with `preprocess`. */
-      data: z.string(),
-      preprocess: preprocessSchema,
-      skipBad: z.boolean(),
-      out: z.string(),
-    }),
-    z.strictObject({
-      /** Paths of the inputs below `data`, or names of the samples, that have features. */
-      names: z.array(z.string()),
-      skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
-    }),
-  ),
-
-  /** Runs models of one framework over samples, one after the other, and writes their outputs. */
-  runFramework: method(
-    z.strictObject({
-      /** The float model and what was written back: with the same borders. */
-      models: z.array(frameworkModelSchema).min(1),
-      borders: z.strictObject({ inputs: z.array(borderSchema), outputs: z.array(borderSchema) }),
-      source: dataSourceSchema,
-      out: z.string(),
-    }),
-    z.strictObject({
-      /** One a model. */
-      runs: z.array(
-        z.strictObject({
-          /** By output name of the ONNX form, with a batch dimension. */
-          samples: z.array(z.strictObject({ name: z.string(), tensors: arrayFilesSchema })),
-          skipped: z.array(z.strictObject({ file: z.string(), reason: z.string() })),
-          executor: z.string(),
-          seconds: z.number(),
-        }),
-      ),
-    }),
-  ),
-
-  /**
-   * Carries a write-back.json (src/config/write-back.ts) into the model's own format. Rejects with WRITE_BACK_UNMAPPED
-   * when a layer of the ONNX form has no counterpart.
-   */
-  writeBack: method(
-    z.strictObject({
-      ...frameworkModelSchema.shape,
-      borders: z.strictObject({ inputs: z.array(borderSchema), outputs: z.array(borderSchema) }),
-      /** float.onnx of `capture`, whose names write-back.json uses, and the safetensors file with the numbers. */
-      onnx: z.string(),
-      writeBack: z.string(),
-      parameters: z.string(),
-      /** The file to write: `.pb` or `.pth`. */
-      out: z.string(),
-      /**
-       * TensorFlow: a second file, which quantizes activations too, with primitive operators that reproduce ONNX
-       * arithmetic; null for none.
-       */
-      fakeQuantOut: z.string().nullable(),
-    }),
-    z.strictObject({
-      files: z.array(fileSchema),
-      notes: z.array(z.string()),
-      /** Activations that the written file does not quantize, with the reason. */
-      unmapped: z.array(z.strictObject({ tensor: z.string(), reason: z.string() })),
     }),
   ),
 
