@@ -57,7 +57,7 @@ class UserModule:
 class PreNet(tf.keras.Model):
     def __init__(self):
         super().__init__()
-        self.conv = tf.keras.layers.Conv2D(16, 3, padding="same", use_bias=False)
+        self.conv = tf.keras.layers.Conv2D(16, 3, 2, padding="same", use_bias=False)
         self.norm = tf.keras.layers.BatchNormalization(momentum=0.9)
 
     def call(self, inputs, training=None):

@@ -74,7 +74,7 @@ class PreNet(nn.Module):
 class PostNet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.head = nn.Linear(128, 10)
+        self.head = nn.Linear(256, 10)
 
     def forward(self, inputs):
         return self.head(inputs.mean((2, 3)))

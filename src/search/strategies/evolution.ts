@@ -35,6 +35,7 @@ export class Evolution implements Strategy {
   private readonly seen = new Set<string>();
   private readonly proposals: Proposals;
   private population: Scored[] = [];
+  /** The first networks that were told, until there are enough of them. */
   private readonly told = new Set<string>();
 
   constructor(
@@ -69,7 +70,7 @@ export class Evolution implements Strategy {
 
   tell(scored: readonly Scored[]): void {
     const again = new Set(scored.map(({ genome }) => genomeKey(genome)));
-    for (const key of again) this.told.add(key);
+    for (const key of again) if (this.told.size < this.settings.initial) this.told.add(key);
     const others = this.population.filter(({ genome }) => !again.has(genomeKey(genome)));
     const all = [...others, ...scored];
     this.population = ranking(all)

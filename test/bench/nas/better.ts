@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { BLOCKS, WIDTHS } from '../../../src/search/network/layers.js';
 import { search } from '../../../src/search/search.js';
+import { genomeOf } from '../../../src/search/space.js';
 import { markdown } from '../cost/section.js';
 import { Kept } from './kept.js';
-import { alone, copyRecipe, edit, openFolder, optionsOf, scoresOf, TARGET } from './recipe.js';
+import { alone, copyRecipe, edit, openFolder, optionsOf, type Recipe, scoresOf, TARGET } from './recipe.js';
 import type { NasPlaces, NasSection } from './section.js';
 
 const SEEDS = [0, 1, 2] as const;
@@ -16,25 +17,27 @@ const RESNET8 = { filters: '16,32,64', strides: '1,2,2' };
  * Searches with the first six files of pictures, the last of which judges, then trains the best network and ResNet-8 on all
  * six and judges both on the seventh, which the search has not seen.
  */
-async function measure(places: NasPlaces): Promise<string> {
-  const searched = copyRecipe(places, 'cifar10', 6);
+async function measure(places: NasPlaces, recipe: Recipe): Promise<string> {
+  const searched = copyRecipe(places, recipe, 6, recipe);
   const found = await search({
     ...optionsOf(searched, TARGET),
     out: searched,
     strategy: 'evolution',
-    workers: 1,
+    workers: places.workers,
     extend: false,
   });
   const best = [...found.networks].sort((a, b) => b.score - a.score)[0]!;
 
-  const retrained = copyRecipe(places, 'cifar10-retrain', 7);
+  const retrained = copyRecipe(places, `${recipe}-retrain`, 7, recipe);
   const open = await openFolder(retrained, TARGET);
-  const baseline = copyRecipe(places, 'cifar10-resnet8', 7);
+  const baseline = copyRecipe(places, `${recipe}-resnet8`, 7, recipe);
   edit(baseline, 'scen.yaml', [
     [/filters: .*/, `filters: ${RESNET8.filters}`],
     [/strides: .*/, `strides: ${RESNET8.strides}`],
   ]);
-  edit(baseline, 'user_module.py', [['nn.Linear(128, 10)', 'nn.Linear(64, 10)']]);
+  // Keras asks for no number of channels.
+  if (recipe === 'cifar10_torch')
+    edit(baseline, 'user_module.py', [['nn.Linear(256, 10)', 'nn.Linear(64, 10)']]);
   const resnet = await openFolder(baseline, TARGET);
   const block = [BLOCKS.indexOf('residual'), 0, 0, 0, WIDTHS.length - 1];
   const both = [
@@ -44,13 +47,11 @@ async function measure(places: NasPlaces): Promise<string> {
   const rows: string[][] = [];
   const scores: number[][] = [];
   for (const { name, open: scenario, folder, genome } of both) {
-    const row = await Promise.all(
-      SEEDS.map(async (seed) => {
-        const kept = new Kept(join(folder, `alone-${EPOCHS}-${seed}.json`));
-        const [score] = await scoresOf(alone(scenario, EPOCHS, seed), folder, [genome], 1, kept);
-        return score!;
-      }),
-    );
+    const row: number[] = [];
+    for (const seed of SEEDS) {
+      const kept = new Kept(join(folder, `alone-${EPOCHS}-${seed}.json`));
+      row.push(...(await scoresOf(alone(scenario, EPOCHS, seed), folder, [genome], 1, kept)));
+    }
     scores.push(row);
     const costs = scenario.costs.of(genome).map((cost) => cost.toPrecision(4));
     rows.push([name, ...costs, ...row.map((score) => score.toFixed(1)), mean(row).toFixed(1)]);
@@ -67,7 +68,6 @@ async function measure(places: NasPlaces): Promise<string> {
   ].join('\n');
 }
 
-const genomeOf = (key: string): number[] => [...key].map((digit) => Number.parseInt(digit, 36));
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 const error = (values: readonly number[]): number => {
@@ -75,9 +75,12 @@ const error = (values: readonly number[]): number => {
   return Math.sqrt(mean(values.map((value) => (value - middle) ** 2)) / (values.length - 1));
 };
 
-export const better: NasSection = {
-  name: 'better',
-  title: 'CIFAR-10 recipe: the network found beside ResNet-8 of the same predicted latency, retrained alike',
+const sectionOf = (name: string, recipe: Recipe, framework: string): NasSection => ({
+  name,
+  title: `CIFAR-10 recipe, ${framework}: the network found beside ResNet-8 of the same predicted latency, retrained alike`,
   trains: true,
-  measure,
-};
+  measure: (places) => measure(places, recipe),
+});
+
+export const better = sectionOf('better', 'cifar10_torch', 'PyTorch');
+export const betterTensorflow = sectionOf('better-tf', 'cifar10_tf', 'TensorFlow');

@@ -5,7 +5,7 @@ import { genomeKey } from '../../../src/search/space.js';
 import { markdown } from '../cost/section.js';
 import { kendall } from './kendall.js';
 import { Kept } from './kept.js';
-import { alone, copyRecipe, openFolder, scoresOf, TARGET } from './recipe.js';
+import { alone, copyRecipe, openFolder, scoresOf, share, TARGET } from './recipe.js';
 import type { NasPlaces, NasSection } from './section.js';
 
 const CANDIDATES = 20;
@@ -15,6 +15,7 @@ const EPOCHS = 4;
 /** Random networks that keep the recipe's limits: what shared weights say of them, and what training each alone says. */
 async function measure(places: NasPlaces): Promise<string> {
   const folder = copyRecipe(places, 'cifar10', 6);
+  share(folder);
   const open = await openFolder(folder, TARGET);
   const genomes = randomGenomes(open.problem, (index) => new Draws(1, 0, index, 900), [], CANDIDATES);
   const kept = new Kept(join(folder, `alone-${EPOCHS}.json`));

@@ -47,6 +47,17 @@ export function edit(folder: string, file: string, changes: readonly [string | R
   writeFileSync(join(folder, file), text);
 }
 
+/** Makes the recipe for PyTorch in a folder a search with shared weights: narrower layers, which all choices share. */
+export function share(folder: string): void {
+  edit(folder, 'scen.yaml', [
+    ['epochs: 10', 'epochs: 6'],
+    [/filters: .*/, 'filters: 32,32,64,64,128'],
+    ['max: 16M', 'max: 8M'],
+    [/evaluator: .*/, 'evaluator: {kind: supernet}'],
+  ]);
+  edit(folder, 'user_module.py', [['nn.Linear(256, 10)', 'nn.Linear(128, 10)']]);
+}
+
 /** The device that latencies are predicted for. */
 export const TARGET = 'kirin9000';
 
