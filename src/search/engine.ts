@@ -1,6 +1,7 @@
 import type { Failure } from '../config/search-event.js';
 import { DoptError } from '../errors.js';
 import type { Halving } from './algorithms/halving.js';
+import { Archive } from './archive.js';
 import type { SearchJournal } from './journal.js';
 import { type Parent, Rungs, type Stage, stageKey } from './rungs.js';
 import { type Genome, genomeKey, genomeOf } from './space.js';
@@ -56,7 +57,7 @@ export interface SearchOptions {
   /** Called with the number of networks that have a verdict, whenever there is one more. */
   onVerdict?: (done: number) => void;
   /** Called with all networks of closed rounds when another one was closed; once where none was. */
-  onRound?: (all: readonly Tried[]) => Promise<void> | void;
+  onRound?: (all: Archive) => Promise<void> | void;
 }
 
 /** A network of a finished round. */
@@ -97,7 +98,7 @@ export async function runSearch(options: SearchOptions): Promise<Tried[]> {
   const lanes = mode === 'steady' ? workers.map((worker) => [worker]) : [workers];
   await all(lanes.map((lane) => course.run(lane, mode === 'steady' ? 1 : options.size)));
   if (course.untouched) await options.onRound?.(course.tried);
-  return course.tried;
+  return course.tried.all();
 }
 
 /** Waits for all, and only then rejects with the first error: nothing is left running. */
@@ -108,7 +109,7 @@ async function all(running: readonly Promise<void>[]): Promise<void> {
 
 /** The state of a running search. */
 class Course {
-  readonly tried: Tried[] = [];
+  readonly tried: Archive;
   untouched = true;
   /** Trainings whose weights there are, but for those of open rounds. */
   private kept: readonly Stage[] = [];
@@ -125,6 +126,7 @@ class Course {
   private readonly places = new Map<string, number>();
 
   constructor(private readonly options: SearchOptions) {
+    this.tried = new Archive(options.problem.space);
     this.rungs = new Rungs(options.problem, options.halving ?? null, options.inherit ?? false);
     const rounds = new Map<number, Round>();
     const events = options.journal.replay();
@@ -239,7 +241,7 @@ class Course {
     }
     for (const [key, one] of told) {
       const place = this.places.get(key) ?? this.tried.length;
-      this.tried[place] = one;
+      this.tried.set(place, one);
       if (halving) this.places.set(key, place);
     }
     strategy.tell(this.rungs.levelled([...told.values()]));

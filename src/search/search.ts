@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
+import type { Archive } from './archive.js';
 import { runSearch, type Tried } from './engine.js';
 import { halvingIn, pythonEvaluator, removeWeights } from './evaluator.js';
 import { SearchJournal } from './journal.js';
@@ -39,7 +40,7 @@ export interface SearchResult {
 
 /** Networks that are scored at a time. */
 const ROUND = 10;
-/** Time between two versions of the page. */
+/** Time between two versions of the page, and of the line in the terminal. */
 const PAGE_EVERY_MS = 3000;
 
 /**
@@ -68,7 +69,11 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
     const evaluator = await pythonEvaluator(open, work, options);
     const evaluations = journal.carried + generation_num * pop_size;
     const stage = progress.stage('Try networks');
-    const page = throttled(PAGE_EVERY_MS, (all: readonly Tried[]) => writePage(open, all, out));
+    const show = throttled(PAGE_EVERY_MS, async (archive: Archive) => {
+      const all = archive.all();
+      stage.update(all.length, evaluations, lineOf(all));
+      await writePage(open, all, out);
+    });
     const tried = await runSearch({
       problem,
       strategy: strategyOf(options.strategy, problem, seed, pop_size),
@@ -81,10 +86,7 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
       inherit: scenario.evaluator.inherit,
       costsOf: (genome) => costs.of(genome),
       onVerdict: (done) => stage.update(done, evaluations),
-      onRound: async (all) => {
-        stage.update(all.length, evaluations, lineOf(all));
-        await page(all);
-      },
+      onRound: show,
     })
       .then(async (all) => {
         await writePicture(evaluator.session, open, all, { out, work });

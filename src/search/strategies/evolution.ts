@@ -70,6 +70,7 @@ export class Evolution implements Strategy {
 
   tell(scored: readonly Scored[]): void {
     const again = new Set(scored.map(({ genome }) => genomeKey(genome)));
+    // How many there are is of interest only as long as there are few.
     for (const key of again) if (this.told.size < this.settings.initial) this.told.add(key);
     const others = this.population.filter(({ genome }) => !again.has(genomeKey(genome)));
     const all = [...others, ...scored];

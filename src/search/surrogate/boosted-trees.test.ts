@@ -30,8 +30,8 @@ it.each([
 it('needs fewer rows than a kernel where few genes decide', () => {
   const targets = genomes.map((genome) => (genome[0] === 2 ? 5 : 0) + genome[15]!);
   const [known, scores] = [rows.slice(0, 120), targets.slice(0, 120)];
-  const settings = KernelRidge.choose(known, scores, encoding.distance);
-  const kernel = new KernelRidge(known, scores, encoding.distance, settings);
+  const settings = KernelRidge.choose(known, scores, encoding);
+  const kernel = new KernelRidge(known, scores, encoding, settings);
   const trees = fitted(targets);
   expect(error(targets, (row) => trees.predict(row))).toBeLessThan(
     error(targets, (row) => kernel.predict(row)),

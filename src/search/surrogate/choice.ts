@@ -31,7 +31,7 @@ export function chooseFit(
   encoding: Encoding,
   seed: number,
 ): Choice {
-  const settings = KernelRidge.choose(rows, targets, encoding.distance);
+  const settings = KernelRidge.choose(rows, targets, encoding);
   const choice: Choice = { kind: 'kernel', settings, rows: rows.length };
   if (rows.length < LEAST) return choice;
   const [some, scores] = [rows.slice(-COMPARED), targets.slice(-COMPARED)];
@@ -54,7 +54,7 @@ export const fit = (
 ): Predictor =>
   kind === 'trees'
     ? new BoostedTrees(rows, targets, encoding.unordered, draws)
-    : new KernelRidge(rows, targets, encoding.distance, settings, between);
+    : new KernelRidge(rows, targets, encoding, settings, between);
 
 /** Mean rank correlation of scores with predictions, over parts that each are predicted from the others. */
 function rankOf(

@@ -26,7 +26,7 @@ it('values of a gene without order are one apart, the ends of an ordered one too
 it('predicts networks that it has not seen', () => {
   const targets = genomes.map(score);
   const [known, scores] = [rows.slice(0, 120), targets.slice(0, 120)];
-  const fit = new KernelRidge(known, scores, distance, KernelRidge.choose(known, scores, distance));
+  const fit = new KernelRidge(known, scores, encoding, KernelRidge.choose(known, scores, encoding));
   const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
   const error = (guess: (row: Float64Array) => number): number =>
     rows.slice(120).reduce((sum, row, i) => sum + (guess(row) - targets[120 + i]!) ** 2, 0);
@@ -35,12 +35,25 @@ it('predicts networks that it has not seen', () => {
 
 it('is not thrown off by networks that learned nothing', () => {
   const targets = genomes.map((genome, i) => (i % 20 === 0 ? -1000 : score(genome)));
-  const fit = new KernelRidge(rows, targets, distance, { width: 1, ridge: 0.03 });
+  const fit = new KernelRidge(rows, targets, encoding, { width: 1, ridge: 0.03 });
   for (const row of rows.slice(1, 20)) expect(Math.abs(fit.predict(row))).toBeLessThan(30);
 });
 
 it('the same networks with the same scores give an even fit', () => {
   const same = [rows[0]!, rows[0]!, rows[0]!];
-  const settings = KernelRidge.choose(same, [2, 2, 2], distance);
-  expect(new KernelRidge(same, [2, 2, 2], distance, settings).predict(rows[1]!)).toBeCloseTo(2);
+  const settings = KernelRidge.choose(same, [2, 2, 2], encoding);
+  expect(new KernelRidge(same, [2, 2, 2], encoding, settings).predict(rows[1]!)).toBeCloseTo(2);
+});
+
+it('distances from rows are those of each pair, however alike the networks are that were asked before', () => {
+  const wide = new Encoding([...space, { choices: 14, ordered: true }]);
+  const networks = Array.from({ length: 60 }, (_, at) => {
+    const genome = [...genomes[at % 5]!, at % 14];
+    if (at % 3 > 0) genome[at % 8] = 3;
+    return wide.encode(genome, [at / 7, -at]);
+  });
+  const others = networks.slice(0, 20);
+  const distances = wide.from(others);
+  for (const one of networks)
+    expect([...distances.of(one)]).toEqual(others.map((other) => wide.distance(one, other)));
 });

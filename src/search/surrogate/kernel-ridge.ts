@@ -1,4 +1,4 @@
-import type { Distance } from './features.js';
+import type { Distances, Encoding } from './features.js';
 
 /** What fits scores of a search: predicts one of a network that was not tried. */
 export interface Predictor {
@@ -15,7 +15,7 @@ export interface KernelSettings {
 export type Between = (i: number, j: number) => number;
 
 const betweenRows =
-  (rows: readonly Float64Array[], distance: Distance): Between =>
+  (rows: readonly Float64Array[], { distance }: Encoding): Between =>
   (i, j) =>
     distance(rows[i]!, rows[j]!);
 
@@ -36,14 +36,16 @@ export class KernelRidge implements Predictor {
   private readonly mean: number;
   private readonly weights: Float64Array;
   private readonly scale: number;
+  private readonly distances: Distances;
 
   constructor(
-    private readonly rows: readonly Float64Array[],
+    rows: readonly Float64Array[],
     targets: readonly number[],
-    private readonly distance: Distance,
+    encoding: Encoding,
     settings: KernelSettings,
-    between: Between = betweenRows(rows, distance),
+    between: Between = betweenRows(rows, encoding),
   ) {
+    this.distances = encoding.from(rows);
     const fenced = fence(targets);
     this.mean = fenced.reduce((a, b) => a + b, 0) / fenced.length;
     this.scale = settings.width / meanDistance(rows.length, between);
@@ -56,9 +58,10 @@ export class KernelRidge implements Predictor {
   }
 
   predict(features: Float64Array): number {
+    const distances = this.distances.of(features);
     let sum = this.mean;
-    for (let i = 0; i < this.rows.length; i++)
-      sum += this.weights[i]! * Math.exp(-this.scale * this.distance(features, this.rows[i]!));
+    for (let i = 0; i < distances.length; i++)
+      sum += this.weights[i]! * Math.exp(-this.scale * distances[i]!);
     return sum;
   }
 
@@ -66,13 +69,13 @@ export class KernelRidge implements Predictor {
   static choose(
     rows: readonly Float64Array[],
     targets: readonly number[],
-    distance: Distance,
+    encoding: Encoding,
   ): KernelSettings {
     const some = rows.slice(-CHOOSING_ROWS);
     const fenced = fence(targets.slice(-CHOOSING_ROWS));
     const mean = fenced.reduce((a, b) => a + b, 0) / fenced.length;
     const centred = Float64Array.from(fenced, (value) => value - mean);
-    const between = betweenRows(some, distance);
+    const between = betweenRows(some, encoding);
     const apart = meanDistance(some.length, between);
     let best: KernelSettings = { width: 1, ridge: 0.03 };
     let least = Number.POSITIVE_INFINITY;

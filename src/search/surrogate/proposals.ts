@@ -19,6 +19,11 @@ const FEWEST = 30;
 const ROUNDS = 3;
 /** Streams of random numbers that a fit uses. */
 const STREAMS = 16;
+/** Where places are filled one at a time: scores after which fits are made anew, and what they are made of at the most. */
+const REFIT = 8;
+const STANDING = 240;
+/** Places in the table of distances: those of rows that have just left are asked for by fits that are not made anew. */
+const PLACES = FITTED + REFIT;
 
 /** A scored network that fits are made of, and its place in the table of distances. */
 interface Fitted {
@@ -26,6 +31,15 @@ interface Fitted {
   row: Float64Array;
   score: number;
   place: number;
+}
+
+/** What fits are made of between two times at which they are made anew. */
+interface Standing {
+  number: number;
+  fitted: Fitted[];
+  choice: Choice;
+  /** Those that were asked for. */
+  fits: Map<number, Predictor>;
 }
 
 type Candidate = Judged & { genome: Genome };
@@ -42,9 +56,10 @@ export class Proposals {
   private fitted: Fitted[] = [];
   private told = 0;
   /** Distances of all that are fitted, by their places: several fits ask for each of them, round after round. */
-  private readonly apart = new Float64Array(FITTED * FITTED);
+  private readonly apart = new Float64Array(PLACES * PLACES);
   /** How scores are fitted, chosen anew whenever there are half as many networks again. */
   private chosen: Choice | null = null;
+  private standing: Standing | null = null;
 
   constructor(
     private readonly problem: Problem,
@@ -62,8 +77,17 @@ export class Proposals {
     const failed = new Set(scored.filter((one) => one.violation > 0).map(({ genome }) => genomeKey(genome)));
     if (failed.size > 0) this.fitted = this.fitted.filter(({ key }) => !failed.has(key));
     const { length } = this.fitted;
-    if (length < 3 || (this.chosen && length < 1.5 * this.chosen.rows)) return;
-    this.chosen = chooseFit(...rowsOf(this.fitted), this.encoding, this.seed);
+    if (length >= 3 && !(this.chosen && length < 1.5 * this.chosen.rows))
+      this.chosen = chooseFit(...rowsOf(this.fitted), this.encoding, this.seed);
+    this.stand();
+  }
+
+  /** What fits are made of is copied: which of them are asked for, and when, may not change what they say. */
+  private stand(): void {
+    const number = Math.floor(this.told / REFIT);
+    if (!this.chosen || this.standing?.number === number) return;
+    const fitted = this.fitted.slice(-STANDING).map((one) => ({ ...one }));
+    this.standing = { number, fitted, choice: this.chosen, fits: new Map() };
   }
 
   /** @param population the best networks so far, from the best to the worst */
@@ -75,7 +99,8 @@ export class Proposals {
       // Where there are fewer places than fits, rounds take turns.
       const member = (round + place) % MEMBERS;
       const places = Math.floor(count / MEMBERS) + (place < count % MEMBERS ? 1 : 0);
-      for (const genome of this.byFit(round, member, population, [seen, taken], places)) {
+      const predictor = count < MEMBERS ? this.standingFit(member) : this.freshFit(round, member);
+      for (const genome of this.byFit(predictor, { round, member }, population, [seen, taken], places)) {
         found.push(genome);
         taken.add(genomeKey(genome));
       }
@@ -85,8 +110,8 @@ export class Proposals {
 
   /** What one fit finds most promising. */
   private byFit(
-    round: number,
-    member: number,
+    predictor: Predictor,
+    { round, member }: { round: number; member: number },
     population: readonly Scored[],
     seen: readonly ReadonlySet<string>[],
     count: number,
@@ -95,7 +120,6 @@ export class Proposals {
       (stream: number) =>
       (index: number): Draws =>
         new Draws(this.seed, round, index, STREAMS * (member + 1) + stream);
-    const predictor = this.fit(drawsOf(0)(0));
     const known = new Set<string>();
     const wanted = Math.max(CANDIDATES * count, FEWEST);
     let pool: Candidate[] = [];
@@ -124,11 +148,26 @@ export class Proposals {
     return { genome, objectives: [-score, ...costs], violation };
   }
 
-  private fit(draws: Draws): Predictor {
-    const some = this.fitted.filter(() => draws.next() < SHARE);
-    const list = some.length < 3 ? this.fitted : some;
-    const between = (i: number, j: number): number => this.apart[list[i]!.place * FITTED + list[j]!.place]!;
-    return fit(...rowsOf(list), this.encoding, this.chosen!, draws, between);
+  private freshFit(round: number, member: number): Predictor {
+    const draws = new Draws(this.seed, round, 0, STREAMS * (member + 1));
+    return this.fit(draws, this.fitted, this.chosen!);
+  }
+
+  private standingFit(member: number): Predictor {
+    const { number, fitted, choice, fits } = this.standing!;
+    let found = fits.get(member);
+    if (!found) {
+      found = this.fit(new Draws(this.seed, number, 0, STREAMS * (member + 2) - 1), fitted, choice);
+      fits.set(member, found);
+    }
+    return found;
+  }
+
+  private fit(draws: Draws, fitted: readonly Fitted[], choice: Choice): Predictor {
+    const some = fitted.filter(() => draws.next() < SHARE);
+    const list = some.length < 3 ? fitted : some;
+    const between = (i: number, j: number): number => this.apart[list[i]!.place * PLACES + list[j]!.place]!;
+    return fit(...rowsOf(list), this.encoding, choice, draws, between);
   }
 
   private add({ genome, objectives }: Scored): void {
@@ -138,15 +177,15 @@ export class Proposals {
       known.score = -objectives[0]!;
       return;
     }
-    const place = this.told++ % FITTED;
+    const place = this.told++ % PLACES;
     const row = this.encoding.encode(genome, this.problem.screen(genome).features);
     if (this.fitted.length === FITTED) this.fitted.shift();
     for (const other of this.fitted) {
       const distance = this.encoding.distance(row, other.row);
-      this.apart[place * FITTED + other.place] = distance;
-      this.apart[other.place * FITTED + place] = distance;
+      this.apart[place * PLACES + other.place] = distance;
+      this.apart[other.place * PLACES + place] = distance;
     }
-    this.apart[place * FITTED + place] = 0;
+    this.apart[place * PLACES + place] = 0;
     this.fitted.push({ key, row, score: -objectives[0]!, place });
   }
 }
