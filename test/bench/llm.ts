@@ -20,13 +20,11 @@ import { LLM_EFFORTS, type LlmEffort } from '../../src/llm/options.js';
 import { type Peer, peerEnvironments, peerPython } from './peers.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** Of these two, AutoRound comes with the former. */
-const COMPRESSOR: Pick<Peer, 'name' | 'module'> = { name: 'llm-compressor', module: 'llm_compressor' };
 const TOOLS: Record<string, Pick<Peer, 'name' | 'module'> | null> = {
   dopt: null,
-  'llm-compressor': COMPRESSOR,
+  'llm-compressor': { name: 'llm-compressor', module: 'llm_compressor' },
   gptqmodel: { name: 'gptqmodel', module: 'gptqmodel' },
-  'auto-round': COMPRESSOR,
+  'auto-round': { name: 'auto-round', module: 'auto_round' },
 };
 
 const string = { type: 'string' } as const;
