@@ -45,15 +45,18 @@ function measure(): string {
   ]);
   const search = new Evolution(problem, { ...EVOLUTION_DEFAULTS, seed: 1, assisted: false });
   const archive = new Archive(problem.space);
-  collect();
-  const before = used();
+  let before = { tried: 0, bytes: 0 };
   play(problem, search, score, MANY, (genome, tried) => {
     const { costs, violation } = problem.screen(genome);
     const [value, objectives] = [score(genome), [-score(genome), ...costs]];
     archive.set(tried - 1, { genome, objectives, violation, score: value, epochs: null, reason: null });
     if (!MARKS.includes(tried)) return;
     collect();
-    rows.push([`kept after ${tried} evaluations`, `${((used() - before) / 1e6).toFixed(1)} MB`]);
+    const now = { tried, bytes: used() };
+    const each = (now.bytes - before.bytes) / (now.tried - before.tried);
+    rows.push([`in use after ${tried} evaluations`, `${(now.bytes / 1e6).toFixed(1)} MB`]);
+    if (before.tried > 0) rows.push([`… each since ${before.tried}`, `${(each / 1000).toFixed(2)} kB`]);
+    before = now;
   });
   return markdown(['80 genes, population 40', ''], rows);
 }
