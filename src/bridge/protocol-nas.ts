@@ -134,6 +134,8 @@ export const NAS_METHODS = {
       checkpoint: z.string().nullable(),
       /** Batches that statistics of normalizations are gathered from. */
       calibrationBatches: count,
+      /** Batches that a network goes on with from the shared weights before it is scored. */
+      tuneBatches: z.number().int().nonnegative(),
       networks: z.array(
         z.strictObject({
           key: z.string(),

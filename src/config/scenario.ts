@@ -155,11 +155,20 @@ const strategySchema = z
           .boolean()
           .default(false)
           .describe('a network begins with the weights of the one that it is most alike, where shapes agree'),
+        tune: z
+          .number()
+          .int()
+          .nonnegative()
+          .optional()
+          .describe(
+            'batches that a network goes on with from the shared weights before it is scored; none when left out',
+          ),
       })
-      .superRefine(({ kind, epochs, halving, inherit }, context) => {
+      .superRefine(({ kind, epochs, halving, inherit, tune }, context) => {
         const issue = (key: string, message: string): void =>
           context.addIssue({ code: 'custom', path: [key], message });
         if (kind === 'supernet' && halving) issue('halving', 'kind: standalone');
+        if (kind === 'standalone' && tune !== undefined) issue('tune', 'kind: supernet');
         if (inherit && !halving) issue('inherit', 'halving, which keeps the weights');
         if (halving && (epochs ?? ALONE_EPOCHS) <= halving.first)
           issue('epochs', `more than halving.first, ${halving.first}`);

@@ -80,6 +80,7 @@ export async function pythonEvaluator(
   const shared = scenario.evaluator.kind === 'supernet';
   const weights = new KeptWeights(work, run, scenario);
   const checkpoint = shared ? join(work, CHECKPOINTS[scenario.framework]) : null;
+  const tuneBatches = shared ? (scenario.evaluator.tune ?? 0) : 0;
   const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
   if (checkpoint !== null)
     try {
@@ -100,7 +101,15 @@ export async function pythonEvaluator(
       const parent = training?.parent ? weights.of(training.parent) : null;
       const begins = parent && { file: parent.file, layers: layersOf(skeleton, parent.genome) };
       const networks = [{ key, layers: layersOf(skeleton, genome), seed: run.seed, parts, parent: begins }];
-      const params = { ...run, gpu, epochs, checkpoint, calibrationBatches: CALIBRATION_BATCHES, networks };
+      const params = {
+        ...run,
+        gpu,
+        epochs,
+        checkpoint,
+        calibrationBatches: CALIBRATION_BATCHES,
+        tuneBatches,
+        networks,
+      };
       const { results } = await session.run('nasScore', params, (event) => passOn(event, progress));
       return results[0]!;
     },
@@ -184,7 +193,7 @@ async function trainShared(
   away: boolean,
   progress: Progress,
 ): Promise<void> {
-  const deck = deckOf(problem, run.seed).map((genome) => layersOf(skeleton, genome));
+  const deck = deckOf(problem, skeleton, run.seed).map((genome) => layersOf(skeleton, genome));
   const stage = progress.stage('Train shared weights');
   const { framework, dataset, resource } = scenario;
   const params = {

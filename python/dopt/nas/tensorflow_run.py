@@ -1,7 +1,8 @@
 """The user's TensorFlow module with the data, optimizer and device that a scenario names."""
 
+import itertools
 import math
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -87,6 +88,21 @@ class Run:
         """Trains one network alone, with the user's whole schedule and an optimizer that knows nothing yet: behind ``done``
         epochs that is a warm restart (Loshchilov, Hutter, "SGDR", ICLR 2017, section 3)."""
         own = self.module.UserModule(epochs, self.params["batchSize"])
+        self._learn(network, self._batches(range(done, done + epochs), own), lambda number: self.rate(number, own))
+
+    def tune(self, network: Any, steps: int) -> None:
+        """Trains one network for so many batches, with the learning rates that the user has for one epoch."""
+        own = self.module.UserModule(1, self.params["batchSize"])
+        whole = self.batches(True, 0, own).steps or steps
+        batches = itertools.islice(self._batches(itertools.count(), own), steps)
+        self._learn(network, batches, lambda number: self.rate(number * whole // steps, own))
+
+    def _batches(self, epochs: Iterable[int], own: Any) -> Iterator[Any]:
+        for epoch in epochs:
+            yield from self.batches(True, epoch, own)
+
+    def _learn(self, network: Any, batches: Iterable[Any], rate: Callable[[int], float]) -> None:
+        """``rate``: the learning rate of a step by its number."""
         optimizer = self.optimizer(network.trainable_variables)
 
         @tf.function
@@ -96,12 +112,9 @@ class Run:
             optimizer.apply_gradients(zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables))
             return loss
 
-        number = 0
-        for epoch in range(done, done + epochs):
-            for inputs, labels in self.batches(True, epoch, own):
-                optimizer.learning_rate = self.rate(number, own)
-                self.number(step(inputs, labels))
-                number += 1
+        for number, (inputs, labels) in enumerate(batches):
+            optimizer.learning_rate = rate(number)
+            self.number(step(inputs, labels))
 
     def evaluate(self, forward: Callable[[Any], Any]) -> float:
         """What the user's metric says of the validation folder: its mean over samples, or the end of a metric of Keras.

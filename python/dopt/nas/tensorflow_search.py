@@ -78,17 +78,27 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 
 
 def _shared(run: Any, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], float]:
-    from dopt.nas.tensorflow_run import restore
-    from dopt.nas.tensorflow_supernet import recalibrate
+    import tensorflow as tf
 
-    network = run.supernet(params["networks"][0]["layers"])
-    restore(params["checkpoint"], network)
+    from dopt.nas.tensorflow_run import restore
+    from dopt.nas.tensorflow_supernet import cut_out, recalibrate
+
+    shared = run.supernet(params["networks"][0]["layers"])
+    restore(params["checkpoint"], shared)
     batches = [inputs for inputs, _ in itertools.islice(run.batches(True, 0), params["calibrationBatches"])]
 
     def judge(candidate: Dict[str, Any]) -> float:
-        network.active = candidate["layers"]
+        shared.active = candidate["layers"]
+        if params["tuneBatches"] == 0:
+            recalibrate(shared, batches)
+            return run.evaluate(shared)
+        tf.keras.backend.clear_session()
+        run.seed(candidate["seed"])
+        network = run.network(candidate["layers"])
+        cut_out(network, shared)
+        run.tune(network, params["tuneBatches"])
         recalibrate(network, batches)
-        return run.evaluate(network)
+        return run.evaluate(tf.function(lambda inputs: network(inputs, training=False)))
 
     return judge
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
+from dopt.nas import tensorflow_blocks as blocks
 from dopt.nas.supernet import sizes_of
 
 EPSILON = 1e-5
@@ -154,10 +155,10 @@ class Supernet(tf.Module):
         return [*getattr(self.pre_net, "losses", []), *getattr(self.post_net, "losses", [])]
 
 
-def recalibrate(network: Supernet, batches: Sequence[tf.Tensor]) -> None:
+def recalibrate(network: tf.Module, batches: Sequence[tf.Tensor]) -> None:
     """Gathers the statistics of all normalizations anew: shared weights have none that fit every candidate (Yu, Huang,
     section 3.3). Dropout rests meanwhile, as it does when the network is judged."""
-    layers = [*network.pre_net.submodules, *network.post_net.submodules]
+    layers = network.submodules
     norms = [each for each in network.submodules if isinstance(each, Norm)]
     theirs = [each for each in layers if isinstance(each, tf.keras.layers.BatchNormalization)]
     drops = [each for each in layers if isinstance(each, tf.keras.layers.Dropout)]
@@ -176,3 +177,35 @@ def recalibrate(network: Supernet, batches: Sequence[tf.Tensor]) -> None:
         norm.momentum = momentum
     for drop, rate in zip(drops, kept[1]):
         drop.rate = rate
+
+
+def cut_out(network: blocks.Network, shared: Supernet) -> None:
+    """Gives a network the part of the shared weights that it uses, so that it computes what ``shared`` does with it. Both
+    have seen an input."""
+    network.pre_net.set_weights(shared.pre_net.get_weights())
+    network.post_net.set_weights(shared.post_net.get_weights())
+    for own, layer, kinds in zip(network.searched, shared.active, shared.shared):
+        if layer["block"] == "skip":
+            continue
+        parts = kinds.blocks[layer["block"]]
+        convs = [each for each in own.parts if isinstance(each, blocks.Conv)]
+        pairs = list(zip(convs, (parts[name] for name in ("first", "middle", "last") if name in parts)))
+        if own.shortcut is not None:
+            pairs.append((own.shortcut, parts["shortcut"]))
+        for conv, source in pairs:
+            _take(conv.conv.weights[0], source.weight)
+            _take(conv.norm.gamma, source.norm.weight)
+            _take(conv.norm.beta, source.norm.bias)
+        for excite in (each for each in own.parts if isinstance(each, blocks.SqueezeExcite)):
+            for name in ("reduce", "expand"):
+                weight, bias = getattr(excite, name).weights
+                _take(weight, parts[name].weight[None, None])
+                _take(bias, parts[name].bias)
+
+
+def _take(own: tf.Variable, shared: tf.Tensor) -> None:
+    """The first channels of shared weights, and the middle of their windows."""
+    channels = [slice(0, size) for size in own.shape[-2:]]
+    edges = [(most - size) // 2 for size, most in zip(own.shape[:-2], shared.shape[:-2])]
+    windows = [slice(edge, edge + size) for edge, size in zip(edges, own.shape[:-2])]
+    own.assign(shared[(*windows, *channels)])

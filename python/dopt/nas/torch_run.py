@@ -1,7 +1,8 @@
 """The user's module in PyTorch with the data, optimizer and device that a scenario names."""
 
 import math
-from typing import Any, Dict, List, Tuple
+from itertools import count, islice
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 from dopt.nas import torch_user, user
 from dopt.nas.torch_parallel import share_of
@@ -98,20 +99,33 @@ class Run:
         """Trains one network alone, with the user's whole schedule and an optimizer that knows nothing yet: behind ``done``
         epochs that is a warm restart (Loshchilov, Hutter, "SGDR", ICLR 2017, section 3)."""
         own = self.module.UserModule(epochs, self.params["batchSize"])
-        loader = self.loader(self.params["trainFolder"], True)
-        optimizer = self.optimizer(network.parameters())
-        scheduler = own.scheduler_define(optimizer, len(loader))
-        network.train()
-        for epoch in range(done, done + epochs):
+        steps = len(self.loader(self.params["trainFolder"], True))
+        self._learn(network, own, self._batches(range(done, done + epochs)), steps)
+
+    def tune(self, network: Any, steps: int) -> None:
+        """Trains one network for so many batches, with the schedule that the user has for one epoch."""
+        if steps > 0:
+            own = self.module.UserModule(1, self.params["batchSize"])
+            self._learn(network, own, islice(self._batches(count()), steps), steps)
+
+    def _batches(self, epochs: Iterable[int]) -> Iterator[Any]:
+        for epoch in epochs:
             # Whatever the user draws to change pictures is the same whether the epochs before were trained now or earlier.
             self.seed(self.params["seed"] * 100_003 + epoch)
-            for inputs, labels in self.loader(self.params["trainFolder"], True, epoch):
-                optimizer.zero_grad()
-                loss = own.loss_func(self.put(labels), network(self.put(inputs)))
-                self.number(loss)
-                loss.backward()
-                optimizer.step()
-                step_scheduler(scheduler)
+            yield from self.loader(self.params["trainFolder"], True, epoch)
+
+    def _learn(self, network: Any, own: Any, batches: Iterable[Any], steps: int) -> None:
+        """``own``: the UserModule whose loss and schedule it is. ``steps``: what it gets as steps of an epoch."""
+        optimizer = self.optimizer(network.parameters())
+        scheduler = own.scheduler_define(optimizer, steps)
+        network.train()
+        for inputs, labels in batches:
+            optimizer.zero_grad()
+            loss = own.loss_func(self.put(labels), network(self.put(inputs)))
+            self.number(loss)
+            loss.backward()
+            optimizer.step()
+            step_scheduler(scheduler)
 
     def evaluate(self, network: Any) -> float:
         """What the user's metric says of a network on the validation folder."""

@@ -67,10 +67,10 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 def _shared(run: Run, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], float]:
     import torch
 
-    from dopt.nas.torch_supernet import recalibrate
+    from dopt.nas.torch_supernet import cut_out, recalibrate
 
-    network = run.supernet()
-    network.load_state_dict(torch.load(params["checkpoint"], map_location=run.device)["network"])
+    shared = run.supernet()
+    shared.load_state_dict(torch.load(params["checkpoint"], map_location=run.device)["network"])
     batches: List[Any] = []
     for inputs, _ in run.loader(params["trainFolder"], True, 0):
         batches.append(run.put(inputs))
@@ -78,7 +78,11 @@ def _shared(run: Run, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], floa
             break
 
     def judge(candidate: Dict[str, Any]) -> float:
-        network.active = candidate["layers"]
+        shared.active = candidate["layers"]
+        run.seed(candidate["seed"])
+        network = run.network(candidate["layers"])
+        cut_out(network, shared)
+        run.tune(network, params["tuneBatches"])
         recalibrate(network, batches)
         return run.evaluate(network)
 

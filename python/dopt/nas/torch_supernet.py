@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dopt.nas.supernet import sizes_of
+from dopt.nas.torch_blocks import Network, SqueezeExcite
 
 
 class Norm(nn.Module):
@@ -142,3 +143,40 @@ def recalibrate(network: nn.Module, batches: Sequence[torch.Tensor]) -> None:
     for each, momentum in zip(norms, kept):
         each.momentum = momentum
         each.eval()
+
+
+def cut_out(network: Network, shared: Supernet) -> None:
+    """Gives a network the part of the shared weights that it uses, so that it computes what ``shared`` does with it."""
+    for part in ("pre_net", "post_net"):
+        getattr(network, part).load_state_dict(getattr(shared, part).state_dict())
+    with torch.no_grad():
+        for own, layer, blocks in zip(network.layers, shared.active, shared.layers):
+            if layer["block"] == "skip":
+                continue
+            parts = blocks.blocks[layer["block"]]
+            _take_convs(own.body, [parts[name] for name in ("first", "middle", "last") if name in parts])
+            if isinstance(own.shortcut, nn.Sequential):
+                _take_convs(own.shortcut, [parts["shortcut"]])
+            for excite in (each for each in own.body if isinstance(each, SqueezeExcite)):
+                for name in ("reduce", "expand"):
+                    _take(getattr(excite, name).weight, parts[name].weight)
+                    _take(getattr(excite, name).bias, parts[name].bias)
+
+
+def _take_convs(body: nn.Module, sources: Sequence[Conv]) -> None:
+    """Weights of the convolutions in ``body`` with their normalizations, in the order in which they compute."""
+    convs = [each for each in body.modules() if isinstance(each, nn.Conv2d) and each.bias is None]
+    norms = [each for each in body.modules() if isinstance(each, nn.BatchNorm2d)]
+    for source, own, norm in zip(sources, convs, norms):
+        _take(own.weight, source.weight)
+        _take(norm.weight, source.norm.weight)
+        _take(norm.bias, source.norm.bias)
+
+
+def _take(own: torch.Tensor, shared: torch.Tensor) -> None:
+    """The first channels of shared weights, and the middle of their windows."""
+    region = [slice(0, size) for size in own.shape[:2]]
+    for size, most in zip(own.shape[2:], shared.shape[2:]):
+        edge = (most - size) // 2
+        region.append(slice(edge, edge + size))
+    own.copy_(shared[tuple(region)])

@@ -13,7 +13,7 @@ from dopt.events import Events  # noqa: E402
 from dopt.nas import tensorflow_inherit, tensorflow_pretrain, tensorflow_retrain, tensorflow_run, tensorflow_search  # noqa: E402
 from dopt.nas import tensorflow_train, tensorflow_user  # noqa: E402
 from dopt.nas.tensorflow_blocks import Network  # noqa: E402
-from dopt.nas.tensorflow_supernet import Supernet, recalibrate  # noqa: E402
+from dopt.nas.tensorflow_supernet import Norm, Supernet, cut_out, recalibrate  # noqa: E402
 
 USER = """
 import numpy as np
@@ -90,40 +90,17 @@ def test_shared_weights_compute_what_the_network_does(small):
     alone = Network(Nothing(), [small], Nothing())
     inputs = tf.random.normal((4, 8, 8, 8))
     alone(inputs)
-    copy_weights(shared.shared[0], alone.searched[0])
+    for norm in (each for each in shared.submodules if isinstance(each, Norm)):
+        norm.weight.assign(tf.random.uniform(norm.weight.shape, 0.5, 1.5))
+        norm.bias.assign(tf.random.uniform(norm.bias.shape, -0.5, 0.5))
+    cut_out(alone, shared)
     expected, found = alone(inputs, training=True), shared(inputs, training=True)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5)
     # With the statistics of the same batches both are the same outside of training too.
-    recalibrate(shared, [inputs, 2 * inputs])
-    norms = [each for each in alone.submodules if isinstance(each, tf.keras.layers.BatchNormalization)]
-    for count, batch in enumerate([inputs, 2 * inputs], 1):
-        for norm in norms:
-            norm.momentum = 1 - 1 / count
-        alone(batch, training=True)
+    for network in (alone, shared):
+        recalibrate(network, [inputs, 2 * inputs])
     np.testing.assert_allclose(shared(inputs), alone(inputs), atol=1e-4)
-
-
-def copy_weights(shared, alone):
-    """The part of the shared weights that a network uses, in the order in which both compute."""
-    from dopt.nas import tensorflow_blocks
-
-    parts = {name: each for blocks in shared.blocks.values() for name, each in blocks.items()}
-    convs = [each for each in alone.parts if isinstance(each, tensorflow_blocks.Conv)]
-    pairs = list(zip([parts[name] for name in ("first", "middle", "last") if name in parts], convs))
-    if alone.shortcut is not None:
-        pairs.append((parts["shortcut"], alone.shortcut))
-    for source, target in pairs:
-        weight = target.conv.weights[0]
-        kernel, _, before, after = weight.shape
-        edge = (source.weight.shape[0] - kernel) // 2
-        weight.assign(source.weight[edge:edge + kernel, edge:edge + kernel, :before, :after])
-    for excite in (each for each in alone.parts if isinstance(each, tensorflow_blocks.SqueezeExcite)):
-        for name in ("reduce", "expand"):
-            source, (weight, bias) = parts[name], getattr(excite, name).weights
-            before, after = weight.shape[2:]
-            weight.assign(source.weight[:before, :after][None, None])
-            bias.assign(source.bias[:after])
 
 
 @pytest.fixture
@@ -145,7 +122,7 @@ def params(folder, **changes):
         "epochs": 2, "batchSize": 8, "features": [], "seed": 1, "gpu": None, "threads": 1,
         "optimizer": {"type": "Momentum", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9},
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.npz"),
-        "deck": networks, "guide": networks[1], "calibrationBatches": 2, "preTrainFolder": None, "places": [None],
+        "deck": networks, "guide": networks[1], "calibrationBatches": 2, "tuneBatches": 0, "preTrainFolder": None, "places": [None],
         "networks": [candidate(str(i), each) for i, each in enumerate(networks)], **changes,
     }
 
@@ -165,6 +142,10 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     assert scores[0] == scores[1]
     assert [each["key"] for each in scores[0]] == ["0", "1"]
     assert all(each["reason"] is None and 0 <= each["score"] <= 1 for each in scores[0])
+    # Networks that go on from the shared weights score the same whatever was scored before them.
+    gone = tensorflow_search.score(params(folder, tuneBatches=6), Events())["results"]
+    second = tensorflow_search.score(params(folder, tuneBatches=6, networks=params(folder)["networks"][1:]), Events())["results"]
+    assert gone[1:] == second and all(each["reason"] is None for each in gone)
 
 
 def test_a_network_is_trained_fully_and_written_with_samples(project):

@@ -14,7 +14,7 @@ from dopt.events import Events  # noqa: E402
 from dopt.nas import torch_parallel, torch_pretrain, torch_run, torch_search, torch_train, torch_user  # noqa: E402
 from dopt.nas.torch_blocks import Network  # noqa: E402
 from dopt.nas.torch_inherit import inherit  # noqa: E402
-from dopt.nas.torch_supernet import Supernet, recalibrate  # noqa: E402
+from dopt.nas.torch_supernet import Norm, Supernet, cut_out, recalibrate  # noqa: E402
 
 USER = """
 import torch
@@ -87,7 +87,9 @@ def test_shared_weights_compute_what_the_network_does(small):
     shared.active = [small]
     alone = Network(torch.nn.Identity(), [small], torch.nn.Identity())
     inputs = torch.randn(4, 8, 8, 8)
-    copy_weights(shared, alone)
+    for norm in (each for each in shared.modules() if isinstance(each, Norm)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5), torch.nn.init.uniform_(norm.bias, -0.5, 0.5)
+    cut_out(alone, shared)
     alone.train(), shared.train()
     expected, found = alone(inputs), shared(inputs)
     assert found.shape == expected.shape
@@ -96,32 +98,6 @@ def test_shared_weights_compute_what_the_network_does(small):
     for network in (alone, shared):
         recalibrate(network, [inputs, 2 * inputs])
     assert torch.allclose(shared(inputs), alone(inputs), atol=1e-5)
-
-
-def copy_weights(shared, alone):
-    """The part of the shared weights that a network uses, in the order in which both compute."""
-    from dopt.nas.torch_supernet import Conv
-
-    parts = {name: each for blocks in shared.layers[0].blocks.values() for name, each in blocks.items()}
-    body = alone.layers[0].body
-    convs = [each for each in body.modules() if isinstance(each, torch.nn.Conv2d) and each.bias is None]
-    names = [name for name in ("first", "middle", "last") if name in parts]
-    pairs = list(zip([parts[name] for name in names], convs))
-    shortcut = alone.layers[0].shortcut
-    if shortcut is not None and "shortcut" in parts and isinstance(shortcut, torch.nn.Sequential):
-        pairs.append((parts["shortcut"], shortcut[0]))
-    with torch.no_grad():
-        for source, target in pairs:
-            assert isinstance(source, Conv)
-            after, before, kernel, _ = target.weight.shape
-            edge = (source.weight.shape[2] - kernel) // 2
-            target.weight.copy_(source.weight[:after, :before, edge:edge + kernel, edge:edge + kernel])
-        for excite in (each for each in body.modules() if type(each).__name__ == "SqueezeExcite"):
-            for name in ("reduce", "expand"):
-                source, target = parts[name], getattr(excite, name)
-                after, before = target.weight.shape[:2]
-                target.weight.copy_(source.weight[:after, :before])
-                target.bias.copy_(source.bias[:after])
 
 
 @pytest.fixture
@@ -144,7 +120,7 @@ def params(folder, **changes):
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.pth"),
         "deck": networks, "guide": networks[1],
         "preTrainFolder": None, "places": [None], "inputShape": [8, 8, 3], "framework": "PyTorch",
-        "calibrationBatches": 2,
+        "calibrationBatches": 2, "tuneBatches": 0,
         "networks": [candidate(str(i), each) for i, each in enumerate(networks)], **changes,
     }
 
@@ -162,6 +138,29 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     assert scores[0] == scores[1]
     assert [each["key"] for each in scores[0]] == ["0", "1"]
     assert all(each["reason"] is None and 0 <= each["score"] <= 1 for each in scores[0])
+
+
+def test_networks_go_on_from_the_shared_weights(project):
+    given = params(project(), tuneBatches=6)
+    torch_train.train(given, Events())
+    both = torch_search.score(given, Events())["results"]
+    second = torch_search.score(dict(given, networks=given["networks"][1:]), Events())["results"]
+    assert both[1:] == second and all(each["reason"] is None for each in both)
+    run = torch_run.Run(given)
+    shared = run.supernet()
+    shared.load_state_dict(torch.load(given["checkpoint"])["network"])
+    shared.active = given["deck"][0]
+    network = run.network(given["deck"][0])
+    cut_out(network, shared)
+    inputs, labels = (torch.stack(each) for each in zip(*points(32)))
+
+    def loss():
+        recalibrate(network, [inputs])
+        return torch.nn.functional.cross_entropy(network(inputs), labels).item()
+
+    before = loss()
+    run.tune(network, 20)
+    assert loss() < before
 
 
 def test_kinds_of_block_learn_to_give_alike_maps(project):

@@ -161,3 +161,23 @@ export function canonical(skeleton: Skeleton, genome: Genome): Genome {
     ];
   });
 }
+
+/** What was chosen for a layer: its kind of block, and what else is open to it. */
+export interface LayerChoices {
+  block: Block;
+  others: { gene: string; value: number; choices: number }[];
+}
+
+/** For each layer what a genome chooses of what it could choose. */
+export function layerChoices(skeleton: Skeleton, genome: Genome): LayerChoices[] {
+  return layersOf(skeleton, genome).map(({ block }, index) => {
+    const { kernel, expansion, squeezes, width } = choiceOf(genome, index);
+    if (block === 'skip') return { block, others: [] };
+    const others: LayerChoices['others'] = [{ gene: 'kernel', value: kernel, choices: KERNELS.length }];
+    if (!isFixed(skeleton, index)) others.push({ gene: 'width', value: width, choices: WIDTHS.length });
+    if (block === 'mbconv' || block === 'fused')
+      others.push({ gene: 'expansion', value: expansion, choices: EXPANSIONS.length });
+    if (block === 'mbconv') others.push({ gene: 'squeezes', value: squeezes, choices: 2 });
+    return { block, others };
+  });
+}
