@@ -30,7 +30,8 @@ export async function startRay(): Promise<RayCluster> {
     ...['--include-dashboard=false', '--disable-usage-stats', `--temp-dir=${folder}`],
   ];
   const child = spawn(env.DOPT_PYTHON, args, {
-    env: { ...process.env, ...env },
+    // On a busy machine its parts take longer to begin than Ray waits for them.
+    env: { ...process.env, ...env, RAY_raylet_start_wait_time_s: '180' },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -51,7 +52,7 @@ export async function startRay(): Promise<RayCluster> {
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    await until(() => said.includes('Ray runtime started') || undefined, 'the cluster', 60_000);
+    await until(() => said.includes('Ray runtime started') || undefined, 'the cluster', 180_000);
   } catch (error) {
     await stop();
     throw new Error(`${error}\n${said}`);
