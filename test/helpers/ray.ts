@@ -30,8 +30,7 @@ export async function startRay(): Promise<RayCluster> {
     ...['--include-dashboard=false', '--disable-usage-stats', `--temp-dir=${folder}`],
   ];
   const child = spawn(env.DOPT_PYTHON, args, {
-    // On a busy machine its parts take longer to begin than Ray waits for them.
-    env: { ...process.env, ...env, RAY_raylet_start_wait_time_s: '180' },
+    env: { ...process.env, ...env },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
