@@ -17,18 +17,12 @@ const SEEDS = [0, 1] as const;
 const TUNE = [0, 78] as const;
 /** Half of all networks keep this limit; few keep the recipe's own, and those are near to each other. */
 const LIMIT: [RegExp, string] = [/constraint_value: .*/, 'constraint_value: 1.0'];
-/** Five files of pictures train, two judge: the standard error of a score is 1.1 points instead of 1.6. */
-const JUDGES: [string, string] = [
-  'files[:-1] if training else files[-1:]',
-  'files[:5] if training else files[5:]',
-];
 
 /** Random networks: what shared weights say of them, and what training each alone says. */
 async function measure(places: NasPlaces): Promise<string> {
   const folder = copyRecipe(places, 'cifar10-rank', 7);
   share(folder);
   edit(folder, 'scen.yaml', [LIMIT]);
-  edit(folder, 'user_module.py', [JUDGES]);
   const open = await openFolder(folder, TARGET);
   const genomes = randomGenomes(open.problem, (index) => new Draws(1, 0, index, 900), [], CANDIDATES);
   const seeds: number[][] = [];
