@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_artifact import CONFIG, VOCABULARY, expected, names, write_tiny
+from tiny_artifact import VOCABULARY, expected, names, reference, write_tiny
 
 from dopt.errors import DoptError
 from dopt.events import Events
@@ -99,20 +99,6 @@ def test_what_is_there_is_not_overwritten(run, tmp_path):
     with pytest.raises(DoptError) as caught:
         run("gptq")
     assert caught.value.code == "EXPORT_EXISTS"
-
-
-def reference(artifact, tokens):
-    """Logits of the model of transformers with the weights of the run, and their cache-free positions."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    config = transformers.AutoConfig.from_pretrained(artifact.model_folder)
-    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
-    state = {f"{name}.weight": torch.from_numpy(expected(artifact, name)) for name in names(artifact)}
-    state["model.embed_tokens.weight"] = torch.from_numpy(expected(artifact, "model.embed_tokens"))
-    state.update({name: torch.from_numpy(np.array(array)) for name, array, _ in artifact.floats()})
-    model.load_state_dict(state)
-    with torch.no_grad():
-        return model(torch.from_numpy(tokens)).logits.numpy()
 
 
 def onnx_weight(proto, folder):

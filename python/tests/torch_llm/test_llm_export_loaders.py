@@ -8,7 +8,7 @@ import struct
 
 import numpy as np
 import pytest
-from tiny_artifact import VOCABULARY, expected, linears, names, write_tiny
+from tiny_artifact import CONFIG, VOCABULARY, expected, linears, names, reference, write_tiny
 
 from dopt import safetensors
 from dopt.errors import DoptError

@@ -109,3 +109,18 @@ def expected(artifact, name):
 
 def names(artifact):
     return [entry["name"] for entry in artifact.index["linears"]]
+
+
+def reference(artifact, tokens):
+    """Logits of the model of transformers with the weights of the run: float32 [batch, tokens, vocabulary]."""
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(artifact.model_folder)
+    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
+    state = {f"{name}.weight": torch.from_numpy(expected(artifact, name)) for name in names(artifact)}
+    state["model.embed_tokens.weight"] = torch.from_numpy(expected(artifact, "model.embed_tokens"))
+    state.update({name: torch.from_numpy(np.array(array)) for name, array, _ in artifact.floats()})
+    model.load_state_dict(state)
+    with torch.no_grad():
+        return model(torch.from_numpy(tokens)).logits.numpy()
