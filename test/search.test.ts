@@ -61,7 +61,7 @@ describe('dopt search', () => {
   it('trains the best of networks on that are trained alone, the same after a kill', async () => {
     const text = readFileSync(scenario(), 'utf8');
     const alone = 'evaluator: {kind: standalone, epochs: 2, halving: {factor: 2}, inherit: true}';
-    writeFileSync(scenario(), text.replace('searcher:', `${alone}\n    searcher:`));
+    writeFileSync(scenario(), text.replace('evaluator: {tune: 2}', alone));
     const whole = await dopt(search('alone'));
     expect(whole.code, whole.err + whole.out).toBe(0);
     const { child, ended } = startDopt(search('alone-killed'));
