@@ -28,7 +28,8 @@ describe('npm run bench:accuracy', () => {
     expect(rows[0]).toMatch(
       /^\| \*\*dopt\*\* default \| 99\.8 → 9\d\.\d ± \d\.\d \| \d+\.\d ± \d\.\d \| \d\d\.\d \| 18 of 18 \| 4 of 16 \|/,
     );
-    expect(rows.at(-1)).toMatch(/^\| \*\*dopt\*\* generic-npu .*\| 18 of 18 \| 3 of 16 \|/);
+    // Its sums are made by layers, of 8-bit terms.
+    expect(rows.at(-1)).toMatch(/^\| \*\*dopt\*\* generic-npu .*\| 18 of 18 \| 0 of 16 \|/);
 
     const result = join(work, 'digits/dopt/default/result.json');
     const made = statSync(result).mtimeMs;
