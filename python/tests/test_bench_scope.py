@@ -93,6 +93,14 @@ def test_looks_past_what_keeps_numbers(moved):
     assert (scope["layers"], scope["inputs"], scope["channels"]) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("dtype, read", [(np.uint8, 1), (np.int8, 0)])
+def test_tensors_of_one_grid_joined_are_of_that_grid(dtype, read):
+    net = Net()
+    joined = net.add("Concat", [net.rounded("x"), net.rounded("x", dtype)], axis=1)
+    layer = net.add("Conv", [joined, net.weight([4, 8, 1, 1], 4)])
+    assert net.scope(layer)["inputs"] == read
+
+
 def test_a_product_of_two_activations_is_no_layer():
     net = Net()
     rounded = net.rounded("x")

@@ -16,7 +16,7 @@ import json
 import sys
 
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
@@ -60,6 +60,9 @@ class Scope:
         node = self.producers.get(name)
         while node is not None and node.op_type in SAME_GRID and node.input:
             node = self.producers.get(node.input[0])
+        if node is not None and node.op_type == "Concat":
+            parts = [self.grid(value) for value in node.input]
+            return parts[0] if None not in parts and len({self.parameters(part) for part in parts}) == 1 else None
         if node is None or node.op_type != DEQUANTIZE:
             return None
         zero_point = self.constants.get(node.input[2]) if len(node.input) > 2 else None
@@ -67,6 +70,11 @@ class Scope:
         # Without a zero point integers are unsigned, as the operator's default says, where no constant says otherwise.
         kind = zero_point or integers
         return node if kind is None or kind.data_type in EIGHT_BITS else None
+
+    def parameters(self, grid):
+        """Scale and zero point of a DequantizeLinear, with their types, to compare."""
+        known = [(name, self.constants.get(name)) for name in grid.input[1:]]
+        return tuple(name if value is None else (value.data_type, numpy_helper.to_array(value).tobytes()) for name, value in known)
 
     def scales(self, grid):
         scale = self.constants.get(grid.input[1])
