@@ -94,3 +94,16 @@ it('says that text needs a tokenizer', () =>
     expect(printedError(ended).code).toBe('LLM_NO_TOKENIZER');
     expect(existsSync(join(out, 'result.json'))).toBe(false);
   }));
+
+it('refuses a GPU that is not there before any work, with the reason', () =>
+  inFolder(async (folder) => {
+    const model = writeLanguageModel(join(folder, 'model'));
+    const tokens = writeTokens(join(folder, 'tokens.npy'), 4096);
+    const device = ['--device', 'cuda', '--device-index', '99', '--profile', 'torch', '--json'];
+    const ended = await dopt(['llm', 'eval', model, '--data', tokens, ...device]);
+    expect(ended.code).toBe(EXIT.environment);
+    expect(printedError(ended)).toMatchObject({
+      code: 'GPU_UNAVAILABLE',
+      message: expect.stringContaining('GPU 99 cannot be used: '),
+    });
+  }));

@@ -76,16 +76,17 @@ def divides(path, group):
 
 def dopt(paths, tokens, given, folder):
     """The engine itself, all weights as the file it writes says."""
-    from dopt import native
     from dopt.events import Events
+    from dopt.llm.place import place_of
     from dopt.llm.quantize import Run
     from dopt.llm.restore import open_quantized
 
     out = os.path.join(folder, "out")
-    native.load().set_threads(1)
-    run = Run(quantize_params(paths, given, out, given.solver, ends=False), Events())  # model and text are open, as the others' are
-    with Timed() as timed:
-        run.run()
+    params = quantize_params(paths, given, out, given.solver, ends=False)
+    with place_of(params) as place:
+        run = Run(params, Events(), place)  # model and text are open, as the others' are
+        with Timed() as timed:
+            run.run()
     restored = open_quantized(out)
     restored.fill(restored.network, "")
     yield given.name, restored.network, timed.cpu, timed.wall

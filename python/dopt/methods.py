@@ -15,6 +15,7 @@ Method = Callable[[Dict[str, Any], Events], Dict[str, Any]]
 
 METHODS = {
     "probe": "dopt.probe:probe",
+    "gpus": "dopt.gpu:gpus",
     "capture": "dopt.capture.onnx:capture",
     "convert": "dopt.doors:convert",
     "checkParity": "dopt.doors:check_parity",

@@ -7,8 +7,8 @@ from typing import Any, Optional
 from .native_rows import RowGrid
 
 #: Of the mean diagonal, as in native/src/gram_refine.cc.
-_RIDGE = 1e-9
-_FITS = 4
+RIDGE = 1e-9
+FITS = 4
 
 
 class NumpyRows:
@@ -91,7 +91,7 @@ def _scales_of(w: Any, power: Any, grid: RowGrid, candidates: int, least: float)
     error, fitted = tried(best)
     shares = [least + (1.0 - least) * i / (candidates - 1) for i in range(candidates - 1)]
     going = np.ones(len(w), bool)
-    for share in [*shares, *([None] * (_FITS if candidates > 1 else 0))]:
+    for share in [*shares, *([None] * (FITS if candidates > 1 else 0))]:
         scale = half_scale(fitted if share is None else whole * share).astype(np.float64)
         other, refit = tried(np.where(scale > 0, scale, 1.0))
         better = (other < error) & (scale > 0)
@@ -112,7 +112,7 @@ def _fit(gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any) -> N
             part = slice(g * grid.group, (g + 1) * grid.group)
             parts[part, g] = integers[o, part]
         form, wanted = parts.T @ gram @ parts, parts.T @ (gram @ target[o])
-        ridge = _RIDGE * np.trace(form) / groups
+        ridge = RIDGE * np.trace(form) / groups
         if not ridge > 0 or not np.isfinite(ridge):
             continue
         before = scales[o].astype(np.float64)

@@ -60,3 +60,25 @@ def rewrite(tmp_path):
         return run(filled, Events())
 
     return call
+
+
+@pytest.fixture(params=["stand-in", "cuda"])
+def gpu(request, monkeypatch):
+    """The index of a GPU: a real one, or the device of ``stand_in`` in its place, which needs no hardware."""
+    import stand_in
+    import torch
+
+    from dopt import gpu as gpus
+
+    if request.param == "cuda":
+        reason = gpus.gpus({"frameworks": ["torch"]}, None)["frameworks"]["torch"]["reason"]
+        if reason is not None:
+            pytest.skip(f"needs a GPU: {reason}")
+        return 0
+    name = stand_in.install()
+    if name is None:
+        pytest.skip(f"PyTorch {torch.__version__} takes no device written in Python")
+    device = {"name": "stand-in", "memory": 1 << 30, "reason": None}
+    monkeypatch.setattr(gpus, "KIND", name)
+    monkeypatch.setattr(gpus, "_torch", lambda: {"version": torch.__version__, "devices": [device], "reason": None})
+    return 0

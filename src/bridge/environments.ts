@@ -35,6 +35,8 @@ export interface EnsureOptions {
   force?: boolean;
   /** Look for the best interpreter again instead of taking the environment that is there. */
   refresh?: boolean;
+  /** Whether work in a container is to see the GPUs of this machine. */
+  gpu?: boolean;
   /** Where interpreters are looked for; tests pass their own. */
   places?: Places;
 }
@@ -61,7 +63,7 @@ export async function ensureEnvironment(
   if (kind === 'system') return systemEnvironment(profile, places);
   if (kind === 'docker') {
     const say = options.onProgress ?? (() => {});
-    return containerEnvironment(profile, join(homeFolder(), 'images'), say);
+    return containerEnvironment(profile, join(homeFolder(), 'images'), say, options.gpu);
   }
   if (!options.force && !options.refresh) {
     const ready = await findReady(profile, places.named);

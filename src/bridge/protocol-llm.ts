@@ -14,6 +14,9 @@ const modelShape = {
   trustRemoteCode: z.boolean(),
 };
 
+/** Index of the GPU that runs the model; null for the processor. */
+const gpu = z.number().int().nonnegative().nullable();
+
 /** Text that becomes samples of `length` tokens, cut from the concatenated documents, each beginning with BOS. */
 export const llmTextSchema = z.strictObject({
   /** `.txt`; `.json` or `.jsonl` of objects with `text`; `.npy` of token numbers, one or two dimensions. */
@@ -225,6 +228,7 @@ export const LLM_METHODS = {
       /** Samples that go through a block together. */
       batch: z.number().int().positive(),
       threads: z.number().int().positive(),
+      gpu,
       /** Run each pass through a block once: passes wait for its linears, which takes memory. Integers are the same. */
       lockstep: z.boolean(),
       resume: z.boolean(),
@@ -257,6 +261,7 @@ export const LLM_METHODS = {
       activations: llmActivationsSchema,
       batch: z.number().int().positive(),
       threads: z.number().int().positive(),
+      gpu,
     }),
     z.strictObject({
       calibration: textResultSchema,
@@ -279,6 +284,7 @@ export const LLM_METHODS = {
       newTokens: z.number().int().positive(),
       batch: z.number().int().positive(),
       threads: z.number().int().positive(),
+      gpu,
     }),
     z.strictObject({
       /** How it was computed, in a sentence. */
@@ -316,6 +322,7 @@ export const LLM_METHODS = {
       chat: z.boolean(),
       newTokens: z.number().int().positive(),
       threads: z.number().int().positive(),
+      gpu,
     }),
     z.strictObject({
       samples: z.array(z.strictObject({ prompt: z.string(), text: z.string() })),
@@ -346,6 +353,7 @@ export const LLM_METHODS = {
       heldBack: z.number().int().min(2),
       checkpointSteps: z.number().int().positive(),
       threads: z.number().int().positive(),
+      gpu,
       /** That train together, each with a copy of the model and a share of the samples; torchrun's number counts instead. */
       processes: z.number().int().positive(),
       resume: z.boolean(),

@@ -82,6 +82,30 @@ export const METHODS = {
   ...NAS_METHODS,
 
   /** Versions of the interpreter and of every package in the environment. */
+  /** GPUs as frameworks of this interpreter see them, and the CUDA core (python/dopt/gpu.py). */
+  gpus: method(
+    z.strictObject({ frameworks: z.array(z.enum(['torch', 'onnxruntime', 'tensorflow', 'core'])).min(1) }),
+    z.strictObject({
+      /** An answer for each that was asked for. */
+      frameworks: z.record(
+        z.string(),
+        z.strictObject({
+          version: z.string().nullable(),
+          /** By index; `reason`: why this one cannot be used. */
+          devices: z.array(
+            z.strictObject({
+              name: z.string(),
+              memory: z.number().nullable(),
+              reason: z.string().nullable(),
+            }),
+          ),
+          /** Why there are none; null where there are. */
+          reason: z.string().nullable(),
+        }),
+      ),
+    }),
+  ),
+
   probe: method(
     /** Modules to import, to be sure that they work. */
     z.strictObject({ modules: z.array(z.string()).default([]) }),

@@ -149,6 +149,31 @@ export const runtimeFlags = {
   threads: Flags.integer({ min: 1, description: 'processor threads (default: all)', helpGroup: 'RUN' }),
 };
 
+/** What computes. */
+export const deviceFlags = {
+  device: Flags.string({
+    options: ['cpu', 'cuda'],
+    default: 'cpu',
+    description: 'what computes: the processor, or an NVIDIA GPU (dopt env doctor says which can be used)',
+    helpGroup: 'RUN',
+  }),
+  'device-index': Flags.integer({ min: 0, description: 'which GPU (default: 0)', helpGroup: 'RUN' }),
+};
+
+/** The index of the GPU that was asked for; null for the processor. @throws UserError USAGE */
+export function gpuFrom(flags: {
+  device?: string | undefined;
+  'device-index'?: number | undefined;
+}): number | null {
+  const index = flags['device-index'];
+  if (flags.device === 'cuda') return index ?? 0;
+  if (index === undefined) return null;
+  throw new UserError('USAGE', '--device-index counts GPUs, and none was asked for.', {
+    exitCode: EXIT.usage,
+    expected: '--device cuda --device-index N',
+  });
+}
+
 /** A flag that takes a decimal number. */
 export const decimal = Flags.custom<number>({
   parse: async (text, _context, { name }) => {

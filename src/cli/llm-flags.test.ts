@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { gpuFrom } from './flags.js';
 import { llmOptionsFrom } from './llm-flags.js';
 
 it('means the usual widths where a command has no flags for them', async () => {
@@ -24,4 +25,13 @@ it('takes widths as they are given', async () => {
   const { widths, activations } = await llmOptionsFrom('model', 'out', flags);
   expect(widths).toMatchObject({ groupSize: 0, headBits: 4, embeddingBits: null });
   expect(activations).toBeNull();
+});
+
+it('counts GPUs from 0, and only where one was asked for', () => {
+  expect(
+    [{}, { device: 'cpu' }, { device: 'cuda' }, { device: 'cuda', 'device-index': 3 }].map(gpuFrom),
+  ).toEqual([null, null, 0, 3]);
+  expect(() => gpuFrom({ device: 'cpu', 'device-index': 0 })).toThrow(
+    expect.objectContaining({ code: 'USAGE', exitCode: 2 }),
+  );
 });

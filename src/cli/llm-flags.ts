@@ -13,7 +13,7 @@ import {
   type LlmOptions,
   type LlmText,
 } from '../llm/options.js';
-import { decimal, runtimeFlags } from './flags.js';
+import { decimal, deviceFlags, gpuFrom, runtimeFlags } from './flags.js';
 
 /** What runs the model. */
 export const llmModelFlags = {
@@ -34,6 +34,7 @@ export const llmModelFlags = {
     helpGroup: 'RUN',
   }),
   ...runtimeFlags,
+  ...deviceFlags,
 };
 
 /** Text, and how it becomes samples. */
@@ -156,6 +157,8 @@ export interface LlmModelValues {
   env?: string | undefined;
   threads?: number | undefined;
   batch?: number | undefined;
+  device?: string | undefined;
+  'device-index'?: number | undefined;
 }
 export interface LlmTextValues {
   data?: string[] | undefined;
@@ -194,6 +197,7 @@ export const llmModelFrom = (model: string, flags: LlmModelValues): LlmModelOpti
   profile: (flags.profile as TorchProfile | undefined) ?? null,
   threads: flags.threads ?? availableParallelism(),
   batch: flags.batch ?? 4,
+  gpu: gpuFrom(flags),
 });
 
 export const llmTextFrom = (flags: LlmTextValues): LlmText => ({

@@ -1,7 +1,9 @@
 import { resolve } from 'node:path';
+import type { Environment } from '../bridge/environments.js';
+import { requireGpu } from '../bridge/gpu.js';
 import { progressJob } from '../bridge/progress-job.js';
 import type { Result } from '../bridge/protocol.js';
-import { silentProgress } from '../cli/progress.js';
+import { type Progress, silentProgress } from '../cli/progress.js';
 import { UserError } from '../errors.js';
 import { findArtifact, readArtifact } from './artifact.js';
 import { llmEnvironment } from './environment.js';
@@ -63,11 +65,9 @@ export async function evaluateLlm(
   options: LlmEvaluateOptions,
   { progress = silentProgress, signal }: LlmContext = {},
 ): Promise<Result<'llmEvaluate'>> {
-  const { subject, text, trustRemoteCode, threads, batch, prompts, newTokens } = options;
+  const { subject, text, trustRemoteCode, threads, gpu, batch, prompts, newTokens } = options;
   checkTextFiles('--data', text.files);
-  const environment = await llmEnvironment(options.profile, options.environment, (line) =>
-    progress.note(line),
-  );
+  const environment = await environmentFor(options, progress, signal);
   const run = progressJob(environment, threads, progress, signal);
   return run('evaluate', 'llmEvaluate', {
     model: subject.model,
@@ -79,7 +79,19 @@ export async function evaluateLlm(
     newTokens,
     batch,
     threads,
+    gpu,
   });
+}
+
+/** The Python that runs the models, which has the GPU that was asked for. */
+async function environmentFor(
+  { profile, environment: kind, gpu }: Pick<LlmModelOptions, 'profile' | 'environment' | 'gpu'>,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<Environment> {
+  const environment = await llmEnvironment(profile, kind, (line) => progress.note(line), gpu !== null);
+  await requireGpu(environment, 'torch', gpu, signal);
+  return environment;
 }
 
 export interface LlmGenerateOptions extends Omit<LlmModelOptions, 'model' | 'batch'> {
@@ -95,10 +107,8 @@ export async function generateLlm(
   options: LlmGenerateOptions,
   { progress = silentProgress, signal }: LlmContext = {},
 ): Promise<Result<'llmGenerate'>> {
-  const { subject, trustRemoteCode, threads, prompts, chat, newTokens } = options;
-  const environment = await llmEnvironment(options.profile, options.environment, (line) =>
-    progress.note(line),
-  );
+  const { subject, trustRemoteCode, threads, gpu, prompts, chat, newTokens } = options;
+  const environment = await environmentFor(options, progress, signal);
   const run = progressJob(environment, threads, progress, signal);
   return run('generate', 'llmGenerate', {
     model: subject.model,
@@ -109,5 +119,6 @@ export async function generateLlm(
     chat,
     newTokens,
     threads,
+    gpu,
   });
 }

@@ -1,3 +1,4 @@
+import { requireGpu } from '../bridge/gpu.js';
 import { type Progress, silentProgress } from '../cli/progress.js';
 import type { StageContext } from '../quantize/context.js';
 import { Run } from '../run/run.js';
@@ -32,10 +33,11 @@ export async function inLlmRun<T>(
     version: VERSION,
   });
   try {
-    const environment = await llmEnvironment(options.profile, options.environment, (line) =>
-      progress.note(line),
-    );
-    return await work({ run, environment, threads, progress, signal, warnings: [...warnings] });
+    const say = (line: string): void => progress.note(line);
+    const environment = await llmEnvironment(options.profile, options.environment, say, options.gpu !== null);
+    const gpu = await requireGpu(environment, 'torch', options.gpu, signal);
+    if (gpu) say(`device: ${gpu.name}`);
+    return await work({ run, environment, gpu, threads, progress, signal, warnings: [...warnings] });
   } catch (error) {
     await run.abandon(error);
     throw error;

@@ -65,7 +65,11 @@ export async function openLlm(context: StageContext, options: LlmOptions): Promi
   const { samples, length } = options.calibration;
   const size = { samples: samples ?? usual.samples, length: length ?? usual.length };
   const plan = planWidths(model, options);
-  const covered = coverage(model, plan, size, options);
+  // What passes hold lies where the model runs.
+  const covered = coverage(model, plan, size, {
+    ...options,
+    memory: options.memory ?? context.gpu?.memory ?? null,
+  });
   requireMemory(covered.memory, options.memory, size);
   requireCoverage(model, covered, plan);
   sayPlan(context, covered);

@@ -16,6 +16,8 @@ export interface LlmModelOptions {
   threads: number;
   /** Samples that go through a block together. */
   batch: number;
+  /** Index of the GPU that runs the model; null for the processor. */
+  gpu: number | null;
 }
 
 /** Text that calibrates, or scores. */

@@ -30,7 +30,7 @@ export function assembleLlmResult(context: StageContext, options: LlmOptions, pi
   const { model, plan, coverage, name } = opened;
   const solved = weights.result;
   const { samples, length, tokens, sha256 } = solved.calibration;
-  const { run, environment, warnings } = context;
+  const { run, environment, gpu, warnings } = context;
   return {
     version: 1,
     dopt: VERSION,
@@ -78,7 +78,11 @@ export function assembleLlmResult(context: StageContext, options: LlmOptions, pi
     warnings,
     seconds: (performance.now() - started) / 1000,
     stages: run.stages,
-    versions: { python: environment.versions.python ?? '', ...solved.versions },
+    versions: {
+      python: environment.versions.python ?? '',
+      ...solved.versions,
+      ...(gpu === null ? {} : { gpu: gpu.name }),
+    },
     command: [...command],
     files: {},
   };

@@ -71,6 +71,7 @@ export async function solveWeights(
         activations: activations && activationParams(activations),
         batch: options.batch,
         threads: options.threads,
+        gpu: options.gpu,
         lockstep: coverage.memory.lockstep,
         resume: context.run.resumes,
         seed: options.seed,
@@ -110,6 +111,7 @@ export async function measureRanges(
       activations: activationParams(activations),
       batch: options.batch,
       threads: options.threads,
+      gpu: options.gpu,
     });
   let { value: result, digest } = await context.run.stage('activations', key, make);
   // The ranges lie in the quantized model: they are gone when that was made anew.
@@ -153,6 +155,7 @@ export async function distil(
         temperature: 1,
         heldBack: 8,
         threads: options.threads,
+        gpu: options.gpu,
         resume: context.run.resumes,
         seed: options.seed,
       },
@@ -205,6 +208,7 @@ export async function score(
         newTokens: NEW_TOKENS,
         batch: options.batch,
         threads: options.threads,
+        gpu: options.gpu,
       },
       ({ float, quantized }) =>
         `perplexity ${significant(float.perplexity)} to ${significant(quantized!.perplexity)}, KL ${significant(quantized!.kl, 3)}`,

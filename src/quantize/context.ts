@@ -1,4 +1,5 @@
 import type { Environment } from '../bridge/environments.js';
+import type { Gpu } from '../bridge/gpu.js';
 import { runJob } from '../bridge/jobs.js';
 import type { RunJob } from '../bridge/progress-job.js';
 import type { MethodName, Params, Result } from '../bridge/protocol.js';
@@ -9,6 +10,8 @@ import type { Run } from '../run/run.js';
 export interface StageContext {
   run: Run;
   environment: Environment;
+  /** What runs networks where `--device cuda` asked for it; null for the processor. */
+  gpu: Gpu | null;
   threads: number;
   progress: Progress;
   signal: AbortSignal | undefined;

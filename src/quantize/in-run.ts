@@ -38,7 +38,10 @@ export async function inRun<T>(
     });
     const core = loadNative();
     core.setThreads(threads);
-    return await work({ run, environment, threads, progress, signal, warnings: [...warnings] }, core);
+    return await work(
+      { run, environment, gpu: null, threads, progress, signal, warnings: [...warnings] },
+      core,
+    );
   } catch (error) {
     await run.abandon(error);
     throw error;

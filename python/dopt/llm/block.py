@@ -99,7 +99,7 @@ class Work:
                 return None
 
 
-def solve_block(core: Any, work: Work, states: States) -> Tuple[Dict[str, Solution], States]:
+def solve_block(rows: Any, work: Work, states: States) -> Tuple[Dict[str, Solution], States]:
     """Solves every linear that was asked for, and the hidden states behind the block with the integers found."""
     steps = work.steps(states.quantized[0])
     solutions: Dict[str, Solution] = {}
@@ -110,7 +110,7 @@ def solve_block(core: Any, work: Work, states: States) -> Tuple[Dict[str, Soluti
                 gathered = _gather(work, passes, part, len(states.float))
                 _blend(gathered, part, work)
                 for group, inputs in zip(part, gathered):
-                    _solve_group(core, work, group, inputs, solutions)
+                    _solve_group(rows, work, group, inputs, solutions)
             work.finish_step([name for group in step for name in group], solutions)
         work.observing = True
         done = States(*passes.finish())
@@ -171,9 +171,9 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
     """Sums for each group of a step, over all batches."""
     solver = work.options["solver"]
     cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
-    firsts = [group[0] for group in step]
+    firsts, device = [group[0] for group in step], work.stream.source.device
     judging = sum(judges(index, solver["heldBack"], batches) for index in range(batches))
-    gathered = [Inputs(work.linears[name].shape[1], cross) for name in firsts]
+    gathered = [Inputs(work.linears[name].shape[1], cross, device) for name in firsts]
     for index, (float_inputs, quantized_inputs) in enumerate(passes.inputs(firsts)):
         for name, inputs in zip(firsts, gathered):
             x = quantized_inputs.get(name)
@@ -195,7 +195,7 @@ def _blend(gathered: List[Inputs], step: Step, work: Work) -> None:
         same = [inputs for group, inputs in zip(step, gathered) if work.linears[group[0]].pattern == pattern]
         if len(same) < 2:
             continue
-        total = Inputs(same[0].gram.shape[0], same[0].cross is not None)
+        total = Inputs(same[0].gram.shape[0], same[0].cross is not None, same[0].gram.device)
         for inputs in same:
             total.gram += inputs.gram
             total.tokens += inputs.tokens
@@ -205,11 +205,11 @@ def _blend(gathered: List[Inputs], step: Step, work: Work) -> None:
             inputs.blend(total)
 
 
-def _solve_group(core: Any, work: Work, group: List[str], inputs: Inputs, solutions: Dict[str, Solution]) -> None:
+def _solve_group(rows: Any, work: Work, group: List[str], inputs: Inputs, solutions: Dict[str, Solution]) -> None:
     prepared = Prepared(inputs, work.options["solver"])
     for name in group:
         grid = grid_of(work.options["strategies"][name], work.linears[name].shape[1])
-        found = solve(core, work.weights[name].float(), prepared, grid)
+        found = solve(rows, work.weights[name].float(), prepared, grid)
         if inputs.tokens == 0:
             found = found._replace(fallback="no token reached it in the calibration text")
         solutions[name] = found

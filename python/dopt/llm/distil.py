@@ -16,7 +16,9 @@ from dopt import safetensors
 from dopt.capture.save import discard
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes
+from dopt.gpu import memory_explained, torch_device
 from dopt.llm.load import open_model
+from dopt.llm.place import SMALLER
 from dopt.llm.processes import Processes, together
 from dopt.llm.restore import open_quantized
 from dopt.llm.student import Student, write_trained
@@ -41,15 +43,21 @@ def distil(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
 
 def _distil(params: Dict[str, Any], events: Events, group: Processes) -> Dict[str, Any]:
     """The part of one process of a group; the first one writes, the others answer nothing."""
+    device = torch_device(group.gpu(params.get("gpu")))
+    with memory_explained(device, SMALLER):
+        return _train(params, events, group, device)
+
+
+def _train(params: Dict[str, Any], events: Events, group: Processes, device: Any) -> Dict[str, Any]:
     import torch
 
     torch.set_num_threads(max(1, params["threads"] // group.size))
     started = time.monotonic()
     torch.manual_seed(params["seed"])
-    restored = open_quantized(params["quantized"], params["trustRemoteCode"])
+    restored = open_quantized(params["quantized"], params["trustRemoteCode"], device)
     vocabulary = restored.names[f"{restored.embedding_name}.weight"][0]
     ids, text = samples_of(params["text"], params["model"], vocabulary, params["trustRemoteCode"])
-    ids = torch.from_numpy(ids)
+    ids = torch.from_numpy(ids).to(device)
     teacher = _teach(params, ids, events, group)
     student = Student(restored, params["trainable"])
     training = Training(params, student, ids, teacher, events, group)
@@ -174,22 +182,23 @@ class Training:
         return os.path.join(self.params["out"], CHECKPOINT)
 
     def _fingerprint(self) -> str:
-        free = ("out", "threads", "processes", "resume", "model", "quantized", "text")
+        free = ("out", "threads", "processes", "resume", "model", "quantized", "text", "gpu")
         decides = {key: value for key, value in self.params.items() if key not in free}
         digest = hashlib.sha256(json.dumps([decides, self.student.restored.reader.index["digest"]], sort_keys=True).encode())
-        digest.update(self.ids.numpy().tobytes())
+        digest.update(self.ids.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def _save(self, done: int, before: float) -> None:
         """A checkpoint: parameters, the best ones, the optimizer's moments."""
         import numpy as np
+        import torch
 
-        tensors = {f"now/{name}": value.numpy() for name, value in self.student.snapshot().items()}
-        tensors.update((f"best/{name}", value.numpy()) for name, value in self.best[1].items())
+        tensors = {f"now/{name}": value.cpu().numpy() for name, value in self.student.snapshot().items()}
+        tensors.update((f"best/{name}", value.cpu().numpy()) for name, value in self.best[1].items())
         names = {id(parameter): name for name, parameter in self.student.parameters().items()}
         for parameter, state in self.optimizer.state.items():
             for key, value in state.items():
-                tensors[f"{key}/{names[id(parameter)]}"] = np.asarray(value, np.float32)
+                tensors[f"{key}/{names[id(parameter)]}"] = np.asarray(value.cpu() if torch.is_tensor(value) else value, np.float32)
         content = {"fingerprint": self._fingerprint(), "done": done, "before": before, "best": self.best[0], "losses": self.losses}
         tensors["state"] = np.frombuffer(json.dumps(content).encode(), np.uint8)
         path = self._path()
@@ -213,7 +222,7 @@ class Training:
         content = json.loads(found.pop("state").tobytes().decode())
         if content["fingerprint"] != self._fingerprint():
             return 0, math.nan
-        tensors = {name: torch.from_numpy(array) for name, array in found.items()}
+        tensors = {name: torch.from_numpy(array).to(self.ids.device) for name, array in found.items()}
         parameters = self.student.parameters()
         self.student.restore({name: tensors[f"now/{name}"] for name in parameters})
         self.best = (content["best"], {name: tensors[f"best/{name}"] for name in parameters})
@@ -222,7 +231,7 @@ class Training:
             state = {key: tensors[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
             step = tensors[f"step/{name}"]
             old = torch.__version__.startswith("1.11.")  # counts steps in a plain number
-            self.optimizer.state[parameter] = {**state, "step": int(step) if old else step}
+            self.optimizer.state[parameter] = {**state, "step": int(step) if old else step.cpu()}
         return content["done"], content["before"]
 
 
@@ -254,7 +263,7 @@ def _teach(params: Dict[str, Any], ids: Any, events: Events, group: Processes) -
     """Runs the float model once over all samples, each process over its share."""
     import torch
 
-    source = open_model(params["model"], params["trustRemoteCode"])
+    source = open_model(params["model"], params["trustRemoteCode"], ids.device)
     source.fill(source.network, "")
     values, tokens = [], []
     own = group.share(list(range(len(ids))))

@@ -4,11 +4,11 @@ import math
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from dopt import native
 from dopt.errors import DoptError
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes
 from dopt.llm.load import open_model
+from dopt.llm.place import Place, place_of
 from dopt.llm.ranges import LOGIT_TOKENS
 from dopt.llm.restore import Restored, open_quantized
 from dopt.llm.simulate import Grids, tapped_part
@@ -34,25 +34,26 @@ class Sums(NamedTuple):
 
 def evaluate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """Perplexity of the float model, and how the quantized one differs; see protocol-llm.ts."""
-    import torch
+    with place_of(params) as place:
+        return _evaluate(params, events, place)
 
+
+def _evaluate(params: Dict[str, Any], events: Events, place: Place) -> Dict[str, Any]:
     from dopt.llm.generate import continue_all
 
-    torch.set_num_threads(1)
     started = time.monotonic()
-    native.load().set_threads(params["threads"])
     trust = params["trustRemoteCode"]
-    source = open_model(params["model"], trust)
+    source = open_model(params["model"], trust, place.device)
     vocabulary = source.names[f"{source.embedding_name}.weight"][0]
     ids, text = samples_of(params["text"], params["model"], vocabulary, trust)
-    batches = list(torch.from_numpy(ids).split(params["batch"]))
+    batches = list(place.put(ids).split(params["batch"]))
     streams = [Stream(source)]
     taps: List[Optional[Tap]] = [None]
     if params["quantized"] is not None:
-        restored = open_quantized(params["quantized"], trust)
+        restored = open_quantized(params["quantized"], trust, place.device)
         streams.append(Stream(restored))
         taps.append(tap_of(restored, params["activations"]))
-    errors, hidden = through_blocks(streams, batches, taps, params["threads"], events)
+    errors, hidden = through_blocks(streams, batches, taps, place.threads, events)
     sums = _tail(streams, batches, hidden, taps, events)
     tokens = sum(each.tokens for each in sums)
     nats = [sum(getattr(each, key) for each in sums) / tokens for key in ("float_nats", "quantized_nats")]
@@ -71,7 +72,7 @@ def evaluate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
         "scored": tokens,
         "float": _perplexity(nats[0]),
         "quantized": quantized,
-        "samples": continue_all(params, events) if params["prompts"] else [],
+        "samples": continue_all(params, events, place.device) if params["prompts"] else [],
         "seconds": time.monotonic() - started,
         "peakBytes": peak_bytes(),
     }

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Optional
 
 from dopt.errors import DoptError
 from dopt.events import Events
+from dopt.gpu import torch_device
 from dopt.llm.evaluate import tap_of
 from dopt.llm.families import find_blocks
 from dopt.llm.load import Source, open_model
@@ -22,42 +23,49 @@ def generate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     torch.set_num_threads(params["threads"])
     tokenizer = open_tokenizer(params["model"], params["trustRemoteCode"])
     prompts = [_chat(tokenizer, prompt, params["model"]) if params["chat"] else prompt for prompt in params["prompts"]]
-    texts = _texts(params, params["quantized"], tokenizer, prompts, params["activations"], events)
+    device = torch_device(params.get("gpu"))
+    texts = _texts(params, params["quantized"], tokenizer, prompts, params["activations"], events, device)
     samples = [{"prompt": prompt, "text": text} for prompt, text in zip(params["prompts"], texts)]
     return {"samples": samples, "seconds": time.monotonic() - started}
 
 
-def continue_all(params: Dict[str, Any], events: Events) -> List[Dict[str, Any]]:
+def continue_all(params: Dict[str, Any], events: Events, device: Any) -> List[Dict[str, Any]]:
     """Prompts of ``llmEvaluate`` gone on with by both models."""
     tokenizer = open_tokenizer(params["model"], params["trustRemoteCode"])
     prompts = params["prompts"]
-    plain = _texts(params, None, tokenizer, prompts, False, events)
+    plain = _texts(params, None, tokenizer, prompts, False, events, device)
     other: List[Optional[str]] = [None] * len(prompts)
     if params["quantized"] is not None:
-        other = list(_texts(params, params["quantized"], tokenizer, prompts, params["activations"], events))
+        other = list(_texts(params, params["quantized"], tokenizer, prompts, params["activations"], events, device))
     return [{"prompt": p, "float": f, "quantized": q} for p, f, q in zip(prompts, plain, other)]
 
 
 def _texts(
-    params: Dict[str, Any], quantized: Optional[str], tokenizer: Any, prompts: List[str], activations: bool, events: Events
+    params: Dict[str, Any],
+    quantized: Optional[str],
+    tokenizer: Any,
+    prompts: List[str],
+    activations: bool,
+    events: Events,
+    device: Any,
 ) -> List[str]:
     source: Source
     tap: Optional[Tap] = None
     if quantized is None:
-        source = open_model(params["model"], params["trustRemoteCode"])
+        source = open_model(params["model"], params["trustRemoteCode"], device)
     else:
-        source = open_quantized(quantized, params["trustRemoteCode"])
+        source = open_quantized(quantized, params["trustRemoteCode"], device)
         tap = tap_of(source, activations)
     source.fill(source.network, "")
     texts = []
     with tapped_network(source, find_blocks(source.network, source.config), tap):
         for index, prompt in enumerate(prompts):
             events.progress(index, len(prompts), f"text {index} of {len(prompts)}")
-            texts.append(greedy(source.network, tokenizer, prompt, params["newTokens"]))
+            texts.append(greedy(source.network, tokenizer, prompt, params["newTokens"], device))
     return texts
 
 
-def greedy(network: Any, tokenizer: Any, prompt: str, new_tokens: int) -> str:
+def greedy(network: Any, tokenizer: Any, prompt: str, new_tokens: int, device: Any = "cpu") -> str:
     """The likeliest continuation, token by token, until the end token. BOS comes first, as in calibration."""
     import torch
 
@@ -66,7 +74,7 @@ def greedy(network: Any, tokenizer: Any, prompt: str, new_tokens: int) -> str:
         tokens = [tokenizer.bos_token_id, *tokens]
     if not tokens:
         raise DoptError("LLM_PROMPT", "An empty prompt, and the tokenizer has no BOS to begin with.")
-    given, past, made = torch.tensor([tokens]), None, []  # type: Any, Any, List[int]
+    given, past, made = torch.tensor([tokens], device=device), None, []  # type: Any, Any, List[int]
     with torch.no_grad():
         for _ in range(new_tokens):
             out = network(input_ids=given, past_key_values=past, use_cache=True)
@@ -74,7 +82,7 @@ def greedy(network: Any, tokenizer: Any, prompt: str, new_tokens: int) -> str:
             if token == tokenizer.eos_token_id:
                 break
             made.append(token)
-            given, past = torch.tensor([[token]]), out.past_key_values
+            given, past = torch.tensor([[token]], device=device), out.past_key_values
     return tokenizer.decode(made)
 
 

@@ -17,11 +17,11 @@ COLUMNS = 256
 class Inputs:
     """Sums over the tokens that solve, and some tokens that judge. ``gram`` is whole after ``complete``."""
 
-    def __init__(self, inputs: int, cross: bool) -> None:
+    def __init__(self, inputs: int, cross: bool, device: Any = "cpu") -> None:
         import torch
 
-        self.gram = torch.zeros(inputs, inputs, dtype=torch.float64)
-        self.cross = torch.zeros(inputs, inputs, dtype=torch.float64) if cross else None
+        self.gram = torch.zeros(inputs, inputs, dtype=torch.float64, device=device)
+        self.cross = torch.zeros(inputs, inputs, dtype=torch.float64, device=device) if cross else None
         self.tokens = 0
         self._held: List[Tuple[Any, Any]] = []
 

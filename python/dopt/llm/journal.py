@@ -34,8 +34,8 @@ class Journal:
         same = isinstance(content, dict) and content.get("fingerprint") == self._fingerprint
         return content if same and os.path.isfile(self._states(content["done"])) else None
 
-    def states(self, done: int) -> States:
-        """The hidden states behind ``done`` blocks."""
+    def states(self, done: int, device: Any = "cpu") -> States:
+        """The hidden states behind ``done`` blocks, on a device."""
         import numpy as np
         import torch
 
@@ -44,7 +44,7 @@ class Journal:
 
         def taken(kind: str) -> List[Any]:
             names = [f"{kind}.{i:06d}" for i in range(batches)]
-            return [torch.from_numpy(np.array(found[name])) if name in found else None for name in names]
+            return [torch.from_numpy(np.array(found[name])).to(device) if name in found else None for name in names]
 
         return States(taken("float"), taken("quantized"))
 
@@ -52,7 +52,7 @@ class Journal:
         """Records that ``done`` blocks are finished. Raises DoptError OUTPUT_WRITE."""
         path = self._states(done)
         tensors = {
-            f"{kind}.{i:06d}": each.numpy()
+            f"{kind}.{i:06d}": each.cpu().numpy()
             for kind, batches in (("float", states.float), ("quantized", states.quantized))
             for i, each in enumerate(batches)
             if each is not None

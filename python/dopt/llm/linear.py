@@ -79,17 +79,15 @@ class Weight:
 
     def stored(self) -> Any:
         """float32 as a numpy array, in the orientation of the file."""
-        return self._stored.float().numpy()
+        return self._stored.float().cpu().numpy()
 
     def replace(self, weight: Any) -> None:
         """Another float weight, [outputs, inputs] float32."""
         self._stored = weight.t().contiguous() if self.linear.kind == "conv1d" else weight
 
     def set_quantized(self, integers: Any, scales: Any) -> None:
-        """int8 [outputs, inputs] and float32 [outputs, groups], as numpy arrays."""
-        import torch
-
-        self.integers, self.scales, self._product = torch.from_numpy(integers), torch.from_numpy(scales), None
+        """int8 [outputs, inputs] and float32 [outputs, groups], tensors."""
+        self.integers, self.scales, self._product = integers, scales, None
 
     def keep(self, keeps: bool) -> None:
         """Whether what ``quantized`` gives is kept, for many products in a row."""

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from dopt import safetensors
 from dopt.errors import DoptError
-from dopt.llm.network import build_network, parameter_names, parameters_of, require_transformers, unknown_architecture
+from dopt.llm.network import build_network, move_buffers, parameter_names, parameters_of, require_transformers, unknown_architecture
 from dopt.llm.stacks import joined, other_name, parts_of
 
 INDEX = "model.safetensors.index.json"
@@ -29,8 +29,11 @@ class Stored(NamedTuple):
 class Source:
     """A model's network, settings and weights. Made by ``open_model``."""
 
-    def __init__(self, folder: str, config: Any, network: Any, stored: Dict[str, Stored]) -> None:
+    def __init__(self, folder: str, config: Any, network: Any, stored: Dict[str, Stored], device: Any) -> None:
         self.folder, self.config, self.network = folder, config, network
+        #: Where weights that are read lie.
+        self.device = device
+        move_buffers(network, device)
         self.stored = stored
         self.whole: Optional[str] = None
         #: dopt.llm.rotate.Rotation, or None: what is done to weights while they are read.
@@ -99,7 +102,7 @@ class Source:
 
         if self._is_tied_head(name):
             name = f"{self.embedding_name}.weight"
-        tensor = self._loaded[name] if self.whole else self._from_files(name)
+        tensor = (self._loaded[name] if self.whole else self._from_files(name)).to(self.device)
         if not bool(torch.isfinite(tensor).all()):
             raise DoptError(
                 "LLM_WEIGHT_NOT_FINITE",
@@ -175,8 +178,8 @@ def _exchanged(module: Any, weight: Optional[Any]) -> Iterator[None]:
         module._parameters["weight"] = before
 
 
-def open_model(folder: str, trust_remote_code: bool = False) -> Source:
-    """The model in ``folder``.
+def open_model(folder: str, trust_remote_code: bool = False, device: Any = "cpu") -> Source:
+    """The model in ``folder``, its weights to be read to ``device``.
 
     Raises DoptError LLM_FOLDER (no model there), LLM_ARCHITECTURE (not a causal language model that this transformers
     knows), LLM_TRANSFORMERS (the environment has no transformers), and those of load_checkpoint for pickled weights.
@@ -190,7 +193,7 @@ def open_model(folder: str, trust_remote_code: bool = False) -> Source:
             suggestions=["Name the folder that holds config.json, the tokenizer and the .safetensors files."],
         )
     config, network = build_network(folder, trust_remote_code)
-    source = Source(folder, config, network, _stored(folder))
+    source = Source(folder, config, network, _stored(folder), device)
     source.settle(trust_remote_code)
     return source
 

@@ -96,6 +96,13 @@ def empty(module: Any) -> None:
         owner._parameters[leaf] = torch.nn.Parameter(torch.empty(old.shape, device="meta"), requires_grad=False)
 
 
+def move_buffers(network: Any, device: Any) -> None:
+    """Brings what a network keeps besides its parameters to a device."""
+    for module in network.modules():
+        for name, value in module._buffers.items():
+            module._buffers[name] = None if value is None else value.to(device)
+
+
 def unknown_architecture(folder: str, error: Exception) -> DoptError:
     known = versions()
     return DoptError(

@@ -13,11 +13,11 @@ from dopt.llm.stream import Stream
 
 
 def round_rows(weight: Any, bits: int) -> Tuple[Any, Any]:
-    """A matrix with one symmetric scale a row: int8 and float32 [rows, 1], as numpy arrays."""
+    """A matrix, a tensor, with one symmetric scale a row: int8 and float32 [rows, 1], as numpy arrays."""
     import numpy as np
 
     limit = 2 ** (bits - 1) - 1
-    rows = weight.numpy()
+    rows = weight.cpu().numpy()
     scales = np.maximum(np.abs(rows).max(axis=1, keepdims=True) / np.float32(limit), np.float32(2.0**-24)).astype(np.float32)
     return np.clip(np.rint(rows / scales), -limit, limit).astype(np.int8), scales
 
@@ -31,22 +31,25 @@ def quantize_embedding(source: Source, writer: Writer, bits: Optional[int]) -> N
 
 def rounded_embedding(source: Source, bits: Optional[int]) -> Optional[Any]:
     """The embedding as its integers stand for it; None where it stays float."""
-    return None if bits is None else dequantized(*round_rows(source.read(f"{source.embedding_name}.weight"), bits))
+    import torch
+
+    if bits is None:
+        return None
+    rounded = round_rows(source.read(f"{source.embedding_name}.weight"), bits)
+    return dequantized(*(torch.from_numpy(each).to(source.device) for each in rounded))
 
 
 def quantize_head(
-    core: Any, source: Source, stream: Stream, ids: Any, states: States, strategy: Dict[str, Any], options: Dict[str, Any]
+    rows: Any, source: Source, stream: Stream, ids: Any, states: States, strategy: Dict[str, Any], options: Dict[str, Any]
 ) -> Tuple[Solution, int]:
     """Solves the head's integers from its inputs in both models; also how many tokens there were."""
-    import torch
-
     linear = next(each for each in linears_of(source.network, "") if each.name == source.head_name)
     solver = options["solver"]
     if strategy["bits"] >= 8:  # a fine grid: error feedback over a whole vocabulary would cost more than it brings
         solver = {**solver, "rounding": "nearest", "ridges": []}
     cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
-    inputs = Inputs(linear.shape[1], cross)
-    batches = list(zip(torch.from_numpy(ids).split(len(states.quantized[0])), states.float, states.quantized))
+    inputs = Inputs(linear.shape[1], cross, source.device)
+    batches = list(zip(ids.split(len(states.quantized[0])), states.float, states.quantized))
     judging = sum(judges(index, solver["heldBack"], len(batches)) for index in range(len(batches)))
     for index, (batch, z, x) in enumerate(batches):
         given = [x if z is None else z, x]
@@ -57,7 +60,7 @@ def quantize_head(
             inputs.add(pair[0], pair[1])
         options["events"].check_cancelled()
     weight = source.read(linear.parameter)
-    solution = solve(core, weight, Prepared(inputs, solver), grid_of(strategy, linear.shape[1]))
+    solution = solve(rows, weight, Prepared(inputs, solver), grid_of(strategy, linear.shape[1]))
     return solution, inputs.tokens
 
 
@@ -73,6 +76,6 @@ def write_floats(
         done.add(f"{source.head_name}.weight")  # the embedding serves
     for _, _, name in parameters_of(source.network, ""):
         if not name.startswith(inside) and name not in done and not writer.has(name):
-            writer.floats(name, source.read(name).numpy())
+            writer.floats(name, source.read(name).cpu().numpy())
 
 

@@ -11,7 +11,7 @@ from dopt.llm.block import States, Work, judges
 from dopt.llm.linear import QUANTIZED, Weight, use
 from dopt.llm.solve import Solution
 from dopt.llm.stream import ordered_map
-from dopt.native_numpy_rows import half_scale
+from dopt.llm.rows import half_scale
 
 #: First step of Adam, as a share of a scale; falls to zero along a cosine.
 RATE = 2e-3
@@ -67,15 +67,14 @@ def polish(work: Work, given: States, wanted: List[Any], solutions: Dict[str, So
         optimizer.step()
         work.options["events"].check_cancelled()
         if (step + 1) % len(making) == 0:  # few samples teach scales what holds for them alone: the best pass stays
-            found = {n: half_scale((base[n] * factors[n].detach()).clamp(min=0).numpy()) for n in trained}
-            _put(trained, {name: torch.from_numpy(scales) for name, scales in found.items()})
+            _put(trained, {n: half_scale((base[n] * factors[n].detach()).clamp(min=0)) for n in trained})
             error = _error(work, given, wanted, judging or making)
             if error < best:
                 best, kept = error, {name: trained[name].scales for name in trained}
     _put(trained, kept)
     if kept is base:
         return solutions
-    return {n: each._replace(scales=kept[n].numpy()) if n in kept else each for n, each in solutions.items()}
+    return {n: each._replace(scales=kept[n]) if n in kept else each for n, each in solutions.items()}
 
 
 def _put(weights: Dict[str, Weight], scales: Dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from dopt.errors import DoptError
 from dopt.events import Events
@@ -31,6 +31,10 @@ class Processes:
     def first(self) -> bool:
         """Whether this process tells and writes."""
         return self.rank == 0
+
+    def gpu(self, first: Optional[int]) -> Optional[int]:
+        """The index of this process's GPU where that of the first one is ``first``: each has one of its own."""
+        return None if first is None else first + int(os.environ.get("LOCAL_RANK", self.rank))
 
     def share(self, items: List[int]) -> List[int]:
         """What of a list this process works on; the shares of all are the whole list."""
@@ -62,7 +66,7 @@ class Processes:
 
         if self.size == 1:
             return rows
-        whole = torch.empty((count, *rows.shape[1:]), dtype=rows.dtype)
+        whole = torch.empty((count, *rows.shape[1:]), dtype=rows.dtype, device=rows.device)
         for rank in range(self.size):
             part = rows if rank == self.rank else torch.empty_like(whole[rank :: self.size])
             torch.distributed.broadcast(part.contiguous(), rank)
@@ -108,7 +112,7 @@ def together(count: int, method: str, params: Dict[str, Any]) -> Iterator[Proces
 
 @contextlib.contextmanager
 def _joined() -> Iterator[Processes]:
-    """This process as the environment says, in a group that exchanges tensors of the processor."""
+    """This process as the environment says, in a group that exchanges tensors of the processor or of GPUs."""
     from datetime import timedelta
 
     import torch.distributed

@@ -5,7 +5,6 @@ import json
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from dopt import native
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes, resident_bytes
 from dopt.llm import memory
@@ -17,6 +16,7 @@ from dopt.llm.journal import Journal
 from dopt.llm.load import open_model
 from dopt.llm.network import parameters_of, versions
 from dopt.llm.outside import quantize_embedding, quantize_head, rounded_embedding, write_floats
+from dopt.llm.place import Place, place_of
 from dopt.llm.polish import polished
 from dopt.llm.ranges import Ranges, grids_of, quiet
 from dopt.llm.ranges import write as write_grids
@@ -34,21 +34,18 @@ VERSION = 1
 
 def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """Quantizes a model; see protocol-llm.ts for parameters and result."""
-    import torch
-
     memory.return_freed_memory()
-    torch.set_num_threads(1)  # threads work on different batches, so that results do not depend on their number
-    native.load().set_threads(params["threads"])
-    return Run(params, events).run()
+    with place_of(params) as place:
+        return Run(params, events, place).run()
 
 
 class Run:
     """One quantization."""
 
-    def __init__(self, params: Dict[str, Any], events: Events) -> None:
-        self.params, self.events = params, events
+    def __init__(self, params: Dict[str, Any], events: Events, place: Place) -> None:
+        self.params, self.events, self.place = params, events, place
         self.started = time.monotonic()
-        self.source = open_model(params["model"], params["trustRemoteCode"])
+        self.source = open_model(params["model"], params["trustRemoteCode"], place.device)
         vocabulary = self.source.names[f"{self.source.embedding_name}.weight"][0]
         self.ids, self.calibration = samples_of(params["calibration"], params["model"], vocabulary, params["trustRemoteCode"])
         self.warnings = warnings_of(params["calibration"], self.calibration)
@@ -63,7 +60,7 @@ class Run:
         self.options = {
             "solver": params["solver"],
             "strategies": checked_strategies(self.source, self.stream, params["linears"]),
-            "threads": params["threads"],
+            "threads": self.place.threads,
             "events": self.events,
             "lockstep": params["lockstep"],
             "ranges": None if params["activations"] is None else Ranges(),
@@ -109,7 +106,7 @@ class Run:
         for batch in lengths.values():
             self.stream.begin(batch)
         self.blocks, self.linears, self.seen = found["blocks"], found["linears"], found["seen"]
-        return found["done"], journal.states(found["done"])
+        return found["done"], journal.states(found["done"], self.place.device)
 
     def _begin(self) -> States:
         """Hidden states before the first block."""
@@ -156,7 +153,7 @@ class Run:
             return False
         self._renew(None)
         ranges = Ranges()
-        hidden = self.stream.begin(torch.from_numpy(self.ids[: self.params["batch"]]))
+        hidden = self.stream.begin(self._batches()[0])
         with torch.no_grad():
             for index in range(len(self.stream)):
                 work = Work(self.stream, index, self.options)
@@ -175,13 +172,13 @@ class Run:
             work = Work(self.stream, index, self.options)
             work.load()
             with work.running():
-                _, states = solve_block(native.load(), work, states)
+                _, states = solve_block(self.place.rows, work, states)
             self.stream.drop(index)
         return states.float[0].double(), relative_error(states)
 
     def _renew(self, rotation: Optional[Rotation]) -> None:
         """Another network of the same weights, rotated or not."""
-        self.source = open_model(self.params["model"], self.params["trustRemoteCode"])
+        self.source = open_model(self.params["model"], self.params["trustRemoteCode"], self.place.device)
         self.source.rotate(rotation)
         self.stream = Stream(self.source)
         self._reset()
@@ -191,7 +188,7 @@ class Run:
         work = Work(self.stream, index, self.options)
         work.load()
         with work.running():
-            solutions, done = solve_block(native.load(), work, states)
+            solutions, done = solve_block(self.place.rows, work, states)
             if self.params["solver"]["polish"]:
                 solutions, done = polished(work, states, done, solutions)
         states = done
@@ -214,7 +211,7 @@ class Run:
     def _write(self, writer: Writer, name: str, solution: Solution) -> None:
         strategy = self.options["strategies"][name]
         form = {"bits": strategy["bits"], "group_size": strategy["groupSize"], "strategy": strategy["strategy"]}
-        writer.linear(name, solution.integers, solution.scales, **form)
+        writer.linear(name, solution.integers.cpu().numpy(), solution.scales.cpu().numpy(), **form)
 
     def _write_rest(self, writer: Writer, work: Work) -> None:
         """What of a block stays float."""
@@ -225,20 +222,21 @@ class Run:
         partial = {work.linears[name].parameter for name in work.experts if name in work.linears}
         for owner, leaf, name in parameters_of(block, work.prefix):
             if name not in partial:
-                writer.floats(name, owner._parameters[leaf].numpy())
+                writer.floats(name, owner._parameters[leaf].cpu().numpy())
 
     def _head(self, states: States, writer: Writer) -> None:
         strategy = self.options["strategies"].get(self.source.head_name)
         if strategy is None:
             return
-        solution, tokens = quantize_head(native.load(), self.source, self.stream, self.ids, states, strategy, self.options)
+        given = (self.place.rows, self.source, self.stream, self.place.put(self.ids))
+        solution, tokens = quantize_head(*given, states, strategy, self.options)
         self.options["tokens"][self.source.head_name] = tokens
         self.head_weight = dequantized(solution.integers, solution.scales)
         self._write(writer, str(self.source.head_name), solution)
         self.linears.append(solution.told(str(self.source.head_name), None, self.options["tokens"]))
 
     def _fingerprint(self) -> str:
-        free = ("out", "threads", "lockstep", "resume", "model", "calibration")
+        free = ("out", "threads", "lockstep", "resume", "model", "calibration", "gpu")
         decides = {key: value for key, value in self.params.items() if key not in free}
         parts = [decides, self.source.digest(), self.calibration["sha256"], versions(), VERSION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -280,9 +278,7 @@ class Run:
         return grids
 
     def _batches(self) -> List[Any]:
-        import torch
-
-        return list(torch.from_numpy(self.ids).split(self.params["batch"]))
+        return list(self.place.put(self.ids).split(self.params["batch"]))
 
     def _result(self, path: str, first: int, grids: List[Dict[str, Any]]) -> Dict[str, Any]:
         with open(path, encoding="utf-8") as file:

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from dopt.events import Events
 from dopt.llm.artifact import Reader, Writer
+from dopt.llm.place import Place, place_of
 from dopt.llm.taps import CACHED, fixed_rule, shared_names
 from dopt.llm.tokens import samples_of, warnings_of
 
@@ -23,14 +24,17 @@ class Ranges:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: Dict[str, List[Tuple[float, float, float, int]]] = {}
+        self._seen: Dict[str, List[Any]] = {}
 
     def tap(self, name: str, x: Any) -> Any:
-        """Observes a tensor and gives it back."""
+        """Observes a tensor and gives it back. What was seen stays on its device until ``state`` asks for it."""
+        import torch
+
         if fixed_rule(name) is None and x.numel():
             powers = (x.reshape(-1, x.shape[-1]) ** 2).mean(dim=1).double()
-            powers = powers[powers > 0]
-            found = (float(x.min()), float(x.max()), float(powers.log10().sum()), len(powers))
+            live = powers > 0
+            logs = torch.where(live, powers, torch.ones_like(powers)).log10().sum()
+            found = torch.stack([x.min().double(), x.max().double(), logs, live.sum().double()])
             with self._lock:
                 self._seen.setdefault(name, []).append(found)
         else:
@@ -44,14 +48,15 @@ class Ranges:
 
     def state(self) -> Dict[str, Dict[str, float]]:
         """``{name: {low, high, logs, rows}}``, whatever order the values came in: logs are decimal, of the rows' powers."""
+        seen_here = {name: [each.tolist() for each in seen] for name, seen in self._seen.items()}
         return {
             name: {
                 "low": min((each[0] for each in seen), default=0.0),
                 "high": max((each[1] for each in seen), default=0.0),
                 "logs": math.fsum(each[2] for each in seen),
-                "rows": sum(each[3] for each in seen),
+                "rows": int(sum(each[3] for each in seen)),
             }
-            for name, seen in sorted(self._seen.items())
+            for name, seen in sorted(seen_here.items())
         }
 
 
@@ -93,19 +98,21 @@ def quiet(grids: List[Dict[str, Any]], options: Dict[str, Any]) -> List[str]:
 
 def ranges(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """Observes a quantized model and writes the grids into its folder; see protocol-llm.ts."""
-    import torch
+    with place_of(params) as place:
+        return _ranges(params, events, place)
 
+
+def _ranges(params: Dict[str, Any], events: Events, place: Place) -> Dict[str, Any]:
     from dopt.llm.evaluate import observe_all
     from dopt.llm.restore import open_quantized
 
-    torch.set_num_threads(1)
     started = time.monotonic()
-    restored = open_quantized(params["quantized"], params["trustRemoteCode"])
+    restored = open_quantized(params["quantized"], params["trustRemoteCode"], place.device)
     vocabulary = restored.names[f"{restored.embedding_name}.weight"][0]
     ids, text = samples_of(params["calibration"], params["model"], vocabulary, params["trustRemoteCode"])
-    batches = list(torch.from_numpy(ids).split(params["batch"]))
+    batches = list(place.put(ids).split(params["batch"]))
     seen = Ranges()
-    observe_all(restored, batches, seen.tap, params["threads"], events)
+    observe_all(restored, batches, seen.tap, place.threads, events)
     grids = grids_of(seen.state(), params["activations"])
     write(Writer(params["quantized"], Reader(params["quantized"]).fingerprint), grids, params["activations"])
     return {

@@ -41,7 +41,7 @@ class Rotation:
     """What happens to each weight while it is read. ``q``: float64 [width, width], orthogonal."""
 
     def __init__(self, source: Source, blocks: Blocks, seed: int) -> None:
-        self.q = hadamard(source.names[f"{source.embedding_name}.weight"][1], seed)
+        self.q = hadamard(source.names[f"{source.embedding_name}.weight"][1], seed).to(source.device)
         self._changes: Dict[str, Callable[[Any], Any]] = {f"{source.embedding_name}.weight": lambda w: w @ self.q}
         last = str(_last_norm(source, blocks))
         self._changes[f"{source.head_name}.weight"] = self._reader(source, f"{last}.weight")
@@ -58,6 +58,7 @@ class Rotation:
         for norm in _NORMS:
             self._changes[f"{prefix}.{norm}.weight"] = _ones
         heads = _head_rotation(block, seed)
+        heads = None if heads is None else heads.to(source.device)
         for linear in linears_of(block, prefix):
             leaf = linear.name.rpartition(".")[2]
             if leaf in _WRITERS:

@@ -11,12 +11,10 @@ from dopt.native_rows import RowGrid
 
 #: Clips that are tried for each group, from this share of the whole range on.
 CANDIDATES, LEAST = 64, 0.35
-#: Bytes of float64 targets that are solved at a time.
-TARGET_BYTES = 64 << 20
 
 
 class Solution(NamedTuple):
-    """``integers`` int8 [outputs, inputs], ``scales`` float32 [outputs, groups], and how they came about."""
+    """``integers`` int8 [outputs, inputs], ``scales`` float32 [outputs, groups], tensors, and how they came about."""
 
     integers: Any
     scales: Any
@@ -52,7 +50,7 @@ class Prepared:
         inputs.complete()
         diagonal = torch.diagonal(inputs.gram)
         self.mean = float(diagonal.mean())
-        self.importance = diagonal.clone().numpy()
+        self.importance = diagonal.clone()
         self.held = inputs.held()
         self.order = self._order(diagonal)
         self.damping: Optional[float] = None
@@ -81,39 +79,36 @@ class Prepared:
         return self._transfers[ridge]
 
     def _order(self, diagonal: Any) -> Any:
-        import numpy as np
+        import torch
 
         if self.solver["actOrder"]:
-            return np.argsort(diagonal.numpy(), kind="stable").astype(np.int64)
-        return np.arange(len(diagonal), dtype=np.int64)[::-1].copy()
+            return torch.sort(diagonal, stable=True).indices
+        return torch.arange(len(diagonal) - 1, -1, -1, device=diagonal.device)
 
     def _find_factor(self) -> Optional[Any]:
         """The factor with the least damping that gives one, then of diagonal blocks alone, then none."""
-        import torch
-
         if not (self.mean > 0 and self.mean < float("inf")):
             self.fallback = "its input is zero or not finite on all tokens: rounded to nearest"
             return None
-        order = torch.from_numpy(self.order)
         damping = self.solver["damping"]
         while damping <= self.solver["dampingMost"] * 1.001:
-            factor = _cholesky(self._damped(order, damping))
+            factor = _cholesky(self._damped(damping))
             if factor is not None:
                 if damping > self.solver["damping"]:
                     self.fallback = f"the Gram matrix needed damping {damping:g}"
                 self.damping = damping
-                return factor.contiguous().numpy()
+                return factor.contiguous()
             damping *= 10**0.5
         self.damping = self.solver["dampingMost"]
-        factor = _cholesky(_block_diagonal(self._damped(order, self.damping), 128))
+        factor = _cholesky(_block_diagonal(self._damped(self.damping), 128))
         how = "rounded to nearest" if factor is None else "solved in diagonal blocks of 128"
         self.fallback = f"the Gram matrix is not positive definite at damping {self.damping:g}: {how}"
-        return None if factor is None else factor.contiguous().numpy()
+        return None if factor is None else factor.contiguous()
 
-    def _damped(self, order: Any, damping: float) -> Any:
+    def _damped(self, damping: float) -> Any:
         import torch
 
-        matrix = self.inputs.gram[order][:, order]
+        matrix = self.inputs.gram[self.order][:, self.order]
         diagonal = torch.diagonal(matrix)
         dead = diagonal == 0
         diagonal.add_(damping * self.mean)
@@ -121,14 +116,11 @@ class Prepared:
         return matrix
 
 
-def solve(core: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution:
-    """The best solution for a linear. weight: float32 [outputs, inputs], a torch tensor.
+def solve(rows: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution:
+    """The best solution for a linear. weight: float32 [outputs, inputs]; rows: who solves, of ``dopt.llm.rows``.
 
     Raises DoptError NATIVE_FAILED.
     """
-    import numpy as np
-
-    matrix = np.ascontiguousarray(weight.numpy())
     solver = prepared.solver
     tries: List[Tuple[str, Optional[float]]] = [("nearest", None)]
     if prepared.factor is not None:
@@ -136,7 +128,7 @@ def solve(core: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution
         if prepared.inputs.cross is not None:
             tries += [("cross", ridge) for ridge in solver["ridges"]]
     judge = Judge(weight, prepared)
-    maker = _Maker(core, matrix, prepared, grid)
+    maker = _Maker(rows, weight.contiguous(), prepared, grid)
     results = []
     for chosen, ridge in tries:
         made = maker.make(chosen, ridge)
@@ -181,18 +173,16 @@ def squares(tensor: Any) -> float:
     """Sum of the squares of a float32 tensor: of short parts in float32, over them in double."""
     import torch
 
+    if tensor.device.type != "cpu":  # where every number asked for is a wait
+        return float((tensor * tensor).sum(dtype=torch.float64))
     return sum(float(torch.dot(part, part)) for part in tensor.reshape(-1).split(1 << 14))
 
 
 def dequantized(integers: Any, scales: Any) -> Any:
-    """float32 [outputs, inputs] of numpy integers and scales."""
-    import numpy as np
-    import torch
-
+    """float32 [outputs, inputs] of integers [outputs, inputs] and scales [outputs, groups], tensors."""
     outputs, inputs = integers.shape
     groups = scales.shape[1]
-    parts = torch.from_numpy(np.array(integers)).view(outputs, groups, inputs // groups).float()
-    return (parts * torch.from_numpy(np.array(scales))[:, :, None]).view(outputs, inputs)
+    return (integers.view(outputs, groups, inputs // groups).float() * scales[:, :, None]).view(outputs, inputs)
 
 
 def grid_of(strategy: Dict[str, Any], inputs: int) -> RowGrid:
@@ -204,13 +194,13 @@ def grid_of(strategy: Dict[str, Any], inputs: int) -> RowGrid:
 class _Maker:
     """Solutions of one linear, made in parts of its rows so that float64 targets stay small."""
 
-    def __init__(self, core: Any, matrix: Any, prepared: Prepared, grid: RowGrid) -> None:
-        self._core, self._matrix, self._prepared, self._grid = core, matrix, prepared, grid
+    def __init__(self, rows: Any, matrix: Any, prepared: Prepared, grid: RowGrid) -> None:
+        self._rows, self._matrix, self._prepared, self._grid = rows, matrix, prepared, grid
         self._scales: Optional[Any] = None  # of the weights themselves
 
     def make(self, chosen: str, ridge: Optional[float]) -> Optional[Tuple[Any, Any]]:
         """(integers, scales) of one try; None where it cannot be computed."""
-        import numpy as np
+        import torch
 
         prepared, parts = self._prepared, []
         if ridge is not None and prepared.transfer(ridge) is None:
@@ -218,36 +208,33 @@ class _Maker:
         scales = self._own_scales() if ridge is None else None
         for rows, target in self._targets(ridge):
             if scales is None:
-                part = self._find_scales(np.ascontiguousarray(target.astype(np.float32)))
+                part = self._find_scales(target.float())
             else:
-                part = np.ascontiguousarray(scales[rows])
+                part = scales[rows]
             if chosen == "nearest":
-                integers = self._core.group_nearest(target, self._grid, part)
+                integers = self._rows.group_nearest(target, self._grid, part)
             else:
-                integers = self._core.gram_round(prepared.order, prepared.factor, target, self._grid, part)
+                integers = self._rows.gram_round(prepared.order, prepared.factor, target, self._grid, part)
             parts.append((integers, part))
-        return np.concatenate([each for each, _ in parts]), np.concatenate([each for _, each in parts])
+        return torch.cat([each for each, _ in parts]), torch.cat([each for _, each in parts])
 
     def refine(self, ridge: Optional[float], integers: Any, scales: Any) -> Tuple[Any, Any]:
         """A solution with scales and integers moved to where the error on the tokens that solve is less."""
-        solver, gram = self._prepared.solver, self._prepared.inputs.gram.numpy()
-        integers, scales = integers.copy(), scales.copy()
+        solver, gram = self._prepared.solver, self._prepared.inputs.gram
+        integers, scales = integers.clone(), scales.clone()
         for rows, target in self._targets(ridge):
             part = (scales[rows], integers[rows])  # views: changed in place
-            self._core.gram_refine(gram, target, self._grid, *part, solver["refit"], solver["sweeps"])
+            self._rows.gram_refine(gram, target, self._grid, *part, solver["refit"], solver["sweeps"])
         return integers, scales
 
     def _targets(self, ridge: Optional[float]) -> Iterator[Tuple[slice, Any]]:
-        import numpy as np
-        import torch
-
         inputs = self._matrix.shape[1]
-        count = max(64, TARGET_BYTES // (8 * inputs) // 64 * 64)
+        count = max(64, self._rows.target_bytes // (8 * inputs) // 64 * 64)
         for first in range(0, len(self._matrix), count):
             rows = slice(first, first + count)
-            target = self._matrix[rows].astype(np.float64)
+            target = self._matrix[rows].double()
             if ridge is not None:
-                target = (torch.from_numpy(target) @ self._prepared.transfer(ridge)).numpy()
+                target = target @ self._prepared.transfer(ridge)
             yield rows, target
 
     def _own_scales(self) -> Any:
@@ -258,7 +245,7 @@ class _Maker:
     def _find_scales(self, weights: Any) -> Any:
         kind, prepared = self._prepared.solver["scales"], self._prepared
         importance = prepared.importance if kind == "weighted" and prepared.mean > 0 else None
-        return self._core.group_scales(weights, self._grid, importance, 1 if kind == "absmax" else CANDIDATES, LEAST)
+        return self._rows.group_scales(weights, self._grid, importance, 1 if kind == "absmax" else CANDIDATES, LEAST)
 
 
 def _cholesky(matrix: Any) -> Optional[Any]:

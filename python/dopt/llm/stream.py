@@ -150,7 +150,7 @@ class Stream:
         block = copy.deepcopy(self._own[0])
         for owner, leaf, _ in parameters_of(block, ""):
             shape = owner._parameters[leaf].shape
-            owner._parameters[leaf] = torch.nn.Parameter(torch.zeros(shape), requires_grad=False)
+            owner._parameters[leaf] = torch.nn.Parameter(torch.zeros(shape, device=hidden.device), requires_grad=False)
         return isinstance(call.whole(block, hidden), tuple)
 
     def _fill_outside(self) -> None:

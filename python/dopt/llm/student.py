@@ -7,7 +7,7 @@ from dopt.llm.artifact import Reader, Writer
 from dopt.llm.families import linears_of
 from dopt.llm.network import parameters_of
 from dopt.llm.restore import Restored
-from dopt.native_numpy_rows import half_scale
+from dopt.llm.rows import half_scale
 
 
 class Student:
@@ -60,7 +60,7 @@ class Student:
             owner = getattr(owner, each)
         bias = getattr(owner, leaf).bias
         layer = self.restored.reader.layer(name)
-        module = make_trainable(layer.integers, layer.scales, bias)
+        module = make_trainable(layer.integers, layer.scales, bias).to(self.restored.device)
         setattr(owner, leaf, module)
         return module
 
@@ -109,7 +109,7 @@ def _write_shard(writer: Writer, reader: Reader, shard: Dict[str, List[Dict[str,
     for entry in shard["linears"]:
         layer = reader.layer(entry["name"])
         module = student.scales.get(entry["name"])
-        scales = layer.scales if module is None else half_scale((module.scales * module.factor.detach()).numpy())
+        scales = layer.scales if module is None else half_scale(module.scales * module.factor.detach()).cpu().numpy()
         form = {"bits": entry["bits"], "group_size": entry["groupSize"], "strategy": entry["strategy"]}
         writer.linear(entry["name"], layer.integers, scales, **form)
     for entry in shard["embeddings"]:
@@ -118,7 +118,7 @@ def _write_shard(writer: Writer, reader: Reader, shard: Dict[str, List[Dict[str,
     for entry in shard["floats"]:
         name = entry["name"]
         if name in student.norms:
-            writer.floats(name, student.norms[name].detach().numpy())
+            writer.floats(name, student.norms[name].detach().cpu().numpy())
         else:
             writer.floats(name, reader.float_bits(name), bfloat16=entry["dtype"] == "BF16")
 
@@ -127,5 +127,5 @@ def student_digest(student: Student) -> str:
     """Over all that was trained."""
     digest = hashlib.sha256()
     for name, value in sorted(student.snapshot().items()):
-        digest.update(name.encode() + value.numpy().tobytes())
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
     return digest.hexdigest()

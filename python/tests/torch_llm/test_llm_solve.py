@@ -6,6 +6,7 @@ import torch
 
 from dopt import native
 from dopt.llm.gram import Inputs
+from dopt.llm.rows import HostRows
 from dopt.llm.solve import Prepared, dequantized, solve
 from dopt.native_rows import RowGrid
 
@@ -51,7 +52,7 @@ def test_the_transfer_minimizes_what_it_says():
 def test_solutions_are_judged_on_other_tokens():
     z, x = samples()
     weight = torch.randn(32, 48)
-    found = solve(native.load(), weight, Prepared(inputs_of(z, x), SOLVER), GRID)
+    found = solve(HostRows(native.load()), weight, Prepared(inputs_of(z, x), SOLVER), GRID)
     assert found.chosen == "cross" and found.ridge == 0.1 and found.error < 0.9 * found.error_nearest
     made = dequantized(found.integers, found.scales)
     off = ((x[:200] @ made.t() - z[:200] @ weight.t()) ** 2).sum() / ((z[:200] @ weight.t()) ** 2).sum()
@@ -61,13 +62,13 @@ def test_solutions_are_judged_on_other_tokens():
     other.add(z, x)
     flipped = torch.randn(200, 48)
     other.hold(flipped, flipped, 1)
-    worse = solve(native.load(), weight, Prepared(other, SOLVER), GRID)
+    worse = solve(HostRows(native.load()), weight, Prepared(other, SOLVER), GRID)
     assert worse.error <= worse.error_nearest
 
 
 def test_sums_that_give_no_factor():
     weight = torch.randn(8, 48)
-    nothing = solve(native.load(), weight, Prepared(Inputs(48, True), SOLVER), GRID)
+    nothing = solve(HostRows(native.load()), weight, Prepared(Inputs(48, True), SOLVER), GRID)
     assert nothing.chosen == "nearest" and "zero" in nothing.fallback and np.isfinite(nothing.error)
     z, x = samples()
     inputs = inputs_of(z, x)
@@ -80,7 +81,7 @@ def test_sums_that_give_no_factor():
     assert ladder.fallback is not None and "damping" in ladder.fallback
     inputs.gram -= 100 * float(torch.diagonal(lifted).mean()) * torch.outer(vector, vector)
     torch.diagonal(inputs.gram).abs_()
-    broken = solve(native.load(), weight, Prepared(inputs, {**SOLVER, "ridges": []}), GRID)
+    broken = solve(HostRows(native.load()), weight, Prepared(inputs, {**SOLVER, "ridges": []}), GRID)
     assert "not positive definite" in broken.fallback and np.isfinite(broken.error)
 
 
@@ -89,5 +90,5 @@ def test_an_input_that_is_always_zero():
     z[:, 7] = 0
     x[:, 7] = 0
     weight = torch.randn(8, 48)
-    found = solve(native.load(), weight, Prepared(inputs_of(z, x), SOLVER), GRID)
-    assert found.chosen != "nearest" and np.isfinite(found.scales).all()
+    found = solve(HostRows(native.load()), weight, Prepared(inputs_of(z, x), SOLVER), GRID)
+    assert found.chosen != "nearest" and torch.isfinite(found.scales).all()

@@ -8,15 +8,17 @@ import { ensureImage, imageFor } from './image.js';
 
 /**
  * A profile inside of a container: the engine of this machine, and the image, built on first need. What is in the image is
- * asked once and kept in `folder` under the image's digest. Rejects with EnvironmentError CONTAINER_ENGINE, IMAGE_…
+ * asked once and kept in `folder` under the image's digest. It gets the GPUs that DOPT_CONTAINER_GPUS names, else all of them
+ * with `gpu`. Rejects with EnvironmentError CONTAINER_ENGINE, IMAGE_…
  */
 export async function containerEnvironment(
   profile: Profile,
   folder: string,
   say: (line: string) => void,
+  gpu = false,
 ): Promise<Environment> {
   const engine = await findEngine();
-  const gpus = process.env.DOPT_CONTAINER_GPUS || null;
+  const gpus = process.env.DOPT_CONTAINER_GPUS || (gpu ? 'all' : null);
   const { image, id } = await ensureImage(engine, imageFor(profile, gpus), say);
   const digest = id.replace(/^sha256:/, '').slice(0, 12);
   const stamp = join(folder, `${profile}-${digest}.json`);
