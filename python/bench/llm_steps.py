@@ -31,6 +31,7 @@ BASE = {
     "damping": 0.01,
     "dampingMost": 0.1,
     "ridges": [],
+    "crossEvery": 1,
     "refit": False,
     "sweeps": 0,
     "polish": 0,

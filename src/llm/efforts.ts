@@ -11,6 +11,7 @@ const PREVIEW: Solver = {
   damping: 0.01,
   dampingMost: 0.1,
   ridges: [],
+  crossEvery: 1,
   refit: false,
   sweeps: 0,
   polish: 0,
@@ -30,11 +31,11 @@ const FAST: Solver = {
   sequential: true,
 };
 
-/** Makes up for errors before a layer as well, and judges each layer's solutions on samples kept back. */
-const BALANCED: Solver = { ...FAST, ridges: [0.1], rotate: 'auto' };
+/** Makes up for errors before a layer as well, as a share of the samples shows them in both models. */
+const BALANCED: Solver = { ...FAST, ridges: [0.1], crossEvery: 4, rotate: 'auto' };
 
 /** Trains the scales of each block as well: several times as long. */
-const BEST: Solver = { ...BALANCED, ridges: [0.01, 0.1, 1], sweeps: 4, polish: 8 };
+const BEST: Solver = { ...BALANCED, ridges: [0.01, 0.1, 1], crossEvery: 1, sweeps: 4, polish: 8 };
 
 const SOLVERS: Record<LlmEffort, Solver> = { preview: PREVIEW, fast: FAST, balanced: BALANCED, best: BEST };
 

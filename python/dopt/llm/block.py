@@ -15,6 +15,8 @@ from dopt.llm.taps import tapped
 
 #: Bytes of sums that may be gathered in one pass, where a step has many inputs (experts).
 SUM_BYTES = 1 << 30
+#: Batches that errors before a linear are learned from, at least: of all, where there are no more.
+LEAST_CROSSING = 4
 
 
 class States(NamedTuple):
@@ -132,12 +134,16 @@ def judges(index: int, held_back: int, batches: int) -> bool:
     return held_back > 1 and batches > 1 and index % held_back == min(held_back, batches) - 1
 
 
+def crosses(solver: Dict[str, Any], index: int, batches: int) -> bool:
+    """Whether errors before a linear are learned from a batch that solves."""
+    every = max(1, min(solver["crossEvery"], batches // LEAST_CROSSING))
+    return bool(solver["ridges"]) and solver["rounding"] == "gptq" and index % every == 0
+
+
 def needs_float(solver: Dict[str, Any], index: int, batches: int) -> bool:
-    """Whether the float model runs on a batch: on all where errors before a linear are made up for, else on those that judge."""
-    if solver["ridges"] or solver["polish"] or solver["rotate"] != "never":
-        return True
+    """Whether the float model runs on a batch: where it judges or errors before a linear are learned from it, on all to train scales."""
     judging = [judges(each, solver["heldBack"], batches) for each in range(batches)]
-    return judging[index] or not any(judging)
+    return bool(solver["polish"]) or judging[index] or crosses(solver, index, batches) or not any(judging)
 
 
 def _parts(step: Step, work: Work) -> List[Step]:
@@ -180,9 +186,9 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
             if x is None:
                 continue
             # The two models may send tokens to different experts: there is no counterpart then.
-            z = x if work.linears[name].is_expert else float_inputs.get(name, x)
+            z = x if work.linears[name].is_expert else float_inputs.get(name)
             if judges(index, solver["heldBack"], batches):
-                inputs.hold(z, x, judging)
+                inputs.hold(x if z is None else z, x, judging)
             else:
                 inputs.add(z, x)
         work.options["events"].check_cancelled()
@@ -206,7 +212,7 @@ def _blend(gathered: List[Inputs], step: Step, work: Work) -> None:
 
 
 def _solve_group(rows: Any, work: Work, group: List[str], inputs: Inputs, solutions: Dict[str, Solution]) -> None:
-    prepared = Prepared(inputs, work.options["solver"])
+    prepared = Prepared(inputs, work.options["solver"], sum(work.linears[name].shape[0] for name in group))
     for name in group:
         grid = grid_of(work.options["strategies"][name], work.linears[name].shape[1])
         found = solve(rows, work.weights[name].float(), prepared, grid)

@@ -1,13 +1,14 @@
 """Sums over the tokens of a linear's input: what its integers are solved from.
 
-x is the input that the quantized model feeds a linear, z the input in the float model. Products of a batch are formed in
-float32 (float64 for few inputs), sums over batches in float64 and in the order of the batches.
+x is the input that the quantized model feeds a linear, z the input in the float model: x for all tokens, z for those of some
+batches (``crosses`` of block.py). Products of a batch are formed in float32 (float64 for few inputs), sums over batches in
+float64 and in the order of the batches.
 """
 
 from typing import Any, List, Optional, Tuple
 
 #: Inputs up to which products are formed in float64: they cost little there, and small models need them.
-EXACT_INPUTS = 512
+EXACT_INPUTS = 256
 #: Tokens kept to judge solutions by.
 HELD_TOKENS = 512
 #: Columns of a symmetric sum that are formed together, from the diagonal down.
@@ -15,7 +16,7 @@ COLUMNS = 256
 
 
 class Inputs:
-    """Sums over the tokens that solve, and some tokens that judge. ``gram`` is whole after ``complete``."""
+    """Sums over the tokens that solve, and some tokens that judge: ``gram`` x.T x, ``cross`` (z - x).T x, whole after ``complete``."""
 
     def __init__(self, inputs: int, cross: bool, device: Any = "cpu") -> None:
         import torch
@@ -23,22 +24,31 @@ class Inputs:
         self.gram = torch.zeros(inputs, inputs, dtype=torch.float64, device=device)
         self.cross = torch.zeros(inputs, inputs, dtype=torch.float64, device=device) if cross else None
         self.tokens = 0
+        self._paired = 0
         self._held: List[Tuple[Any, Any]] = []
 
-    def add(self, z: Any, x: Any) -> None:
-        """Adds the products of a batch: z, x float32 [tokens, inputs]. Of the symmetric sum, the blocks from the diagonal down."""
+    def add(self, z: Optional[Any], x: Any) -> None:
+        """Adds the products of a batch: z, x float32 [tokens, inputs]; z None where the float model did not run.
+
+        Of the symmetric sum, the blocks from the diagonal down.
+        """
         exact = x.shape[1] <= EXACT_INPUTS
+        off = None if z is None or self.cross is None else z - x
         if exact:
-            z, x = z.double() if self.cross is not None else z, x.double()
+            off, x = None if off is None else off.double(), x.double()
         for first in range(0, x.shape[1], COLUMNS):
             columns = slice(first, first + COLUMNS)
             _add_product(self.gram[first:, columns], x[:, first:], x[:, columns], exact)
-            if self.cross is not None:
-                _add_product(self.cross[:, columns], z, x[:, columns], exact)
+            if off is not None:
+                _add_product(self.cross[:, columns], off, x[:, columns], exact)
         self.tokens += len(x)
+        self._paired += 0 if off is None else len(x)
 
     def complete(self) -> None:
-        """Copies the lower part of the symmetric sum to the upper one."""
+        """Copies the lower part of the symmetric sum to the upper one; the other sum becomes what all tokens would have given."""
+        if self.cross is not None and 0 < self._paired < self.tokens:
+            self.cross *= self.tokens / self._paired
+            self._paired = self.tokens
         for first in range(0, len(self.gram), COLUMNS):
             last = first + COLUMNS
             self.gram[first:last, last:] = self.gram[last:, first:last].t()

@@ -52,15 +52,18 @@ def quantize_head(
     batches = list(zip(ids.split(len(states.quantized[0])), states.float, states.quantized))
     judging = sum(judges(index, solver["heldBack"], len(batches)) for index in range(len(batches)))
     for index, (batch, z, x) in enumerate(batches):
-        given = [x if z is None else z, x]
-        pair = [stream.before_head(batch, hidden).reshape(-1, linear.shape[1]) for hidden in given]
-        if judges(index, solver["heldBack"], len(batches)):
+        judging_this = judges(index, solver["heldBack"], len(batches))
+        given = [x if z is None and judging_this else z, x]
+        pair = [
+            None if hidden is None else stream.before_head(batch, hidden).reshape(-1, linear.shape[1]) for hidden in given
+        ]
+        if judging_this:
             inputs.hold(pair[0], pair[1], judging)
         else:
             inputs.add(pair[0], pair[1])
         options["events"].check_cancelled()
     weight = source.read(linear.parameter)
-    solution = solve(rows, weight, Prepared(inputs, solver), grid_of(strategy, linear.shape[1]))
+    solution = solve(rows, weight, Prepared(inputs, solver, linear.shape[0]), grid_of(strategy, linear.shape[1]))
     return solution, inputs.tokens
 
 

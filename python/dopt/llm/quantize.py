@@ -20,16 +20,15 @@ from dopt.llm.place import Place, place_of
 from dopt.llm.polish import polished
 from dopt.llm.ranges import Ranges, grids_of, quiet
 from dopt.llm.ranges import write as write_grids
-from dopt.llm.rotate import Rotation, why_not
+from dopt.llm.rotate import Rotation
 from dopt.llm.solve import Solution, dequantized
 from dopt.llm.strategies import checked_strategies
 from dopt.llm.stream import Stream
 from dopt.llm.tokens import samples_of, warnings_of
+from dopt.llm.trial import choose_rotation
 
-#: Blocks that decide whether the model is rotated, and how much its float states may differ by rounding.
-TRIAL_BLOCKS, ROTATION_DRIFT = 2, 1e-3
 #: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
-VERSION = 1
+VERSION = 2
 
 
 def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
@@ -52,6 +51,7 @@ class Run:
         if self.source.whole:
             self.warnings.append(f"The whole model is in memory: {self.source.whole}.")
         self.stream = Stream(self.source)
+        self.rotated = False
         self._reset()
 
     def _reset(self) -> None:
@@ -71,20 +71,21 @@ class Run:
         self.linears: List[Dict[str, Any]] = []
         self.seen: Dict[str, Dict[str, float]] = {}
         self.head_weight: Any = None
-        self.rotated = False
 
     def run(self) -> Dict[str, Any]:
         fingerprint = self._fingerprint()
-        self._choose_rotation()
         journal = Journal(self.params["out"], fingerprint)
+        found = journal.read() if self.params["resume"] else None
+        choose_rotation(self, None if found is None else found["rotated"])
         writer = Writer(self.params["out"], fingerprint)
-        first, states = self._start(journal, writer)
+        first, states = self._start(journal, found, writer)
         if first:
             self.events.log("info", f"Going on behind block {first - 1}.")
         for index in range(first, len(self.stream)):
             self._progress(index)
             states = self._block(index, states, writer)
-            journal.write(index + 1, states, {"blocks": self.blocks, "linears": self.linears, "seen": self.seen})
+            found = {"blocks": self.blocks, "linears": self.linears, "seen": self.seen, "rotated": self.rotated}
+            journal.write(index + 1, states, found)
         self._say("head")
         self._head(states, writer)
         self._say("activations outside of the blocks")
@@ -95,91 +96,31 @@ class Run:
         self._say("done")
         return self._result(path, first, grids)
 
-    def _start(self, journal: Journal, writer: Writer) -> Tuple[int, States]:
-        """Where to begin and the hidden states there."""
+    def _start(self, journal: Journal, found: Optional[Dict[str, Any]], writer: Writer) -> Tuple[int, States]:
+        """Where to begin and the hidden states there; ``found``: what the journal says."""
         quantize_embedding(self.source, writer, self.params["embeddingBits"])
-        found = journal.read() if self.params["resume"] else None
-        lengths = {tuple(batch.shape): batch for batch in self._batches()}
+        batches = self.batches(self.ids)
+        lengths = {tuple(batch.shape): batch for batch in batches}
         if found is None:
             journal.remove()
-            return 0, self._begin()
+            return 0, self.begin(batches)
         for batch in lengths.values():
             self.stream.begin(batch)
         self.blocks, self.linears, self.seen = found["blocks"], found["linears"], found["seen"]
         return found["done"], journal.states(found["done"], self.place.device)
 
-    def _begin(self) -> States:
+    def begin(self, batches: List[Any]) -> States:
         """Hidden states before the first block."""
-        batches = self._batches()
-        solver, count = self.params["solver"], len(batches)
+        solver, count = self.options["solver"], len(batches)
         given = [self.stream.begin(each) if needs_float(solver, index, count) else None for index, each in enumerate(batches)]
         with self.source.embedding_as(rounded_embedding(self.source, self.params["embeddingBits"])):
             return States(given, [self.stream.begin(batch) for batch in batches])
 
-    def _choose_rotation(self) -> None:
-        """Rotates the model where that was asked for, or where it lowers the error of its first blocks or activations need it.
-
-        Both models are solved up to ``TRIAL_BLOCKS``; the float states of the rotated one must be those of the other, turned.
-        """
-        wish = self.params["solver"]["rotate"]
-        if wish == "never":
-            return
-        blocks = self.stream.blocks
-        reason = why_not(self.source, blocks)
-        if reason is not None:
-            self.warnings.append(f"Not rotated: {reason}.")
-            return
-        rotation = Rotation(self.source, blocks, self.params["seed"])
-        first, plain = self._try(None)
-        other, turned = self._try(rotation)
-        first = first @ rotation.q
-        drift = float((first - other).norm() / first.norm())
-        buried = self._residual_is_buried()
-        keep = drift < ROTATION_DRIFT and (wish == "always" or turned < plain or buried)
-        if not drift < ROTATION_DRIFT:
-            self.warnings.append(f"Not rotated: the float model changed by {drift:.1e}, more than rounding explains.")
-        self.events.log("info", f"Error of the first blocks: {plain:.3e} as it is, {turned:.3e} rotated.")
-        if buried:
-            self.events.log("info", "Single values of the residual stream leave too little of the integer grid to all others.")
-        self._renew(rotation if keep else None)
-        self.rotated = keep
-
-    def _residual_is_buried(self) -> bool:
-        """Whether somewhere between the blocks rounding would take most of a typical token, found on one batch in float."""
-        import torch
-
-        options = self.params["activations"]
-        if options is None:
-            return False
-        self._renew(None)
-        ranges = Ranges()
-        hidden = self.stream.begin(self._batches()[0])
-        with torch.no_grad():
-            for index in range(len(self.stream)):
-                work = Work(self.stream, index, self.options)
-                work.load()
-                hidden = self.stream.run(index, hidden)
-                ranges.tap(f"{work.prefix}:output", hidden)
-                self.stream.drop(index)
-                self.events.check_cancelled()
-        return bool(quiet(grids_of(ranges.state(), options), options))
-
-    def _try(self, rotation: Optional[Rotation]) -> Tuple[Any, float]:
-        """Solves the first blocks; the float states of a batch behind them, float64, and the error of the quantized ones."""
-        self._renew(rotation)
-        states = self._begin()
-        for index in range(min(TRIAL_BLOCKS, len(self.stream))):
-            work = Work(self.stream, index, self.options)
-            work.load()
-            with work.running():
-                _, states = solve_block(self.place.rows, work, states)
-            self.stream.drop(index)
-        return states.float[0].double(), relative_error(states)
-
-    def _renew(self, rotation: Optional[Rotation]) -> None:
+    def renew(self, rotation: Optional[Rotation]) -> None:
         """Another network of the same weights, rotated or not."""
         self.source = open_model(self.params["model"], self.params["trustRemoteCode"], self.place.device)
         self.source.rotate(rotation)
+        self.rotated = rotation is not None
         self.stream = Stream(self.source)
         self._reset()
 
@@ -271,14 +212,15 @@ class Run:
         if ranges is None:
             return []
         weights = (rounded_embedding(self.source, self.params["embeddingBits"]), self.head_weight)
-        observe_outside(self.stream, self._batches(), states.quantized, ranges.tap, *weights)
+        observe_outside(self.stream, self.batches(self.ids), states.quantized, ranges.tap, *weights)
         grids = grids_of({**self.seen, **ranges.state()}, options)
         write_grids(writer, grids, options, close=False)
         self.warnings += quiet(grids, options)
         return grids
 
-    def _batches(self) -> List[Any]:
-        return list(self.place.put(self.ids).split(self.params["batch"]))
+    def batches(self, ids: Any) -> List[Any]:
+        """Tokens, int64 [samples, length] in numpy, as tensors in batches."""
+        return list(self.place.put(ids).split(self.params["batch"]))
 
     def _result(self, path: str, first: int, grids: List[Dict[str, Any]]) -> Dict[str, Any]:
         with open(path, encoding="utf-8") as file:

@@ -1,10 +1,10 @@
 """Integers and scales of one linear from the sums of its input.
 
-Several solutions are made (nearest rounding; error feedback; error feedback towards weights that make up for errors
-before the linear) and judged on tokens that did not make them, so that none is taken that is worse than plain rounding.
+Rounded are the weights or others that make up for errors before the linear, whichever serve tokens better that did not make
+them; the same tokens judge the integers, so that none are taken that are worse than plain rounding.
 """
 
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from dopt.llm.gram import Inputs
 from dopt.native_rows import RowGrid
@@ -43,7 +43,8 @@ class Solution(NamedTuple):
 class Prepared:
     """Factors of an input's Gram matrix, made once for all linears that share the input."""
 
-    def __init__(self, inputs: Inputs, solver: Dict[str, Any]) -> None:
+    def __init__(self, inputs: Inputs, solver: Dict[str, Any], outputs: int) -> None:
+        """``outputs``: of all those linears."""
         import torch
 
         self.inputs, self.solver = inputs, solver
@@ -58,25 +59,40 @@ class Prepared:
         self.factor = None
         if solver["rounding"] == "gptq":
             self.factor = self._find_factor()
-        self._transfers: Dict[float, Any] = {}
+        self._whole = outputs > len(diagonal)
+        self._changes: Dict[float, Any] = {}
 
-    def transfer(self, ridge: float) -> Optional[Any]:
-        """T [inputs, inputs] such that W T makes up for the errors in x; None where it cannot be computed.
+    def made_up(self, weight: Any, ridge: float) -> Any:
+        """Weights V, float64 [outputs, inputs] like ``weight``, that make up for the errors in x.
 
-        It minimizes |W z - V x|^2 + ridge * mean * |V - W|^2 over V: the closed form of GPTAQ (arXiv:2504.02692, section
-        4) and Qronos (arXiv:2505.11695), damped.
+        V minimizes |W z - V x|^2 + ridge * mean * |V - W|^2: the closed form of GPTAQ (arXiv:2504.02692, section 4) and
+        Qronos (arXiv:2505.11695), damped, as W + W (z - x).T x (x.T x + ridge * mean)^-1. Its last two factors are formed
+        where they serve more outputs than there are inputs.
         """
         import torch
 
-        if ridge not in self._transfers:
-            load = ridge * self.mean
-            gram, cross = self.inputs.gram.clone(), self.inputs.cross.clone()
-            torch.diagonal(gram).add_(load)
-            torch.diagonal(cross).add_(load)
-            factor = _cholesky(gram)
-            solved = None if factor is None else torch.cholesky_solve(cross.t(), factor).t()
-            self._transfers = {ridge: solved}  # one at a time: it is as large as the sums
-        return self._transfers[ridge]
+        change = self._change(ridge)
+        if self._whole:
+            return torch.addmm(weight, weight, change)
+        return weight + torch.cholesky_solve((weight @ self.inputs.cross).t(), change).t()
+
+    def can_make_up(self, ridge: float) -> bool:
+        """Whether the sums have a solution for a ridge."""
+        return self._change(ridge) is not None
+
+    def _change(self, ridge: float) -> Optional[Any]:
+        """The factors behind W as one matrix, or the Cholesky factor of the last of them."""
+        import torch
+
+        if ridge not in self._changes:
+            gram = self.inputs.gram.clone()
+            torch.diagonal(gram).add_(ridge * self.mean)
+            change = _cholesky(gram)
+            del gram
+            if change is not None and self._whole:
+                change = torch.cholesky_solve(self.inputs.cross.t(), change).t()
+            self._changes = {ridge: change}  # one at a time: it is as large as the sums
+        return self._changes[ridge]
 
     def _order(self, diagonal: Any) -> Any:
         import torch
@@ -122,20 +138,17 @@ def solve(rows: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution
     Raises DoptError NATIVE_FAILED.
     """
     solver = prepared.solver
-    tries: List[Tuple[str, Optional[float]]] = [("nearest", None)]
-    if prepared.factor is not None:
-        tries.append(("gptq", None))
-        if prepared.inputs.cross is not None:
-            tries += [("cross", ridge) for ridge in solver["ridges"]]
     judge = Judge(weight, prepared)
     maker = _Maker(rows, weight.contiguous(), prepared, grid)
-    results = []
-    for chosen, ridge in tries:
-        made = maker.make(chosen, ridge)
-        if made is not None:
-            results.append((judge.error(*made), chosen, ridge, made))
-    nearest = results[0][0]
-    error, chosen, ridge, made = min(results, key=lambda result: result[0])
+    made = maker.nearest()
+    error = nearest = judge.error(*made)
+    chosen, ridge = "nearest", None
+    for load in _loads(judge, maker, prepared):  # the second where the first is worse than rounding
+        found = maker.make(load)
+        found_error = judge.error(*found)
+        if found_error < error:
+            error, chosen, ridge, made = found_error, "gptq" if load is None else "cross", load, found
+            break
     if chosen != "nearest" and (solver["refit"] or solver["sweeps"]):
         refined = maker.refine(ridge, *made)
         refined_error = judge.error(*refined)
@@ -143,6 +156,24 @@ def solve(rows: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution
             error, made = refined_error, refined
     damping = None if chosen == "nearest" else prepared.damping
     return Solution(*made, chosen, ridge, damping, prepared.fallback, error, nearest)
+
+
+def _loads(judge: "Judge", maker: "_Maker", prepared: Prepared) -> List[Optional[float]]:
+    """Ridges to solve with, None for the given weights, in the order of their promise."""
+    if prepared.factor is None:
+        return []
+    best = None if prepared.inputs.cross is None else _best_ridge(judge, maker, prepared)
+    return [None] if best is None else [best, None]
+
+
+def _best_ridge(judge: "Judge", maker: "_Maker", prepared: Prepared) -> Optional[float]:
+    """The ridge whose weights, not yet rounded, serve the tokens that judge best; None where the given weights do."""
+    least, best = judge.unrounded([(slice(None), judge.weight)]), None
+    for ridge in prepared.solver["ridges"]:
+        error = judge.unrounded(maker.targets(ridge)) if prepared.can_make_up(ridge) else least
+        if error < least:
+            least, best = error, ridge
+    return best
 
 
 class Judge:
@@ -167,6 +198,13 @@ class Judge:
         error = float(((off @ gram) * off).sum()) if power > 0 else float((off**2).sum())
         power = power if power > 0 else float((self.weight.double() ** 2).sum())
         return error / power if power > 0 else float(torch.zeros(()))
+
+    def unrounded(self, targets: Iterable[Tuple[slice, Any]]) -> float:
+        """Squared error of other weights' outputs, given in parts of their rows; 0 where no tokens judge."""
+        if self.x is None:
+            return 0.0
+        made = ((rows, self.x @ target.float().t()) for rows, target in targets)
+        return sum(squares(outputs.sub_(self.wanted[:, rows])) for rows, outputs in made)
 
 
 def squares(tensor: Any) -> float:
@@ -197,44 +235,50 @@ class _Maker:
     def __init__(self, rows: Any, matrix: Any, prepared: Prepared, grid: RowGrid) -> None:
         self._rows, self._matrix, self._prepared, self._grid = rows, matrix, prepared, grid
         self._scales: Optional[Any] = None  # of the weights themselves
+        self._kept: Optional[Tuple[Optional[float], Any]] = None
 
-    def make(self, chosen: str, ridge: Optional[float]) -> Optional[Tuple[Any, Any]]:
-        """(integers, scales) of one try; None where it cannot be computed."""
+    def nearest(self) -> Tuple[Any, Any]:
+        """(integers, scales) of the weights rounded to nearest."""
+        import torch
+
+        scales = self._own_scales()
+        parts = [self._rows.group_nearest(target, self._grid, scales[rows]) for rows, target in self.targets(None)]
+        return torch.cat(parts), scales
+
+    def make(self, ridge: Optional[float]) -> Tuple[Any, Any]:
+        """(integers, scales) with error feedback, of the weights or of those that make up for errors before the linear."""
         import torch
 
         prepared, parts = self._prepared, []
-        if ridge is not None and prepared.transfer(ridge) is None:
-            return None
-        scales = self._own_scales() if ridge is None else None
-        for rows, target in self._targets(ridge):
-            if scales is None:
-                part = self._find_scales(target.float())
-            else:
-                part = scales[rows]
-            if chosen == "nearest":
-                integers = self._rows.group_nearest(target, self._grid, part)
-            else:
-                integers = self._rows.gram_round(prepared.order, prepared.factor, target, self._grid, part)
-            parts.append((integers, part))
+        for rows, target in self.targets(ridge):
+            part = self._own_scales()[rows] if ridge is None else self._find_scales(target.float())
+            parts.append((self._rows.gram_round(prepared.order, prepared.factor, target, self._grid, part), part))
         return torch.cat([each for each, _ in parts]), torch.cat([each for _, each in parts])
 
     def refine(self, ridge: Optional[float], integers: Any, scales: Any) -> Tuple[Any, Any]:
         """A solution with scales and integers moved to where the error on the tokens that solve is less."""
         solver, gram = self._prepared.solver, self._prepared.inputs.gram
         integers, scales = integers.clone(), scales.clone()
-        for rows, target in self._targets(ridge):
+        for rows, target in self.targets(ridge):
             part = (scales[rows], integers[rows])  # views: changed in place
             self._rows.gram_refine(gram, target, self._grid, *part, solver["refit"], solver["sweeps"])
         return integers, scales
 
-    def _targets(self, ridge: Optional[float]) -> Iterator[Tuple[slice, Any]]:
-        inputs = self._matrix.shape[1]
-        count = max(64, self._rows.target_bytes // (8 * inputs) // 64 * 64)
+    def targets(self, ridge: Optional[float]) -> Iterable[Tuple[slice, Any]]:
+        """What is rounded, float64, in parts of the rows; kept where it is one."""
+        count = max(64, self._rows.target_bytes // (8 * self._matrix.shape[1]) // 64 * 64)
+        if count < len(self._matrix):
+            return self._targets(ridge, count)
+        if self._kept is None or self._kept[0] != ridge:
+            self._kept = (ridge, list(self._targets(ridge, count)))
+        return self._kept[1]
+
+    def _targets(self, ridge: Optional[float], count: int) -> Iterator[Tuple[slice, Any]]:
         for first in range(0, len(self._matrix), count):
             rows = slice(first, first + count)
             target = self._matrix[rows].double()
             if ridge is not None:
-                target = target @ self._prepared.transfer(ridge)
+                target = self._prepared.made_up(target, ridge).contiguous()
             yield rows, target
 
     def _own_scales(self) -> Any:

@@ -72,6 +72,7 @@ def params_of(model, out, tokens, group=32, **changes):
         "damping": 0.01,
         "dampingMost": 0.1,
         "ridges": [1.0],
+        "crossEvery": 4,
         "refit": True,
         "sweeps": 1,
         "polish": 0,

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dopt import native
+from dopt.llm.block import crosses
 from dopt.llm.gram import Inputs
 from dopt.llm.rows import HostRows
 from dopt.llm.solve import Prepared, dequantized, solve
@@ -17,9 +18,11 @@ SOLVER = {
     "damping": 0.01,
     "dampingMost": 0.1,
     "ridges": [0.1],
+    "crossEvery": 1,
     "refit": True,
     "sweeps": 1,
 }
+ROWS = HostRows(native.load())
 GRID = RowGrid(16, -8, 7)
 
 
@@ -37,11 +40,12 @@ def samples(tokens=1200, inputs=48, noise=0.2, seed=0):
     return z, z + noise * z.std() * torch.randn(tokens, inputs, generator=random)
 
 
-def test_the_transfer_minimizes_what_it_says():
+@pytest.mark.parametrize("outputs", [5, 500], ids=["fewer", "more"])
+def test_weights_that_make_up_for_errors_minimize_what_they_say(outputs):
     z, x = samples()
-    prepared = Prepared(inputs_of(z, x, held=0), SOLVER)
+    prepared = Prepared(inputs_of(z, x, held=0), SOLVER, outputs)
     weight = torch.randn(5, 48, dtype=torch.float64)
-    target = weight @ prepared.transfer(0.1)
+    target = prepared.made_up(weight, 0.1)
     load = (0.1 * prepared.mean) ** 0.5
     rows = torch.cat([x.double(), load * torch.eye(48, dtype=torch.float64)])
     wanted = torch.cat([z.double() @ weight.t(), load * weight.t()])
@@ -49,10 +53,25 @@ def test_the_transfer_minimizes_what_it_says():
     assert np.abs(target.numpy() - best).max() < 1e-6
 
 
+def test_errors_of_some_batches_stand_for_all():
+    z, x = samples(noise=0.0)
+    off = torch.ones(48) / 48  # the same error everywhere: any half of the batches shows it
+    inputs = Inputs(48, True)
+    inputs.add(z[:600] + off, x[:600])
+    inputs.add(None, x[:600])
+    inputs.complete()
+    both = Inputs(48, True)
+    for _ in range(2):
+        both.add(z[:600] + off, x[:600])
+    assert torch.allclose(inputs.cross, both.cross, rtol=1e-9) and inputs.tokens == 1200
+    every = [[index for index in range(count) if crosses({**SOLVER, "crossEvery": 4}, index, count)] for count in (3, 8, 32)]
+    assert every == [[0, 1, 2], [0, 2, 4, 6], list(range(0, 32, 4))]
+
+
 def test_solutions_are_judged_on_other_tokens():
     z, x = samples()
     weight = torch.randn(32, 48)
-    found = solve(HostRows(native.load()), weight, Prepared(inputs_of(z, x), SOLVER), GRID)
+    found = solve(ROWS, weight, Prepared(inputs_of(z, x), SOLVER, 32), GRID)
     assert found.chosen == "cross" and found.ridge == 0.1 and found.error < 0.9 * found.error_nearest
     made = dequantized(found.integers, found.scales)
     off = ((x[:200] @ made.t() - z[:200] @ weight.t()) ** 2).sum() / ((z[:200] @ weight.t()) ** 2).sum()
@@ -62,13 +81,13 @@ def test_solutions_are_judged_on_other_tokens():
     other.add(z, x)
     flipped = torch.randn(200, 48)
     other.hold(flipped, flipped, 1)
-    worse = solve(HostRows(native.load()), weight, Prepared(other, SOLVER), GRID)
+    worse = solve(ROWS, weight, Prepared(other, SOLVER, 32), GRID)
     assert worse.error <= worse.error_nearest
 
 
 def test_sums_that_give_no_factor():
     weight = torch.randn(8, 48)
-    nothing = solve(HostRows(native.load()), weight, Prepared(Inputs(48, True), SOLVER), GRID)
+    nothing = solve(ROWS, weight, Prepared(Inputs(48, True), SOLVER, 32), GRID)
     assert nothing.chosen == "nearest" and "zero" in nothing.fallback and np.isfinite(nothing.error)
     z, x = samples()
     inputs = inputs_of(z, x)
@@ -77,11 +96,11 @@ def test_sums_that_give_no_factor():
     vector = torch.linalg.eigh(lifted)[1][:, 0]
     value = float(vector @ lifted @ vector)
     inputs.gram -= (value + 0.02 * float(torch.diagonal(lifted).mean())) * torch.outer(vector, vector)
-    ladder = Prepared(inputs, SOLVER)
+    ladder = Prepared(inputs, SOLVER, 8)
     assert ladder.fallback is not None and "damping" in ladder.fallback
     inputs.gram -= 100 * float(torch.diagonal(lifted).mean()) * torch.outer(vector, vector)
     torch.diagonal(inputs.gram).abs_()
-    broken = solve(HostRows(native.load()), weight, Prepared(inputs, {**SOLVER, "ridges": []}), GRID)
+    broken = solve(ROWS, weight, Prepared(inputs, {**SOLVER, "ridges": []}, 8), GRID)
     assert "not positive definite" in broken.fallback and np.isfinite(broken.error)
 
 
@@ -90,5 +109,5 @@ def test_an_input_that_is_always_zero():
     z[:, 7] = 0
     x[:, 7] = 0
     weight = torch.randn(8, 48)
-    found = solve(HostRows(native.load()), weight, Prepared(inputs_of(z, x), SOLVER), GRID)
+    found = solve(ROWS, weight, Prepared(inputs_of(z, x), SOLVER, 32), GRID)
     assert found.chosen != "nearest" and torch.isfinite(found.scales).all()

@@ -1,0 +1,83 @@
+"""Whether a model is rotated (``rotate.py``): decided by solving its first blocks in short, as they are and rotated."""
+
+from typing import Any, Optional, Tuple
+
+from dopt.llm.block import Work, relative_error, solve_block
+from dopt.llm.ranges import Ranges, grids_of, quiet
+from dopt.llm.rotate import Rotation, why_not
+
+#: Blocks that are solved, at the most; one of so many of the model's; for one of so many samples.
+BLOCKS, SHARE, SAMPLES = 2, 8, 4
+#: What of the solver is left out: it serves both models alike, and what makes up for errors hides them.
+SHORT = {"ridges": [], "refit": False, "sweeps": 0, "polish": 0}
+#: Rotated is what loses no more than this of the other's error: trials differ by a tenth, and a head needs a matrix of its own then.
+GAIN = 0.9
+#: How much the float states of the two may differ by rounding.
+DRIFT = 1e-3
+
+
+def choose_rotation(run: Any, known: Optional[bool]) -> None:
+    """Rotates the model of a run (``quantize.Run``) where that was asked for, or where it lowers the error of its first blocks
+    or activations need it.
+
+    The float states of the rotated model must be those of the other, turned. ``known``: what the same run chose when it began.
+    """
+    wish = run.params["solver"]["rotate"]
+    if wish == "never":
+        return
+    blocks = run.stream.blocks
+    reason = why_not(run.source, blocks)
+    if reason is not None:
+        run.warnings.append(f"Not rotated: {reason}.")
+        return
+    rotation = Rotation(run.source, blocks, run.params["seed"])
+    if known is not None:
+        run.renew(rotation if known else None)
+        return
+    first, plain = _try(run, None)
+    other, turned = _try(run, rotation)
+    first = first @ rotation.q
+    drift = float((first - other).norm() / first.norm())
+    run.events.log("info", f"Error of the first blocks: {plain:.3e} as it is, {turned:.3e} rotated.")
+    wanted = wish == "always" or turned < GAIN * plain or _residual_is_buried(run)
+    if wanted and not drift < DRIFT:
+        run.warnings.append(f"Not rotated: the float model changed by {drift:.1e}, more than rounding explains.")
+    run.renew(rotation if wanted and drift < DRIFT else None)
+
+
+def _try(run: Any, rotation: Optional[Rotation]) -> Tuple[Any, float]:
+    """Solves the first blocks; the float states of a batch behind them, float64, and the error of the quantized ones."""
+    run.renew(rotation)
+    run.options["solver"] = {**run.params["solver"], **SHORT}
+    states = run.begin(run.batches(run.ids[::SAMPLES]))
+    for index in range(max(1, min(BLOCKS, len(run.stream) // SHARE))):
+        work = Work(run.stream, index, run.options)
+        work.load()
+        with work.running():
+            _, states = solve_block(run.place.rows, work, states)
+        run.stream.drop(index)
+    return next(each for each in states.float if each is not None).double(), relative_error(states)
+
+
+def _residual_is_buried(run: Any) -> bool:
+    """Whether somewhere between the blocks rounding would take most of a typical token, found on one batch in float."""
+    import torch
+
+    options = run.params["activations"]
+    if options is None:
+        return False
+    run.renew(None)
+    ranges = Ranges()
+    hidden = run.stream.begin(run.batches(run.ids)[0])
+    with torch.no_grad():
+        for index in range(len(run.stream)):
+            work = Work(run.stream, index, run.options)
+            work.load()
+            hidden = run.stream.run(index, hidden)
+            ranges.tap(f"{work.prefix}:output", hidden)
+            run.stream.drop(index)
+            run.events.check_cancelled()
+    buried = bool(quiet(grids_of(ranges.state(), options), options))
+    if buried:
+        run.events.log("info", "Single values of the residual stream leave too little of the integer grid to all others.")
+    return buried
