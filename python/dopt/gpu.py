@@ -14,6 +14,10 @@ from dopt.events import Events
 KIND = "cuda"
 #: What is done about a GPU that a framework cannot use.
 REMEDIES = {
+    "tensorflow": [
+        "See what is lacking: dopt env doctor",
+        "The locked TensorFlow is that for processors: --env system takes the one of your own interpreter.",
+    ],
     "torch": [
         "See what is lacking: dopt env doctor",
         "--profile current has a PyTorch with CUDA; --env system takes the one of your own interpreter.",
@@ -35,17 +39,20 @@ def gpus(params: Dict[str, Any], _events: Events) -> Dict[str, Any]:
     return {"frameworks": {name: finders[name]() for name in params["frameworks"]}}
 
 
-def torch_device(gpu: Optional[int]) -> Any:
-    """``torch.device`` for the index of a GPU, None for the processor. Raises DoptError GPU_UNAVAILABLE (environment)."""
+def torch_device(gpu: Optional[int], exact: bool = True) -> Any:
+    """``torch.device`` for the index of a GPU, None for the processor. Raises DoptError GPU_UNAVAILABLE (environment).
+
+    ``exact``: float32 is to be computed as on the processor; training leaves to PyTorch what it rounds.
+    """
     import torch
 
     if gpu is None:
         return torch.device("cpu")
     require("torch", _torch(), gpu)
-    # Products of float32 in float32, as on the processor, not in the ten bits of mantissa of TF32.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
+    if exact:  # not in the ten bits of mantissa of TF32, and with the same kernels each time
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
     return torch.device(KIND, gpu)
 
 

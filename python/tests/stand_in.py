@@ -54,7 +54,23 @@ def install():
         setup(NAME)
         _state["library"] = torch.library.Library("_", "IMPL")
         _state["library"].fallback(_run, "PrivateUse1")
+        _state["convolutions"] = torch.library.Library("aten", "IMPL")
+        for name in _CONVOLUTIONS:
+            op = getattr(torch.ops.aten, name.partition("::")[2]).default
+            _state["convolutions"].impl(op, lambda *args, op=op: _run(op, *args), "PrivateUse1")
+        torch.Tensor.__deepcopy__ = _copying(torch.Tensor.__deepcopy__)
     return NAME
+
+
+def _copying(plain):
+    """``copy.deepcopy`` of tensors, which would make a storage on the device: that takes an allocator."""
+
+    def deepcopy(self, memo):
+        if self.device.type != NAME:
+            return plain(self, memo)
+        return memo.setdefault(id(self), self.detach().clone().requires_grad_(self.requires_grad))
+
+    return deepcopy
 
 
 def operations():
@@ -96,6 +112,36 @@ def _type_of(dtype):
     return _types[dtype]
 
 
+def _convolution(*args):
+    import torch
+
+    return torch.ops.aten.convolution(*args)
+
+
+def _convolution_backward(gradient, x, weight, *args):
+    import torch
+
+    outputs = weight.shape[1] * args[5] if args[3] else weight.shape[0]
+    return torch.ops.aten.convolution_backward(gradient, x, weight, [outputs], *args)
+
+
+_CONVOLUTIONS = {
+    "aten::convolution_overrideable": _convolution,
+    "aten::convolution_backward_overrideable": _convolution_backward,
+}
+
+
+class _Bytes:
+    """A storage, as much like a tensor as ``_alias`` asks."""
+
+    def __init__(self, storage):
+        import torch
+
+        self.storage, self.dtype = storage, torch.uint8
+        self.shape, self.dim = (storage.nbytes(),), lambda: 1
+        self.stride, self.data_ptr = lambda: (1,), storage.data_ptr
+
+
 def _run(op, *args, **kwargs):
     """What every operation on the device does: run on the processor over the same memory."""
     import torch
@@ -130,10 +176,16 @@ def _run(op, *args, **kwargs):
     if name.startswith("aten::_copy_from"):  # a backend's own part of copy_
         host_args[1].copy_(host_args[0])
         return args[1]
+    if name == "aten::set_" and isinstance(args[1], torch.UntypedStorage):  # what saving does
+        args[0].data = _alias(_Bytes(args[1]), _DEVICE)
+        return args[0]
     wrong = next((each for each in others if each.dim()), None)
     if givens and wrong is not None and name not in _MAY_MIX:
         raise RuntimeError(f"{op}: expected all tensors on one device, found {NAME} and {wrong.device} {tuple(wrong.shape)}")
-    result = op(*_numbers_as_tensors(op, host_args, [host for _, host in givens]), **host_kwargs)
+    if name.endswith("_overrideable"):  # what PyTorch leaves to backends
+        result = _CONVOLUTIONS[name](*host_args, **host_kwargs)
+    else:
+        result = op(*_numbers_as_tensors(op, host_args, [host for _, host in givens]), **host_kwargs)
     to_host_copy = name == "aten::_to_copy" and kwargs.get("device") == torch.device("cpu")
     return result if to_host_copy else _mapped(to_device, result)
 

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import * as Flags from '@oclif/core/flags';
 import { TORCH_PROFILES, type TorchProfile } from '../bridge/profiles.js';
-import { runtimeFlags, targetFlag } from './flags.js';
+import { deviceFlags, gpuFrom, runtimeFlags, targetFlag } from './flags.js';
 
 /** Flags of all commands about a scenario. */
 export const searchFlags = {
@@ -20,6 +20,12 @@ export const searchFlags = {
     helpGroup: 'RUN',
   }),
   ...runtimeFlags,
+  ...deviceFlags,
+  device: Flags.string({
+    options: ['cpu', 'cuda'],
+    description: "what trains: the processor, or an NVIDIA GPU (default: the scenario's gpu_id)",
+    helpGroup: 'RUN',
+  }),
 };
 
 /** What the services take of them. */
@@ -30,6 +36,8 @@ export const searchOptions = (flags: {
   profile: string;
   env: string;
   threads?: number | undefined;
+  device?: string | undefined;
+  'device-index'?: number | undefined;
 }) => ({
   scenario: resolve(flags.config),
   target: flags.target,
@@ -37,4 +45,12 @@ export const searchOptions = (flags: {
   profile: flags.profile as TorchProfile,
   environment: flags.env as 'venv',
   threads: flags.threads ?? availableParallelism(),
+  gpus: gpusFrom(flags),
 });
+
+/** GPUs in the place of the scenario's; null where no device was asked for. @throws UserError USAGE */
+function gpusFrom(flags: Parameters<typeof gpuFrom>[0]): number[] | null {
+  const gpu = gpuFrom(flags);
+  if (gpu !== null) return [gpu];
+  return flags.device === 'cpu' ? [] : null;
+}

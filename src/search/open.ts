@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Environment, ensureEnvironment } from '../bridge/environments.js';
+import { requireGpu } from '../bridge/gpu.js';
 import { JobSession } from '../bridge/job-session.js';
 import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
 import { progressJob } from '../bridge/progress-job.js';
@@ -13,6 +14,7 @@ import { networkOf } from '../target/network.js';
 import { loadTarget } from '../target/target-files.js';
 import { Costs, type Frame, type Limit, problemOf } from './network/costs.js';
 import type { Skeleton } from './network/layers.js';
+import { gpusOf } from './run-params.js';
 import type { Problem } from './strategies/strategy.js';
 
 export interface OpenOptions {
@@ -25,6 +27,8 @@ export interface OpenOptions {
   profile: TorchProfile;
   environment: EnvironmentKind;
   threads: number;
+  /** Indices of GPUs in the place of those that the scenario names, none for the processor; null for the scenario's. */
+  gpus: number[] | null;
   progress: Progress;
   signal: AbortSignal;
 }
@@ -37,6 +41,8 @@ export interface OpenSearch {
   limits: Limit[];
   costs: Costs;
   problem: Problem;
+  /** The Python that trains and scores. */
+  environment: Environment;
   /** A Python process that trains or scores one thing after the other, on a cluster where one is given. */
   session: (cluster?: ClusterPlace) => JobSession;
 }
@@ -56,7 +62,7 @@ export interface ClusterPlace {
  */
 export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
   const { progress, signal } = options;
-  const scenario = await readScenario(options.scenario);
+  const scenario = onDevices(await readScenario(options.scenario), options.gpus);
   for (const note of scenario.notes) progress.warn(note);
   refuseUnsupported(scenario, options.scenario);
   const limits = limitsOf(scenario, options.target);
@@ -87,17 +93,44 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
     const server = cluster && { module: 'dopt.nas.ray_bridge', argument: JSON.stringify(cluster) };
     return new JobSession(environment, { threads: options.threads, signal }, server);
   };
-  return { scenario, folder, skeleton, limits, costs, problem: problemOf(frame, costs), session };
+  return {
+    scenario,
+    folder,
+    skeleton,
+    limits,
+    costs,
+    problem: problemOf(frame, costs),
+    environment,
+    session,
+  };
 }
 
 /** The Python that trains networks of a scenario. */
 export const trainingEnvironment = (
-  { framework }: Scenario,
+  { framework, resource }: Scenario,
   { profile, environment, progress }: Pick<OpenOptions, 'profile' | 'environment' | 'progress'>,
 ): Promise<Environment> =>
   ensureEnvironment(framework === 'TensorFlow' ? 'tensorflow' : profile, environment, {
     onProgress: (line) => progress.note(line),
+    gpu: gpusOf(resource?.gpu_id).length > 0,
   });
+
+/** A scenario on other devices than it names; null leaves it. */
+export function onDevices(scenario: Scenario, gpus: number[] | null): Scenario {
+  if (gpus === null) return scenario;
+  const { gpu_id: _, ...resource } = scenario.resource ?? {};
+  return { ...scenario, resource: gpus.length > 0 ? { ...resource, gpu_id: gpus.join(',') } : resource };
+}
+
+/** Rejects with EnvironmentError GPU_UNAVAILABLE where one of the GPUs of a scenario cannot be used. */
+export async function requireGpus(
+  { framework, resource }: Scenario,
+  environment: Environment,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const index of gpusOf(resource?.gpu_id))
+    await requireGpu(environment, framework === 'TensorFlow' ? 'tensorflow' : 'torch', index, signal);
+}
 
 function refuseUnsupported({ framework, supernet }: Scenario, place: string): void {
   if (framework === 'TensorFlow' && supernet.data_format === 'channels_first')

@@ -7,7 +7,7 @@ import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
 import { CHECKPOINTS } from './evaluator.js';
-import { type OpenOptions, trainingEnvironment, workFolder } from './open.js';
+import { type OpenOptions, onDevices, requireGpus, trainingEnvironment, workFolder } from './open.js';
 import { type QuantizedNetwork, quantizeTrained } from './quantize-trained.js';
 import type { FrontNetwork } from './results.js';
 import { requireData, runParams } from './run-params.js';
@@ -56,7 +56,7 @@ const SAMPLES = 1000;
  */
 export async function retrain(options: RetrainOptions): Promise<Retrained> {
   const { out, number, threads, progress, signal } = options;
-  const scenario = await readScenario(options.scenario);
+  const scenario = onDevices(await readScenario(options.scenario), options.gpus);
   requireData({ scenario, folder: dirname(resolve(options.scenario)) }, options.scenario);
   const network = networkOf(join(out, 'pareto.json'), number);
   const name = `model_arch_result_${number}`;
@@ -69,7 +69,9 @@ export async function retrain(options: RetrainOptions): Promise<Retrained> {
     const run = { ...base, epochs: options.epochs ?? base.epochs, layers: network.layers };
     const { threads: _, gpu: __, log: ___, ...decides } = run;
     const checkpoint = join(folder, `${digestOf(decides).slice(0, 12)}-${CHECKPOINTS[scenario.framework]}`);
-    const job = progressJob(await trainingEnvironment(scenario, options), threads, progress, signal);
+    const environment = await trainingEnvironment(scenario, options);
+    await requireGpus(scenario, environment, signal);
+    const job = progressJob(environment, threads, progress, signal);
     const params = { ...run, checkpoint, out: folder, name, samples: SAMPLES };
     const { loss: ____, ...written } = await job(`Train network ${number}`, 'nasRetrain', params);
     const { epochs, inputShape } = run;

@@ -6,7 +6,7 @@ import type { Archive } from './archive.js';
 import { runSearch, type Tried } from './engine.js';
 import { halvingIn, pythonEvaluator, removeWeights } from './evaluator.js';
 import { SearchJournal } from './journal.js';
-import { type OpenOptions, openSearch, workFolder } from './open.js';
+import { type OpenOptions, openSearch, requireGpus, workFolder } from './open.js';
 import { profileSpace, refuseImpossible } from './profile.js';
 import { type FrontNetwork, frontOf, writePage, writePicture, writeResults } from './results.js';
 import { requireData } from './run-params.js';
@@ -47,7 +47,8 @@ const PAGE_EVERY_MS = 3000;
  * Searches networks for a scenario: trains shared weights, then lets a strategy try networks, and writes those that none
  * beats. A search that was cut off goes on from its journal.
  *
- * Rejects as `openSearch` and `pythonEvaluator` do, with UserError SEARCH_IMPOSSIBLE, SEARCH_CHANGED, SEARCH_EMPTY, RUN_LOCKED.
+ * Rejects as `openSearch` and `pythonEvaluator` do, with UserError SEARCH_IMPOSSIBLE, SEARCH_CHANGED, SEARCH_EMPTY,
+ * RUN_LOCKED, and EnvironmentError GPU_UNAVAILABLE.
  */
 export async function search(options: SearchRunOptions): Promise<SearchResult> {
   const { out, progress } = options;
@@ -58,6 +59,8 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
   const { seed, generation_num, pop_size } = scenario.searcher;
   refuseImpossible(profileSpace(problem, costs, seed), options.scenario);
   requireData(open, options.scenario);
+  // Machines of a cluster have GPUs of their own, which Ray counts.
+  if (!options.cluster) await requireGpus(scenario, open.environment, options.signal);
   const unlock = lockRun(join(work, 'lock'), out);
   try {
     const { searcher: _, notes: __, resource: ___, ...decides } = scenario;

@@ -7,6 +7,9 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 import numpy as np
 import tensorflow as tf
 
+from dopt.events import Events
+from dopt.gpu import gpus as gpus_of
+from dopt.gpu import require
 from dopt.nas import tensorflow_user, user
 
 
@@ -190,7 +193,12 @@ def restore(path: str, network: Any, optimizer: Any = None) -> int:
 
 
 def _use(gpu: Any, threads: int) -> None:
-    """Shows TensorFlow one GPU or none, and as many threads; what it computed with before stays as it is."""
+    """Shows TensorFlow one GPU or none, and as many threads; what it computed with before stays as it is.
+
+    Raises DoptError GPU_UNAVAILABLE.
+    """
+    if gpu is not None:
+        require("tensorflow", gpus_of({"frameworks": ["tensorflow"]}, Events())["frameworks"]["tensorflow"], gpu)
     try:
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:

@@ -156,6 +156,10 @@ def main(folder: str) -> int:
         return 1
     params = _read(os.path.join(folder, "params.json"))
     place = params["places"][int(os.environ["LOCAL_RANK"])]
+    if place is not None:
+        import torch
+
+        torch.cuda.set_device(place)  # else NCCL takes the device of the process's number
     group.init_process_group("gloo" if place is None else "nccl")
     try:
         events = _Progress(os.path.join(folder, PROGRESS)) if is_first() else Events()

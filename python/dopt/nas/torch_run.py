@@ -4,6 +4,7 @@ import math
 from itertools import count, islice
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
+from dopt.gpu import torch_device
 from dopt.nas import torch_user, user
 from dopt.nas.torch_parallel import share_of
 
@@ -30,7 +31,7 @@ class Run:
         self.torch, self.params = torch, params
         if params["threads"]:
             torch.set_num_threads(params["threads"])
-        self.device = torch.device("cuda", params["gpu"]) if params["gpu"] is not None else torch.device("cpu")
+        self.device = torch_device(params["gpu"], exact=False)
         self.module = torch_user.load(params["folder"])
         self.user = self.module.UserModule(params["epochs"], params["batchSize"])
         self.classes = params["application"] != "object_detection"

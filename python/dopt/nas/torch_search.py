@@ -70,7 +70,7 @@ def _shared(run: Run, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], floa
     from dopt.nas.torch_supernet import cut_out, recalibrate
 
     shared = run.supernet()
-    shared.load_state_dict(torch.load(params["checkpoint"], map_location=run.device)["network"])
+    shared.load_state_dict(torch.load(params["checkpoint"], map_location="cpu")["network"])
     batches: List[Any] = []
     for inputs, _ in run.loader(params["trainFolder"], True, 0):
         batches.append(run.put(inputs))
@@ -98,7 +98,7 @@ def _alone(run: Run) -> Callable[[Dict[str, Any]], float]:
         run.seed(candidate["seed"])
         network = run.network(candidate["layers"])
         train_parts(candidate, Training(
-            load=lambda path: network.load_state_dict(torch.load(path, map_location=run.device)),
+            load=lambda path: network.load_state_dict(torch.load(path, map_location="cpu")),
             inherit=lambda parent: inherit(network, candidate["layers"], parent),
             fit=lambda epochs, done: run.fit(network, epochs, done),
             save=lambda file: torch.save(network.state_dict(), file),

@@ -331,3 +331,24 @@ def test_fixed_parts_are_described(project, tmp_path):
     assert caught.value.code == "NAS_NETWORK"
     assert "[1, 24, 4, 4]" in caught.value.message
     json.dumps(described)
+
+
+def test_networks_train_and_score_on_the_device_as_on_the_processor(project, gpu):
+    given = params(project(), tuneBatches=2)
+    found = []
+    for place in (None, gpu):
+        on = dict(given, gpu=place, places=[place], checkpoint=given["checkpoint"] + str(place))
+        loss = torch_train.train(on, Events())["loss"]
+        alone = dict(on, checkpoint=None, tuneBatches=0)
+        scores = [each["score"] for one in (on, alone) for each in torch_search.score(one, Events())["results"]]
+        found.append((loss, scores))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-3)
+    assert found[1][1] == pytest.approx(found[0][1], abs=0.07)
+    # Weights of a GPU go on where there is none.
+    torch_train.train(dict(given, epochs=3, checkpoint=given["checkpoint"] + str(gpu)), Events())
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_a_reason(project):
+    with pytest.raises(DoptError) as caught:
+        torch_run.Run(params(project(), gpu=99))
+    assert caught.value.code == "GPU_UNAVAILABLE"

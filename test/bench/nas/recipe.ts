@@ -66,6 +66,7 @@ export const optionsOf = (folder: string, target: string) => ({
   scenario: join(folder, 'scen.yaml'),
   target,
   profile: 'torch' as const,
+  gpus: null,
   environment: 'venv' as const,
   threads: 1,
   progress: streamProgress(process.stderr),
