@@ -58,8 +58,8 @@ function beside(apart: number, genes: number, a: Float64Array, b: Float64Array):
   return sum;
 }
 
-/** Networks whose distances are remembered. */
-const REMEMBERED = 160;
+/** Networks whose distances are remembered: with more of them it takes longer to find the nearest than it saves. */
+const REMEMBERED = 48;
 
 interface Remembered {
   features: Float64Array;
@@ -90,9 +90,8 @@ export class Distances {
     const sums = near ? near.sums.slice() : new Int32Array(this.rows.length);
     for (let gene = 0; gene < this.genes; gene++) {
       const now = features[gene]!;
-      if (near && near.features[gene] === now) continue;
-      this.add(sums, gene, now, 1);
-      if (near) this.add(sums, gene, near.features[gene]!, -1);
+      if (!near) this.add(sums, gene, now);
+      else if (near.features[gene] !== now) this.exchange(sums, gene, near.features[gene]!, now);
     }
     this.known[this.asked++ % REMEMBERED] = { features, sums };
     const distances = new Float64Array(sums.length);
@@ -101,13 +100,23 @@ export class Distances {
     return distances;
   }
 
-  /** Adds how far a value of a gene is from that of each row, `sign` times. */
-  private add(sums: Int32Array, gene: number, value: number, sign: 1 | -1): void {
+  /** Adds how far a value of a gene is from that of each row. */
+  private add(sums: Int32Array, gene: number, value: number): void {
     const column = this.columns[gene]!;
-    const full = sign * UNIT;
     if (gene < this.unordered)
-      for (let row = 0; row < sums.length; row++) sums[row]! += column[row] === value ? 0 : full;
-    else for (let row = 0; row < sums.length; row++) sums[row]! += sign * Math.abs(column[row]! - value);
+      for (let row = 0; row < sums.length; row++) sums[row]! += column[row] === value ? 0 : UNIT;
+    else for (let row = 0; row < sums.length; row++) sums[row]! += Math.abs(column[row]! - value);
+  }
+
+  /** The same with one value in the place of another. */
+  private exchange(sums: Int32Array, gene: number, before: number, now: number): void {
+    const column = this.columns[gene]!;
+    for (let row = 0; row < sums.length; row++) {
+      const value = column[row]!;
+      if (gene >= this.unordered) sums[row]! += Math.abs(value - now) - Math.abs(value - before);
+      else if (value === now) sums[row]! -= UNIT;
+      else if (value === before) sums[row]! += UNIT;
+    }
   }
 
   /** The remembered network that differs in the fewest genes; undefined where that is more than half of them. */
