@@ -159,6 +159,8 @@ export const NAS_METHODS = {
         z.strictObject({
           key: z.string(),
           score: z.number().nullable(),
+          /** Mean loss of the last half of the batches that it went on with; null where there were none. */
+          loss: z.number().nullable(),
           reason: failureSchema.nullable(),
         }),
       ),

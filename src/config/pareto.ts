@@ -18,7 +18,7 @@ export const layerSchema = z.strictObject({
   squeeze: z.number().int().nonnegative(),
 });
 
-/** pareto.json: the networks of a search that no other beats in score and cost, cheapest first. */
+/** pareto.json: the networks of a search that no other beats in score, or loss, and cost, cheapest first. */
 export const paretoSchema = z.strictObject({
   version: z.literal(1),
   dopt: z.string(),
@@ -37,6 +37,10 @@ export const paretoSchema = z.strictObject({
       number: z.number().int().nonnegative().describe('N of model_arch_result_N.py'),
       key: z.string(),
       score: z.number(),
+      loss: z
+        .number()
+        .optional()
+        .describe('what networks were compared by where they went on from shared weights'),
       costs: z.array(z.number()).describe('of the limits, in their order'),
       layers: z.array(layerSchema).min(1),
       file: z.string(),

@@ -161,7 +161,7 @@ const strategySchema = z
           .nonnegative()
           .optional()
           .describe(
-            'batches that a network goes on with from the shared weights before it is scored; none when left out',
+            'batches that a network goes on with from the shared weights before it is scored, whose loss then orders networks; 80 when left out',
           ),
       })
       .superRefine(({ kind, epochs, halving, inherit, tune }, context) => {

@@ -50,6 +50,8 @@ export const searchEventSchema = z.discriminatedUnion('event', [
     /** Epochs that it was trained for in all, where networks differ in that. */
     epochs: z.number().int().positive().optional(),
     score: z.number().nullable(),
+    /** Mean loss of the last batches that it went on with from shared weights, where it did. */
+    loss: z.number().optional(),
     reason: failureSchema.nullable(),
   }),
   /** All networks of a round have a score or a reason, and none goes on. */

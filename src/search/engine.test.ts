@@ -39,7 +39,7 @@ const slow = (workers: number): Evaluator => ({
 
 const search = (
   evaluator: Evaluator,
-  { evaluations = 36, digest = 'a', extend = false, mode = 'synchronous' as Mode } = {},
+  { evaluations = 36, digest = 'a', extend = false, mode = 'synchronous' as Mode, byLoss = false } = {},
 ): Promise<Tried[]> =>
   runSearch({
     problem,
@@ -49,7 +49,17 @@ const search = (
     mode,
     evaluations,
     size: 8,
+    byLoss,
   });
+
+/** Says a loss with each score, which is least where the score is lowest. */
+const losing: Evaluator = {
+  workers: 1,
+  score: async (genome, worker) => {
+    const verdict = await plain.score(genome, worker);
+    return { ...verdict, loss: verdict.score! };
+  },
+};
 
 /** The journal without what differs from run to run. */
 const told = (path = journal): string[] =>
@@ -122,6 +132,21 @@ it('a lost worker costs the network that killed it, and no other', async () => {
     expect(score === null).toBe(killer(genome));
     expect(violation > 0).toBe(killer(genome));
   }
+});
+
+it('goes by losses where it is told to, which its journal keeps', async () => {
+  const opened = (): SearchJournal => new SearchJournal(journal, { digest: 'a', space: 's' }, false);
+  const whole = await search(losing, { byLoss: true });
+  for (const { objectives, score } of whole) expect(objectives[0]).toBe(score);
+  expect(opened().haveLosses).toBe(true);
+  const text = readFileSync(journal, 'utf8');
+  writeFileSync(journal, text.slice(0, text.length / 2));
+  expect(keys(await search(losing, { byLoss: true }))).toEqual(keys(whole));
+  const sum = (tried: Tried[]): number => tried.reduce((all, { score }) => all + score!, 0);
+  writeFileSync(journal, '');
+  expect(sum(await search(losing))).toBeGreaterThan(sum(whole));
+  await search(plain, { evaluations: 44 });
+  expect(opened().haveLosses).toBe(false);
 });
 
 it('what is wrong with all networks ends the search', async () => {

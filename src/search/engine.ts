@@ -11,6 +11,8 @@ import type { Problem, Scored, Strategy } from './strategies/strategy.js';
 export interface Verdict {
   key: string;
   score: number | null;
+  /** Mean loss of the last batches that it was trained with, where the evaluator says so. */
+  loss?: number | null | undefined;
   reason: Failure | null;
 }
 
@@ -52,6 +54,8 @@ export interface SearchOptions {
   halving?: Halving | null;
   /** Whether networks begin with the weights of those that they are most alike; under halving only. */
   inherit?: boolean;
+  /** Whether networks are compared by their loss instead of their score; all verdicts with a score have one then. */
+  byLoss?: boolean;
   /** Costs of a network by limit, for whoever reads the journal. */
   costsOf?: (genome: Genome) => number[];
   /** Called with the number of networks that have a verdict, whenever there is one more. */
@@ -232,10 +236,10 @@ class Course {
   }
 
   private close(round: Round): void {
-    const { problem, strategy, halving } = this.options;
+    const { problem, strategy, halving, byLoss = false } = this.options;
     const told = new Map<string, Tried>();
     for (const task of round.tasks) {
-      const one = triedOf(problem, task, round.verdicts.get(stageKey(task))!);
+      const one = triedOf(problem, task, round.verdicts.get(stageKey(task))!, byLoss);
       this.rungs.tell(one);
       told.set(task.key, one);
     }
@@ -270,10 +274,11 @@ class Course {
     const work = async (worker: number): Promise<void> => {
       for (let task = queue.shift(); task && !this.failed; task = queue.shift())
         try {
-          const { key, score, reason } = await this.verdictOf(task, worker);
+          const { key, score, loss = null, reason } = await this.verdictOf(task, worker);
           const { epochs } = task;
-          journal.add({ event: 'scored', key, ...(epochs !== null && { epochs }), score, reason });
-          this.judge(round, task, { key, score, reason });
+          const more = { ...(epochs !== null && { epochs }), ...(loss !== null && { loss }) };
+          journal.add({ event: 'scored', key, ...more, score, reason });
+          this.judge(round, task, { key, score, loss, reason });
           onVerdict?.(this.judged);
         } catch (error) {
           this.failed = true;
@@ -317,14 +322,15 @@ const onwards = ({ key, epochs }: { key: string; epochs: number }): Task => ({
 function triedOf(
   problem: Problem,
   { genome, epochs }: Pick<Task, 'genome' | 'epochs'>,
-  { score, reason }: Verdict,
+  { score, loss, reason }: Verdict,
+  byLoss: boolean,
 ): Tried {
   const { costs, violation } = problem.screen(genome);
   // A network without a score broke a limit that nobody foresaw.
   const failed = score === null;
   return {
     genome,
-    objectives: [failed ? 0 : -score, ...costs],
+    objectives: [failed ? 0 : byLoss ? loss! : -score, ...costs],
     violation: violation + (failed ? 1 : 0),
     epochs,
     score,

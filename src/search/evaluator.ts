@@ -30,6 +30,13 @@ export function removeWeights(work: string): void {
 /** Batches that a candidate's normalizations are set by. */
 const CALIBRATION_BATCHES = 8;
 
+/** Batches that networks go on with from shared weights where a scenario does not say. */
+const TUNE_BATCHES = 80;
+
+/** Batches that each network of a scenario goes on with from shared weights before it is scored; 0 where it is trained alone. */
+export const tuneOf = ({ evaluator: { kind, tune = TUNE_BATCHES } }: Scenario): number =>
+  kind === 'supernet' ? tune : 0;
+
 /** How a scenario trains the best of its networks on; null where all are trained alike. */
 export function halvingIn({ evaluator }: Scenario): Halving | null {
   const { halving, epochs = ALONE_EPOCHS } = evaluator;
@@ -80,7 +87,7 @@ export async function pythonEvaluator(
   const shared = scenario.evaluator.kind === 'supernet';
   const weights = new KeptWeights(work, run, scenario);
   const checkpoint = shared ? join(work, CHECKPOINTS[scenario.framework]) : null;
-  const tuneBatches = shared ? (scenario.evaluator.tune ?? 0) : 0;
+  const tuneBatches = tuneOf(scenario);
   const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
   if (checkpoint !== null)
     try {

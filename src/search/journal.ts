@@ -11,6 +11,8 @@ export class SearchJournal {
   readonly carried: number;
   /** Whether it was begun anew in the place of one of another search in which nothing was tried. */
   readonly replaced: boolean;
+  /** Whether all networks with a score have a loss too; none need have been tried. */
+  readonly haveLosses: boolean;
   private events: SearchEvent[];
 
   /**
@@ -34,6 +36,7 @@ export class SearchJournal {
       throw changed(path, opened.space === space);
     const event = { event: 'opened', version: 1, digest, space, time: new Date().toISOString() } as const;
     if (!same) this.add(event);
+    this.haveLosses = haveLosses(this.events);
     this.carried = carriedOf(same ? this.events : [...this.events, event]);
   }
 
@@ -50,6 +53,10 @@ export class SearchJournal {
     appendLine(this.path, JSON.stringify(event), mayWait);
   }
 }
+
+/** Whether networks can be compared by their loss: each that has a score has one. */
+export const haveLosses = (events: readonly SearchEvent[]): boolean =>
+  events.every((event) => event.event !== 'scored' || event.score === null || event.loss !== undefined);
 
 /** Networks that were proposed before the latest settings. */
 export function carriedOf(events: readonly SearchEvent[]): number {

@@ -14,7 +14,7 @@ import { tensorboardFolder } from './run-params.js';
 import { genomeKey } from './space.js';
 import { scoredOf, volumes } from './volume.js';
 
-/** A network that no other beats in score and cost. */
+/** A network that no other beats in score, or loss, and cost. */
 export type FrontNetwork = Pareto['networks'][number];
 
 /** Networks that no other beats in score and first cost, cheapest first; of equal ones the first that was tried. */
@@ -39,10 +39,11 @@ export async function writeResults(
   const folder = join(out, 'results');
   mkdirSync(folder, { recursive: true });
   const networks = frontOf(tried).map(
-    ({ genome, score }, number): FrontNetwork => ({
+    ({ genome, score, objectives }, number): FrontNetwork => ({
       number,
       key: genomeKey(genome),
       score: score!,
+      ...(objectives[0] !== -score! && { loss: objectives[0]! }),
       costs: open.costs.of(genome),
       layers: layersOf(open.skeleton, genome),
       file: join(folder, `model_arch_result_${number}.py`),
@@ -62,6 +63,7 @@ export async function writePage(open: OpenSearch, tried: readonly Tried[], out: 
     version: VERSION,
     scenario: basename(open.folder),
     cost: costName(open.limits[0]!),
+    by: scored.every(({ objectives, score }) => objectives[0] === -score!) ? 'score' : 'loss',
     tried: scored.map((one) => ({
       score: one.score!,
       cost: one.objectives[1]!,

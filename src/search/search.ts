@@ -4,7 +4,7 @@ import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
 import type { Archive } from './archive.js';
 import { runSearch, type Tried } from './engine.js';
-import { halvingIn, pythonEvaluator, removeWeights } from './evaluator.js';
+import { halvingIn, pythonEvaluator, removeWeights, tuneOf } from './evaluator.js';
 import { SearchJournal } from './journal.js';
 import { type OpenOptions, openSearch, requireGpus, workFolder } from './open.js';
 import { profileSpace, refuseImpossible } from './profile.js';
@@ -64,7 +64,12 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
   const unlock = lockRun(join(work, 'lock'), out);
   try {
     const { searcher: _, notes: __, resource: ___, ...decides } = scenario;
-    const digest = digestOf({ decides, skeleton, limits, seed, pop_size, strategy: options.strategy });
+    const tune = tuneOf(scenario);
+    const digest = digestOf({
+      ...{ decides, skeleton, limits, seed, pop_size, strategy: options.strategy },
+      // What is left out of a scenario decides too.
+      ...(tune > 0 && { tune }),
+    });
     const digests = { digest, space: digestOf({ skeleton }) };
     const journal = new SearchJournal(join(work, 'search.ndjson'), digests, options.extend);
     // Weights of a search that was changed before it tried anything are not those of this one.
@@ -85,6 +90,7 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
       mode: scenario.searcher.mode,
       evaluations,
       size: Math.min(ROUND, pop_size),
+      byLoss: tune > 0 && journal.haveLosses,
       halving: halvingIn(scenario),
       inherit: scenario.evaluator.inherit,
       costsOf: (genome) => costs.of(genome),

@@ -49,3 +49,16 @@ it('tells training, stopped, finished and extended searches apart', () => {
   const extended = [...running, { ...opened, digest: 'b' } as SearchEvent];
   expect(statusOf(extended, small)).toMatchObject({ state: 'running', of: 4 + 3, generations: 3 });
 });
+
+it('compares networks by their loss where all have one', () => {
+  const both = (one: number, loss: number | undefined): SearchEvent[] => [
+    ...begun,
+    { ...scored('0', one), loss: 2 } as SearchEvent,
+    { ...scored('1', 0.5), ...(loss !== undefined && { loss }) } as SearchEvent,
+  ];
+  // The cheaper one is better by score and, where they have one, worse by loss.
+  expect(statusOf(both(0.75, 1), options)).toMatchObject({ best: 0.75, front: 2 });
+  expect(statusOf(both(0.75, 3), options).front).toBe(1);
+  expect(statusOf(both(0.75, undefined), options).front).toBe(1);
+  expect(statusOf(both(0.25, undefined), options).front).toBe(2);
+});

@@ -1,6 +1,6 @@
 import type { SearchEvent } from '../config/search-event.js';
 import type { Tried } from './engine.js';
-import { carriedOf } from './journal.js';
+import { carriedOf, haveLosses } from './journal.js';
 import { frontOf } from './results.js';
 import { genomeKey } from './space.js';
 import { volumeOf } from './volume.js';
@@ -71,7 +71,7 @@ export function statusOf(
     generation: Math.floor(scored.size / population),
     generations: Math.ceil(of / population),
     failed,
-    best: front.at(-1)?.score ?? null,
+    best: front.length > 0 ? Math.max(...front.map(({ score }) => score!)) : null,
     front: front.length,
     hypervolume: volumeOf(tried),
     secondsEach,
@@ -83,15 +83,17 @@ export function statusOf(
 /** Networks with a verdict whose costs the journal knows. */
 function triedIn(
   events: readonly SearchEvent[],
-  scored: ReadonlyMap<string, { score: number | null; reason: Tried['reason']; epochs?: number | undefined }>,
+  scored: ReadonlyMap<string, Extract<SearchEvent, { event: 'scored' }>>,
 ): Tried[] {
+  const byLoss = haveLosses(events);
   return events.flatMap((event) => {
     if (event.event !== 'proposed' || !event.costs) return [];
     return event.genomes.flatMap((genome, at): Tried[] => {
       const verdict = scored.get(genomeKey(genome));
       if (!verdict) return [];
-      const { score, reason, epochs = null } = verdict;
-      const objectives = [score === null ? 0 : -score, event.costs![at]![0]!];
+      const { score, loss, reason, epochs = null } = verdict;
+      const worth = score === null ? 0 : byLoss ? loss! : -score;
+      const objectives = [worth, event.costs![at]![0]!];
       return [{ genome, objectives, violation: score === null ? 1 : 0, epochs, score, reason }];
     });
   });

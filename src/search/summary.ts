@@ -8,8 +8,8 @@ export function searchLines({ tried, failed, networks }: SearchResult): string[]
   return [
     `${tried} networks tried${failed > 0 ? `, ${failed} without a score` : ''}; none of them beats these:`,
     ...networks.map(
-      ({ number, score, costs, layers, file }) =>
-        `  ${number}  score ${figure(score)}, costs ${costs.map(figure).join(', ')}  ` +
+      ({ number, score, loss, costs, layers, file }) =>
+        `  ${number}  score ${figure(score)}${loss === undefined ? '' : `, loss ${figure(loss)}`}, costs ${costs.map(figure).join(', ')}  ` +
         `${layers.map(({ block, out }) => `${block} ${out}`).join(', ')}  ${file}`,
     ),
   ];

@@ -2,7 +2,7 @@
  * How good the searches are, on tables of networks that others have trained, and with --only on networks that are trained
  * here: the tables of docs/search.md.
  *
- *   npm run bench:nas -- [--only macro,nasbench201,overhead,rank,better,better-tf] [--seeds 30] [--assets DIR] [--work DIR] [--workers N]
+ *   npm run bench:nas -- [--only macro,nasbench201,overhead,rank,rank-others,rank-whole,better,better-tf] [--seeds 30] [--assets DIR] [--work DIR] [--workers N]
  */
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -13,11 +13,20 @@ import { better, betterTensorflow } from './nas/better.js';
 import { cells201 } from './nas/cells201.js';
 import { macro } from './nas/macro.js';
 import { overhead } from './nas/overhead.js';
-import { rank } from './nas/rank.js';
+import { rank, rankOthers, rankWhole } from './nas/rank.js';
 import type { NasSection } from './nas/section.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const SECTIONS: readonly NasSection[] = [macro, cells201, overhead, rank, better, betterTensorflow];
+const SECTIONS: readonly NasSection[] = [
+  macro,
+  cells201,
+  overhead,
+  rank,
+  rankOthers,
+  rankWhole,
+  better,
+  betterTensorflow,
+];
 
 const { values } = parseArgs({
   options: {

@@ -3,17 +3,22 @@
 import json
 import math
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from dopt.errors import DoptError
 from dopt.nas.user import names
 
 
-class Judge(NamedTuple):
-    """``score`` gives the score of a network, the same whatever it was asked before. ``is_full``: whether an error says that
-    memory ran out; it frees what can be freed."""
+#: Score of a network and the mean loss of the last half of the batches that it went on with, None where there were none.
+Verdict = Tuple[float, Optional[float]]
+Scorer = Callable[[Dict[str, Any]], Verdict]
 
-    score: Callable[[Dict[str, Any]], float]
+
+class Judge(NamedTuple):
+    """``score`` judges a network, the same whatever it was asked before. ``is_full``: whether an error says that memory ran
+    out; it frees what can be freed."""
+
+    score: Scorer
     is_full: Callable[[Exception], bool]
 
 
@@ -29,23 +34,36 @@ def scored(params: Dict[str, Any], make: Callable[[], Judge], events: Any) -> Di
     results: List[Dict[str, Any]] = []
     for index, candidate in enumerate(networks):
         events.progress(index, len(networks), names(candidate["layers"]))
-        score, reason = _verdict(judge, candidate)
-        results.append({"key": candidate["key"], "score": score, "reason": reason})
+        results.append({"key": candidate["key"], **_verdict(judge, candidate)})
     return {"results": results}
 
 
-def _verdict(judge: Judge, candidate: Dict[str, Any]) -> Tuple[Optional[float], Optional[str]]:
+def _verdict(judge: Judge, candidate: Dict[str, Any]) -> Dict[str, Any]:
     try:
-        value = judge.score(candidate)
+        value, loss = judge.score(candidate)
     except DoptError as error:
         if error.code != "NAS_LOSS":
             raise
-        return None, "not-a-number"
+        return _none("not-a-number")
     except Exception as error:  # noqa: BLE001 - both frameworks have errors of their own for memory that ran out.
         if not (isinstance(error, MemoryError) or judge.is_full(error)):
             raise
-        return None, "out-of-memory"
-    return (value, None) if math.isfinite(value) else (None, "not-a-number")
+        return _none("out-of-memory")
+    return {"score": value, "loss": loss, "reason": None} if math.isfinite(value) else _none("not-a-number")
+
+
+def _none(reason: str) -> Dict[str, Any]:
+    return {"score": None, "loss": None, "reason": reason}
+
+
+def last_half(losses: Sequence[float]) -> Optional[float]:
+    """Mean loss of the last half of the batches of a training; None where there are none.
+
+    Of a network that is trained for a short time, losses say more than its score afterwards (Ru et al., "Speedy performance
+    estimation for neural architecture search", NeurIPS 2021, section 3): they are of more pictures, the same ones for all
+    networks. The first ones are left out, which say how a network begins (section 3, TSE-E).
+    """
+    return sum(losses[len(losses) // 2:]) / (len(losses) - len(losses) // 2) if losses else None
 
 
 class Training(NamedTuple):

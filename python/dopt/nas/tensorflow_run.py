@@ -93,19 +93,19 @@ class Run:
         own = self.module.UserModule(epochs, self.params["batchSize"])
         self._learn(network, self._batches(range(done, done + epochs), own), lambda number: self.rate(number, own))
 
-    def tune(self, network: Any, steps: int) -> None:
-        """Trains one network for so many batches, with the learning rates that the user has for one epoch."""
+    def tune(self, network: Any, steps: int) -> List[float]:
+        """Trains one network for so many batches, with the learning rates that the user has for one epoch; the loss of each."""
         own = self.module.UserModule(1, self.params["batchSize"])
         whole = self.batches(True, 0, own).steps or steps
         batches = itertools.islice(self._batches(itertools.count(), own), steps)
-        self._learn(network, batches, lambda number: self.rate(number * whole // steps, own))
+        return self._learn(network, batches, lambda number: self.rate(number * whole // steps, own))
 
     def _batches(self, epochs: Iterable[int], own: Any) -> Iterator[Any]:
         for epoch in epochs:
             yield from self.batches(True, epoch, own)
 
-    def _learn(self, network: Any, batches: Iterable[Any], rate: Callable[[int], float]) -> None:
-        """``rate``: the learning rate of a step by its number."""
+    def _learn(self, network: Any, batches: Iterable[Any], rate: Callable[[int], float]) -> List[float]:
+        """The loss of each batch. ``rate``: the learning rate of a step by its number."""
         optimizer = self.optimizer(network.trainable_variables)
 
         @tf.function
@@ -115,9 +115,11 @@ class Run:
             optimizer.apply_gradients(zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables))
             return loss
 
+        losses = []
         for number, (inputs, labels) in enumerate(batches):
             optimizer.learning_rate = rate(number)
-            self.number(step(inputs, labels))
+            losses.append(self.number(step(inputs, labels)))
+        return losses
 
     def evaluate(self, forward: Callable[[Any], Any]) -> float:
         """What the user's metric says of the validation folder: its mean over samples, or the end of a metric of Keras.

@@ -3,11 +3,11 @@
 import itertools
 import math
 import os
-from typing import Any, Callable, Dict
+from typing import Any, Dict
 
 from dopt.errors import DoptError
 from dopt.nas import tensorflow_user, user
-from dopt.nas.scoring import Judge, Training, scored, train_parts
+from dopt.nas.scoring import Judge, Scorer, Training, Verdict, last_half, scored, train_parts
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -77,38 +77,38 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     return scored(params, make, events)
 
 
-def _shared(run: Any, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], float]:
+def _shared(run: Any, params: Dict[str, Any]) -> Scorer:
     import tensorflow as tf
 
     from dopt.nas.tensorflow_run import restore
-    from dopt.nas.tensorflow_supernet import cut_out, recalibrate
+    from dopt.nas.tensorflow_supernet import go_on, recalibrate
 
     shared = run.supernet(params["networks"][0]["layers"])
     restore(params["checkpoint"], shared)
     batches = [inputs for inputs, _ in itertools.islice(run.batches(True, 0), params["calibrationBatches"])]
 
-    def judge(candidate: Dict[str, Any]) -> float:
+    def judge(candidate: Dict[str, Any]) -> Verdict:
         shared.active = candidate["layers"]
         if params["tuneBatches"] == 0:
             recalibrate(shared, batches)
-            return run.evaluate(shared)
+            return run.evaluate(shared), None
         tf.keras.backend.clear_session()
         run.seed(candidate["seed"])
         network = run.network(candidate["layers"])
-        cut_out(network, shared)
-        run.tune(network, params["tuneBatches"])
+        go_on(network, shared)
+        losses = run.tune(network, params["tuneBatches"])
         recalibrate(network, batches)
-        return run.evaluate(tf.function(lambda inputs: network(inputs, training=False)))
+        return run.evaluate(tf.function(lambda inputs: network(inputs, training=False))), last_half(losses)
 
     return judge
 
 
-def _alone(run: Any) -> Callable[[Dict[str, Any]], float]:
+def _alone(run: Any) -> Scorer:
     import tensorflow as tf
 
     from dopt.nas.tensorflow_inherit import inherit, restore, save
 
-    def judge(candidate: Dict[str, Any]) -> float:
+    def judge(candidate: Dict[str, Any]) -> Verdict:
         tf.keras.backend.clear_session()
         run.seed(candidate["seed"])
         network = run.network(candidate["layers"])
@@ -118,6 +118,6 @@ def _alone(run: Any) -> Callable[[Dict[str, Any]], float]:
             fit=lambda epochs, done: run.fit(network, epochs, done),
             save=lambda file: save(file, network),
         ))
-        return run.evaluate(tf.function(lambda inputs: network(inputs, training=False)))
+        return run.evaluate(tf.function(lambda inputs: network(inputs, training=False))), None
 
     return judge

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import tensorflow as tf
 
 from dopt.nas import tensorflow_blocks as blocks
-from dopt.nas.supernet import sizes_of
+from dopt.nas.supernet import loosened, sizes_of
 
 EPSILON = 1e-5
 _fused = tf.compat.v1.nn.fused_batch_norm
@@ -201,6 +201,15 @@ def cut_out(network: blocks.Network, shared: Supernet) -> None:
                 weight, bias = getattr(excite, name).weights
                 _take(weight, parts[name].weight[None, None])
                 _take(bias, parts[name].bias)
+
+
+def go_on(network: blocks.Network, shared: Supernet) -> None:
+    """Gives a network weights between its own, which are new, and the part of the shared ones that it uses. Both have seen an
+    input."""
+    new = [tf.identity(each) for each in network.trainable_variables]
+    cut_out(network, shared)
+    for each, before in zip(network.trainable_variables, new):
+        each.assign(loosened(tf.identity(each), before, tf.norm))
 
 
 def _take(own: tf.Variable, shared: tf.Tensor) -> None:

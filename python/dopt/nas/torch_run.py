@@ -103,11 +103,12 @@ class Run:
         steps = len(self.loader(self.params["trainFolder"], True))
         self._learn(network, own, self._batches(range(done, done + epochs)), steps)
 
-    def tune(self, network: Any, steps: int) -> None:
-        """Trains one network for so many batches, with the schedule that the user has for one epoch."""
-        if steps > 0:
-            own = self.module.UserModule(1, self.params["batchSize"])
-            self._learn(network, own, islice(self._batches(count()), steps), steps)
+    def tune(self, network: Any, steps: int) -> List[float]:
+        """Trains one network for so many batches, with the schedule that the user has for one epoch; the loss of each."""
+        if steps == 0:
+            return []
+        own = self.module.UserModule(1, self.params["batchSize"])
+        return self._learn(network, own, islice(self._batches(count()), steps), steps)
 
     def _batches(self, epochs: Iterable[int]) -> Iterator[Any]:
         for epoch in epochs:
@@ -115,18 +116,21 @@ class Run:
             self.seed(self.params["seed"] * 100_003 + epoch)
             yield from self.loader(self.params["trainFolder"], True, epoch)
 
-    def _learn(self, network: Any, own: Any, batches: Iterable[Any], steps: int) -> None:
-        """``own``: the UserModule whose loss and schedule it is. ``steps``: what it gets as steps of an epoch."""
+    def _learn(self, network: Any, own: Any, batches: Iterable[Any], steps: int) -> List[float]:
+        """The loss of each batch. ``own``: the UserModule whose loss and schedule it is. ``steps``: what it gets as steps of
+        an epoch."""
+        losses = []
         optimizer = self.optimizer(network.parameters())
         scheduler = own.scheduler_define(optimizer, steps)
         network.train()
         for inputs, labels in batches:
             optimizer.zero_grad()
             loss = own.loss_func(self.put(labels), network(self.put(inputs)))
-            self.number(loss)
+            losses.append(self.number(loss))
             loss.backward()
             optimizer.step()
             step_scheduler(scheduler)
+        return losses
 
     def evaluate(self, network: Any) -> float:
         """What the user's metric says of a network on the validation folder."""

@@ -2,12 +2,12 @@
 
 import math
 import os
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List
 
 from dopt.doors.torch.patches import export_settings
 from dopt.errors import DoptError
 from dopt.nas import torch_user, user
-from dopt.nas.scoring import Judge, Training, scored, train_parts
+from dopt.nas.scoring import Judge, Scorer, Training, Verdict, last_half, scored, train_parts
 from dopt.nas.torch_run import Run
 
 
@@ -64,10 +64,10 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     return scored(params, make, events)
 
 
-def _shared(run: Run, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], float]:
+def _shared(run: Run, params: Dict[str, Any]) -> Scorer:
     import torch
 
-    from dopt.nas.torch_supernet import cut_out, recalibrate
+    from dopt.nas.torch_supernet import cut_out, go_on, recalibrate
 
     shared = run.supernet()
     shared.load_state_dict(torch.load(params["checkpoint"], map_location="cpu")["network"])
@@ -77,24 +77,24 @@ def _shared(run: Run, params: Dict[str, Any]) -> Callable[[Dict[str, Any]], floa
         if len(batches) >= params["calibrationBatches"]:
             break
 
-    def judge(candidate: Dict[str, Any]) -> float:
+    def judge(candidate: Dict[str, Any]) -> Verdict:
         shared.active = candidate["layers"]
         run.seed(candidate["seed"])
         network = run.network(candidate["layers"])
-        cut_out(network, shared)
-        run.tune(network, params["tuneBatches"])
+        (go_on if params["tuneBatches"] > 0 else cut_out)(network, shared)
+        losses = run.tune(network, params["tuneBatches"])
         recalibrate(network, batches)
-        return run.evaluate(network)
+        return run.evaluate(network), last_half(losses)
 
     return judge
 
 
-def _alone(run: Run) -> Callable[[Dict[str, Any]], float]:
+def _alone(run: Run) -> Scorer:
     import torch
 
     from dopt.nas.torch_inherit import inherit
 
-    def judge(candidate: Dict[str, Any]) -> float:
+    def judge(candidate: Dict[str, Any]) -> Verdict:
         run.seed(candidate["seed"])
         network = run.network(candidate["layers"])
         train_parts(candidate, Training(
@@ -103,6 +103,6 @@ def _alone(run: Run) -> Callable[[Dict[str, Any]], float]:
             fit=lambda epochs, done: run.fit(network, epochs, done),
             save=lambda file: torch.save(network.state_dict(), file),
         ))
-        return run.evaluate(network)
+        return run.evaluate(network), None
 
     return judge

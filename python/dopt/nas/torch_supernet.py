@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dopt.nas.supernet import sizes_of
+from dopt.nas.supernet import loosened, sizes_of
 from dopt.nas.torch_blocks import Network, SqueezeExcite
 
 
@@ -161,6 +161,15 @@ def cut_out(network: Network, shared: Supernet) -> None:
                 for name in ("reduce", "expand"):
                     _take(getattr(excite, name).weight, parts[name].weight)
                     _take(getattr(excite, name).bias, parts[name].bias)
+
+
+def go_on(network: Network, shared: Supernet) -> None:
+    """Gives a network weights between its own, which are new, and the part of the shared ones that it uses."""
+    new = {name: each.detach().clone() for name, each in network.named_parameters()}
+    cut_out(network, shared)
+    with torch.no_grad():
+        for name, each in network.named_parameters():
+            each.copy_(loosened(each, new[name], torch.linalg.norm))
 
 
 def _take_convs(body: nn.Module, sources: Sequence[Conv]) -> None:

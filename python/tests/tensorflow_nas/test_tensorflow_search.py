@@ -13,7 +13,7 @@ from dopt.events import Events  # noqa: E402
 from dopt.nas import tensorflow_inherit, tensorflow_pretrain, tensorflow_retrain, tensorflow_run, tensorflow_search  # noqa: E402
 from dopt.nas import tensorflow_train, tensorflow_user  # noqa: E402
 from dopt.nas.tensorflow_blocks import Network  # noqa: E402
-from dopt.nas.tensorflow_supernet import Norm, Supernet, cut_out, recalibrate  # noqa: E402
+from dopt.nas.tensorflow_supernet import Norm, Supernet, cut_out, go_on, recalibrate  # noqa: E402
 
 USER = """
 import numpy as np
@@ -103,6 +103,28 @@ def test_shared_weights_compute_what_the_network_does(small):
     np.testing.assert_allclose(shared(inputs), alone(inputs), atol=1e-4)
 
 
+def test_weights_to_go_on_from_lie_between_new_and_shared_ones():
+    tf.keras.utils.set_random_seed(1)
+    small = layer("mbconv", squeeze=8)
+    shared = Supernet(Nothing(), [largest(small)], Nothing())
+    shared.active = [small]
+    networks = [Network(Nothing(), [small], Nothing()) for _ in range(2)]
+    for each in networks:
+        each(tf.zeros((1, 8, 8, 8)))
+    new = [each.numpy() for each in networks[0].trainable_variables]
+    go_on(networks[0], shared)
+    cut_out(networks[1], shared)
+    for mine, before, ours in zip(networks[0].trainable_variables, new, networks[1].trainable_variables):
+        mine, ours = mine.numpy(), ours.numpy()
+        if mine.ndim < 2:
+            np.testing.assert_allclose(mine, (before + ours) / 2, atol=1e-6)
+            continue
+        lengths = [np.linalg.norm(each) for each in (mine, before, ours)]
+        np.testing.assert_allclose(lengths[0], lengths[1], rtol=1e-4)
+        alike = [np.vdot(mine, other) / (lengths[0] * length) for other, length in zip((before, ours), lengths[1:])]
+        assert abs(alike[0] - alike[1]) < 1e-4 and 0.5 < alike[0] < 0.9
+
+
 @pytest.fixture
 def project(tmp_path):
     def write(count=32, factor=1.0, source=USER):
@@ -141,11 +163,11 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     scores = [tensorflow_search.score(params(folder), Events())["results"] for _ in range(2)]
     assert scores[0] == scores[1]
     assert [each["key"] for each in scores[0]] == ["0", "1"]
-    assert all(each["reason"] is None and 0 <= each["score"] <= 1 for each in scores[0])
+    assert all(each["reason"] is None and 0 <= each["score"] <= 1 and each["loss"] is None for each in scores[0])
     # Networks that go on from the shared weights score the same whatever was scored before them.
     gone = tensorflow_search.score(params(folder, tuneBatches=6), Events())["results"]
     second = tensorflow_search.score(params(folder, tuneBatches=6, networks=params(folder)["networks"][1:]), Events())["results"]
-    assert gone[1:] == second and all(each["reason"] is None for each in gone)
+    assert gone[1:] == second and all(each["reason"] is None and each["loss"] > 0 for each in gone)
 
 
 def test_a_network_is_trained_fully_and_written_with_samples(project):

@@ -11,10 +11,11 @@ torch = pytest.importorskip("torch")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
+from dopt.nas.scoring import last_half  # noqa: E402
 from dopt.nas import torch_parallel, torch_pretrain, torch_run, torch_search, torch_train, torch_user  # noqa: E402
 from dopt.nas.torch_blocks import Network  # noqa: E402
 from dopt.nas.torch_inherit import inherit  # noqa: E402
-from dopt.nas.torch_supernet import Norm, Supernet, cut_out, recalibrate  # noqa: E402
+from dopt.nas.torch_supernet import Norm, Supernet, cut_out, go_on, recalibrate  # noqa: E402
 
 USER = """
 import torch
@@ -100,6 +101,25 @@ def test_shared_weights_compute_what_the_network_does(small):
     assert torch.allclose(shared(inputs), alone(inputs), atol=1e-5)
 
 
+def test_weights_to_go_on_from_lie_between_new_and_shared_ones():
+    torch.manual_seed(1)
+    small = layer("mbconv", squeeze=8)
+    shared = Supernet(torch.nn.Identity(), [largest(small)], torch.nn.Identity())
+    shared.active = [small]
+    networks = [Network(torch.nn.Identity(), [small], torch.nn.Identity()) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    new = {name: each.detach().clone() for name, each in networks[0].named_parameters()}
+    go_on(networks[0], shared)
+    cut_out(networks[1], shared)
+    for (name, each), ours in zip(networks[0].named_parameters(), networks[1].parameters()):
+        if each.dim() < 2:
+            assert torch.allclose(each, (new[name] + ours) / 2)
+            continue
+        assert torch.allclose(each.norm(), new[name].norm())
+        alike = [torch.nn.functional.cosine_similarity(each.flatten(), other.flatten(), 0) for other in (new[name], ours)]
+        assert abs(alike[0] - alike[1]) < 1e-4 and 0.5 < alike[0] < 0.9
+
+
 @pytest.fixture
 def project(tmp_path):
     def write(count=32, factor=1.0, source=USER):
@@ -137,7 +157,7 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     scores = [torch_search.score(params(folder), Events())["results"] for _ in range(2)]
     assert scores[0] == scores[1]
     assert [each["key"] for each in scores[0]] == ["0", "1"]
-    assert all(each["reason"] is None and 0 <= each["score"] <= 1 for each in scores[0])
+    assert all(each["reason"] is None and 0 <= each["score"] <= 1 and each["loss"] is None for each in scores[0])
 
 
 def test_networks_go_on_from_the_shared_weights(project):
@@ -145,7 +165,7 @@ def test_networks_go_on_from_the_shared_weights(project):
     torch_train.train(given, Events())
     both = torch_search.score(given, Events())["results"]
     second = torch_search.score(dict(given, networks=given["networks"][1:]), Events())["results"]
-    assert both[1:] == second and all(each["reason"] is None for each in both)
+    assert both[1:] == second and all(each["reason"] is None and each["loss"] > 0 for each in both)
     run = torch_run.Run(given)
     shared = run.supernet()
     shared.load_state_dict(torch.load(given["checkpoint"])["network"])
@@ -159,8 +179,9 @@ def test_networks_go_on_from_the_shared_weights(project):
         return torch.nn.functional.cross_entropy(network(inputs), labels).item()
 
     before = loss()
-    run.tune(network, 20)
-    assert loss() < before
+    losses = run.tune(network, 20)
+    assert loss() < before and len(losses) == 20
+    assert last_half([9.0, 9.0, 1.0, 2.0, 3.0]) == 2.0 and last_half([]) is None
 
 
 def test_kinds_of_block_learn_to_give_alike_maps(project):

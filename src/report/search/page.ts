@@ -18,6 +18,8 @@ export interface SearchView {
   scenario: string;
   /** What `cost` is, with its unit. */
   cost: string;
+  /** What networks are compared by beside it. */
+  by: 'score' | 'loss';
   /** In the order in which they were tried; those without a score are left out. */
   tried: readonly TriedView[];
   failed: number;
@@ -57,12 +59,12 @@ export function renderSearch(view: SearchView): string {
 
 const isBest = ({ number }: TriedView): boolean => number !== null;
 
-function header({ version, scenario, tried, failed }: SearchView): Html {
+function header({ version, scenario, tried, failed, by }: SearchView): Html {
   const best = tried.filter(isBest).length;
   return html`<header>
 <p class="eyebrow">dopt ${version} · architecture search</p>
 <h1>${scenario}</h1>
-<p class="rule">${plural(tried.length + failed, 'network')} tried${failed > 0 ? `, ${failed} without a score` : ''}; ${plural(best, 'network')} that no other beats in score and cost.</p>
+<p class="rule">${plural(tried.length + failed, 'network')} tried${failed > 0 ? `, ${failed} without a score` : ''}; ${plural(best, 'network')} that no other beats in ${by} and cost.</p>
 </header>`;
 }
 

@@ -15,6 +15,7 @@ const view: SearchView = {
   version: '1.0',
   scenario: 'a <b>',
   cost: 'size in parameters',
+  by: 'score',
   tried: [network(0.5, 10, 0), network(0.7, 30, 1, 'fused'), network(0.4, 20, null)],
   failed: 1,
   device: 'kirin9000, fp16',

@@ -1,19 +1,20 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import type { Judged } from './recipe.js';
 
-/** Scores that took minutes each, in a file: a measurement that was cut off goes on with those it has. */
+/** What was found of networks, and took minutes each, in a file: a measurement that was cut off goes on with what it has. */
 export class Kept {
-  readonly #scores: Record<string, number>;
+  readonly #found: Record<string, Judged>;
 
   constructor(private readonly file: string) {
-    this.#scores = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, number>) : {};
+    this.#found = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, Judged>) : {};
   }
 
-  get(key: string): number | undefined {
-    return this.#scores[key];
+  get(key: string): Judged | undefined {
+    return this.#found[key];
   }
 
-  add(key: string, score: number): void {
-    this.#scores[key] = score;
-    writeFileSync(this.file, JSON.stringify(this.#scores));
+  add(key: string, judged: Judged): void {
+    this.#found[key] = judged;
+    writeFileSync(this.file, JSON.stringify(this.#found));
   }
 }

@@ -87,20 +87,30 @@ export const alone = (open: OpenSearch, epochs: number, seed = open.scenario.sea
   },
 });
 
-/** Scores of networks, in their order; those that `kept` has are not asked for again. */
-export async function scoresOf(
+/** What was found of a network: its score, and its loss where it went on from shared weights. */
+export interface Judged {
+  score: number;
+  loss: number | null;
+}
+
+/** Scores of networks, in their order. */
+export const scoresOf = async (...given: Parameters<typeof judgedOf>): Promise<number[]> =>
+  (await judgedOf(...given)).map(({ score }) => score);
+
+/** What is found of networks, in their order; those that `kept` has are not asked for again. */
+export async function judgedOf(
   open: OpenSearch,
   folder: string,
   genomes: readonly Genome[],
   workers: number,
   kept?: Kept,
-): Promise<number[]> {
-  const scores = new Map<string, number>();
+): Promise<Judged[]> {
+  const found = new Map<string, Judged>();
   const left: Genome[] = [];
   for (const genome of genomes) {
     const known = kept?.get(genomeKey(genome));
     if (known === undefined) left.push(genome);
-    else scores.set(genomeKey(genome), known);
+    else found.set(genomeKey(genome), known);
   }
   if (left.length > 0) {
     const progress = streamProgress(process.stderr);
@@ -111,10 +121,10 @@ export async function scoresOf(
     });
     const work = async (worker: number): Promise<void> => {
       for (let genome = left.shift(); genome; genome = left.shift()) {
-        const { key, score, reason } = await evaluator.score(genome, worker);
+        const { key, score, loss = null, reason } = await evaluator.score(genome, worker);
         if (score === null) throw new Error(`${key} has no score: ${reason}`);
-        scores.set(key, score);
-        kept?.add(key, score);
+        found.set(key, { score, loss });
+        kept?.add(key, { score, loss });
       }
     };
     try {
@@ -123,5 +133,5 @@ export async function scoresOf(
       await evaluator.close();
     }
   }
-  return genomes.map((genome) => scores.get(genomeKey(genome))!);
+  return genomes.map((genome) => found.get(genomeKey(genome))!);
 }
