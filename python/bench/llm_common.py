@@ -69,7 +69,7 @@ def tokens_of(path, samples, length, model, vocabulary):
 
 def row(name, float_nats, quantized_nats, kl, agreed, cpu, wall):
     """A line of the table; nats and shares are means over tokens."""
-    numbers = f"{math.exp(quantized_nats):10.4f} {kl:8.5f} {agreed:12.2%}"
+    numbers = f"{math.exp(quantized_nats):10.4f} {kl:8.6f} {agreed:12.2%}"
     return f"{name:44} {numbers} {cpu:6.1f} {wall:5.0f}   (float {math.exp(float_nats):.4f})"
 
 

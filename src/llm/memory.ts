@@ -6,7 +6,7 @@ import type { LayerPlan, LlmInspection } from './layer-plan.js';
 import type { LlmOptions } from './options.js';
 
 /** Square matrices in double of a layer's inputs that exist at once: sums, factors, and copies while they are made. */
-const SQUARES = { plain: 6, cross: 8 };
+const SQUARES = { plain: 4, cross: 6 };
 /** Targets in double that are solved at a time, and their products: TARGET_BYTES of python/dopt/llm/solve.py. */
 const TARGET_BYTES = 2 ** 26;
 /** Tokens that judge a layer's solutions: HELD_TOKENS of python/dopt/llm/gram.py. */

@@ -95,7 +95,7 @@ describe('memory', () => {
     const { base, weights, gram, states, total, lockstep } = promiseMemory(model, plan, size, usual);
     const integers = 256 * 256 + 2 * 256 * 512;
     expect(weights).toBe(2e6 + 2e6 + integers + 12 * 256 * 512 + 2 ** 27);
-    expect(gram).toBe(8 * 8 * 512 ** 2);
+    expect(gram).toBe(8 * 6 * 512 ** 2);
     expect(states).toBe(128 * 128 * (12 * 256 + 8 * (2 * 4 * 128 + 6 * 256 + 2 * 256)));
     expect([base, total, lockstep]).toEqual([5e8, base + weights + gram + states, true]);
   });
@@ -116,7 +116,7 @@ describe('memory', () => {
   it('counts a head of many tokens where that is the worst moment', () => {
     const large = model.linears.map((one) => (one.head ? { ...one, shape: [100_000, 256] } : one));
     const { gram, weights } = promiseMemory({ ...model, linears: large }, plan, size, usual);
-    expect(gram).toBe(8 * 6 * 256 ** 2);
+    expect(gram).toBe(8 * 4 * 256 ** 2);
     expect(weights).toBe(2e6 + 100_000 * (16 * 256 + 2 * 4 * 512));
   });
 

@@ -71,11 +71,22 @@ const {
   model: found,
 } = JSON.parse(readFileSync(join(out, 'result.json'), 'utf8')) as LlmResult;
 const { base, weights, gram, states } = coverage.memory;
+/** What a block takes at the least: 1.5 times its weights in float32, sums over its widest input, states of both models. */
+const block = coverage.layers.filter((layer) => layer.block === 0).map(({ shape }) => shape);
+const [inputs, hidden] = [Math.max(...block.map(([, columns]) => columns)), coverage.embedding.shape[1]];
+const squares = values.effort === 'fast' ? 1 : 2;
+const least = {
+  blocks: 1.5 * 4 * block.reduce((sum, [rows, columns]) => sum + rows * columns, 0),
+  gram: 8 * squares * inputs ** 2,
+  states: 4 * 2 * Number(values.samples) * Number(values.length) * hidden,
+};
+const outside = base + 4 * 2 * coverage.embedding.shape[0] * hidden;
 const gb = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
 console.log(
   [
     `${(found.parameters / 1e6).toFixed(0)} million weights, ${values.samples} samples of ${values.length} tokens`,
     `promised ${gb(memory.promised)}: program ${gb(base)}, weights ${gb(weights)}, Gram matrices ${gb(gram)}, states ${gb(states)}`,
     `peak ${gb(memory.peak)}, ${((100 * memory.peak) / memory.promised).toFixed(1)} % of it`,
+    `of it ${gb(memory.peak - outside)} beside the program, embedding and head; 1.5 blocks are ${gb(least.blocks)}, ${squares} Gram matrices ${gb(least.gram)}, states ${gb(least.states)}`,
   ].join('\n'),
 );

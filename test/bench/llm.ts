@@ -4,7 +4,7 @@
  *   npm run bench:llm                           each step added to the one before, on stories260K of the assets
  *   npm run bench:llm -- --peers                the efforts beside GPTQModel, llm-compressor and AutoRound, on the same tokens
  *     [--model DIR --calibration TEXT --test TEXT] [--group N] [--samples N] [--length N] [--windows N] [--batch N]
- *     steps: [--steps 1,4,8] [--float-ends]      peers: [--tools dopt,gptqmodel] [--efforts balanced] [--iterations N]
+ *     steps: [--steps 1,4,8] [--float-ends]      peers: [--tools dopt,gptqmodel] [--efforts balanced] [--iterations N] [--minutes N]
  *
  * Tools run in environments of their own, made on first need; all are judged by the same code (python/bench/llm_common.py).
  */
@@ -39,6 +39,8 @@ const { values } = parseArgs({
     efforts: { type: 'string', default: 'fast,balanced' },
     /** Where the tools' environments are made, and where what they print goes. */
     environments: { type: 'string', default: peerEnvironments() },
+    /** After so many a tool is given up. */
+    minutes: { type: 'string', default: '10' },
     work: { type: 'string', default: join(ROOT, 'runs/bench-llm') },
   },
 });
@@ -71,13 +73,16 @@ async function measure(python: string, name: string, script: string, args: strin
     env: childEnvironment({ threads: 1, extra: { PYTHONDONTWRITEBYTECODE: '1' } }),
     extendEnv: false,
     stdin: 'ignore',
+    timeout: values.peers ? Number(values.minutes) * 60_000 : 0,
     reject: false,
     all: true,
   });
-  const { all, stdout, failed, shortMessage } = await child;
+  const { all, stdout, failed, timedOut, shortMessage } = await child;
   writeFileSync(join(work, `${name}.log`), all ?? '');
   const rows = stdout.split('\n').filter((line) => script === 'llm_steps.py' || line.includes('(float '));
-  console.log(failed ? `${name}: ${shortMessage?.split('\n')[0]}; see ${work}/${name}.log` : rows.join('\n'));
+  const reason = timedOut ? `not done after ${values.minutes} minutes` : shortMessage?.split('\n')[0];
+  if (rows.length > 0) console.log(rows.join('\n'));
+  if (failed) console.log(`${name}: ${reason}; see ${work}/${name}.log`);
 }
 
 const { python: own } = await ensureEnvironment('current');
@@ -87,8 +92,13 @@ else {
     const peer = TOOLS[tool];
     if (peer === undefined) throw new Error(`${tool} is none of: ${Object.keys(TOOLS).join(', ')}`);
     if (peer) {
-      const python = await peerPython(peer, resolve(values.environments));
-      await measure(python, tool, 'llm_peer.py', [tool, ...flags('iterations')]);
+      try {
+        const python = await peerPython(peer, resolve(values.environments));
+        await measure(python, tool, 'llm_peer.py', [tool, ...flags('iterations')]);
+      } catch (error) {
+        const { stderr, message } = error as { stderr?: string; message: string };
+        console.log(`${tool}: no environment: ${(stderr || message).trim().split('\n').at(-1)}`);
+      }
       continue;
     }
     for (const effort of values.efforts.split(',') as LlmEffort[]) {

@@ -7,6 +7,7 @@ from dopt.llm.experts import ExpertWeight, expert_weights, intercepted
 from dopt.llm.families import Linear, linears_of
 from dopt.llm.gram import Inputs
 from dopt.llm.linear import FLOAT, Seen, Stop, Weight, is_quantized, use
+from dopt.llm.memory import return_freed_memory
 from dopt.llm.passes import Lockstep, Repeated
 from dopt.llm.solve import Prepared, Solution, grid_of, solve, squares
 from dopt.llm.steps import Step, steps_of
@@ -111,6 +112,7 @@ def solve_block(rows: Any, work: Work, states: States) -> Tuple[Dict[str, Soluti
             for part in _parts(step, work):
                 gathered = _gather(work, passes, part, len(states.float))
                 _blend(gathered, part, work)
+                return_freed_memory()  # factors are large, and what passes freed lies in small pieces
                 for group, inputs in zip(part, gathered):
                     _solve_group(rows, work, group, inputs, solutions)
             work.finish_step([name for group in step for name in group], solutions)

@@ -62,19 +62,19 @@ class Prepared:
         self._whole = outputs > len(diagonal)
         self._changes: Dict[float, Any] = {}
 
-    def made_up(self, weight: Any, ridge: float) -> Any:
-        """Weights V, float64 [outputs, inputs] like ``weight``, that make up for the errors in x.
+    def correction(self, weight: Any, ridge: float) -> Any:
+        """What to add to weights W, float64 [outputs, inputs], so that they make up for the errors in x.
 
-        V minimizes |W z - V x|^2 + ridge * mean * |V - W|^2: the closed form of GPTAQ (arXiv:2504.02692, section 4) and
-        Qronos (arXiv:2505.11695), damped, as W + W (z - x).T x (x.T x + ridge * mean)^-1. Its last two factors are formed
-        where they serve more outputs than there are inputs.
+        The sum V minimizes |W z - V x|^2 + ridge * mean * |V - W|^2: the closed form of GPTAQ (arXiv:2504.02692, section 4)
+        and Qronos (arXiv:2505.11695), damped: V - W = W (z - x).T x (x.T x + ridge * mean)^-1. The last two factors are
+        formed where they serve more outputs than there are inputs.
         """
         import torch
 
         change = self._change(ridge)
         if self._whole:
-            return torch.addmm(weight, weight, change)
-        return weight + torch.cholesky_solve((weight @ self.inputs.cross).t(), change).t()
+            return weight @ change
+        return torch.cholesky_solve((weight @ self.inputs.cross).t(), change).t()
 
     def can_make_up(self, ridge: float) -> bool:
         """Whether the sums have a solution for a ridge."""
@@ -124,7 +124,7 @@ class Prepared:
     def _damped(self, damping: float) -> Any:
         import torch
 
-        matrix = self.inputs.gram[self.order][:, self.order]
+        matrix = self.inputs.gram[self.order[:, None], self.order]
         diagonal = torch.diagonal(matrix)
         dead = diagonal == 0
         diagonal.add_(damping * self.mean)
@@ -278,7 +278,7 @@ class _Maker:
             rows = slice(first, first + count)
             target = self._matrix[rows].double()
             if ridge is not None:
-                target = self._prepared.made_up(target, ridge).contiguous()
+                target += self._prepared.correction(target, ridge)
             yield rows, target
 
     def _own_scales(self) -> Any:

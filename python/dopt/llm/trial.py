@@ -12,13 +12,15 @@ BLOCKS, SHARE, SAMPLES = 2, 8, 4
 SHORT = {"ridges": [], "refit": False, "sweeps": 0, "polish": 0}
 #: Rotated is what loses no more than this of the other's error: trials differ by a tenth, and a head needs a matrix of its own then.
 GAIN = 0.9
+#: Groups below keep an outlier to themselves: rotation has brought nothing there, and is not tried.
+COARSE = 128
 #: How much the float states of the two may differ by rounding.
 DRIFT = 1e-3
 
 
 def choose_rotation(run: Any, known: Optional[bool]) -> None:
     """Rotates the model of a run (``quantize.Run``) where that was asked for, or where it lowers the error of its first blocks
-    or activations need it.
+    in coarse groups or activations need it.
 
     The float states of the rotated model must be those of the other, turned. ``known``: what the same run chose when it began.
     """
@@ -34,12 +36,16 @@ def choose_rotation(run: Any, known: Optional[bool]) -> None:
     if known is not None:
         run.renew(rotation if known else None)
         return
+    coarse = _is_coarse(run)
+    buried = wish == "auto" and not coarse and _residual_is_buried(run)
+    if wish == "auto" and not coarse and not buried:
+        return
     first, plain = _try(run, None)
     other, turned = _try(run, rotation)
     first = first @ rotation.q
     drift = float((first - other).norm() / first.norm())
     run.events.log("info", f"Error of the first blocks: {plain:.3e} as it is, {turned:.3e} rotated.")
-    wanted = wish == "always" or turned < GAIN * plain or _residual_is_buried(run)
+    wanted = wish == "always" or buried or (coarse and (turned < GAIN * plain or _residual_is_buried(run)))
     if wanted and not drift < DRIFT:
         run.warnings.append(f"Not rotated: the float model changed by {drift:.1e}, more than rounding explains.")
     run.renew(rotation if wanted and drift < DRIFT else None)
@@ -57,6 +63,12 @@ def _try(run: Any, rotation: Optional[Rotation]) -> Tuple[Any, float]:
             _, states = solve_block(run.place.rows, work, states)
         run.stream.drop(index)
     return next(each for each in states.float if each is not None).double(), relative_error(states)
+
+
+def _is_coarse(run: Any) -> bool:
+    """Whether most of what gets 4 bits or less has scales for many inputs."""
+    few = [each for each in run.options["strategies"].values() if each["bits"] <= 4]
+    return 2 * sum(each["groupSize"] in (0, None) or each["groupSize"] >= COARSE for each in few) > len(few)
 
 
 def _residual_is_buried(run: Any) -> bool:
@@ -80,4 +92,5 @@ def _residual_is_buried(run: Any) -> bool:
     buried = bool(quiet(grids_of(ranges.state(), options), options))
     if buried:
         run.events.log("info", "Single values of the residual stream leave too little of the integer grid to all others.")
+    run.renew(None)
     return buried

@@ -59,6 +59,9 @@ def test_auto_keeps_what_is_better_and_says_why_not(models, tokens, tmp_path):
     done = quantize(params_of(models("llama"), tmp_path / "one", tokens, rotate="auto", group=0), Told())
     plain, turned = [float(each) for each in next(m for m in said if "rotated." in m).replace(",", "").split() if "e-" in each]
     assert done["blocks"][0]["rotated"] == (turned < GAIN * plain)
+    said.clear()
+    fine = quantize(params_of(models("llama"), tmp_path / "fine", tokens, rotate="auto", group=32), Told())
+    assert not fine["blocks"][0]["rotated"] and not any("rotated." in each for each in said)
     gpt2 = quantize(params_of(models("gpt2"), tmp_path / "two", tokens, rotate="auto"), Events())
     assert any("RMSNorm" in each for each in gpt2["warnings"])
 

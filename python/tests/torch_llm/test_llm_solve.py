@@ -45,7 +45,7 @@ def test_weights_that_make_up_for_errors_minimize_what_they_say(outputs):
     z, x = samples()
     prepared = Prepared(inputs_of(z, x, held=0), SOLVER, outputs)
     weight = torch.randn(5, 48, dtype=torch.float64)
-    target = prepared.made_up(weight, 0.1)
+    target = weight + prepared.correction(weight, 0.1)
     load = (0.1 * prepared.mean) ** 0.5
     rows = torch.cat([x.double(), load * torch.eye(48, dtype=torch.float64)])
     wanted = torch.cat([z.double() @ weight.t(), load * weight.t()])
