@@ -7,7 +7,7 @@ import pytest
 from dopt import safetensors
 from dopt.errors import DoptError
 from dopt.events import Events
-from dopt.execute.refine import aim, bias_shift, choose_range, refine, widest_of_the_good
+from dopt.execute.refine import aim, bias_shift, choose_range, refine, squared_error, widest_of_the_good
 from dopt.execute.slices import SlicedModel
 from onnx import TensorProto, helper, numpy_helper
 
@@ -94,6 +94,7 @@ def layer(name, choice=None, correct=True):
         "correctBias": correct,
         "hasBias": True,
         "sum": None,
+        "activated": None,
         "choice": choice,
     }
 
@@ -349,3 +350,36 @@ def test_a_shift_that_cannot_be_told_from_chance_is_not_applied():
     shift = bias_shift(expected, biased, 1)
     assert shift[0] == pytest.approx(-3.0, abs=0.6)
     assert abs(shift[1]) < 0.2
+
+
+def test_behind_an_activation_only_what_comes_through_it_counts():
+    random = np.random.RandomState(4)
+    expected = [random.randn(1, 1, 8, 8).astype(np.float32) for _ in range(16)]
+    # Positive values are 0.5 too low, and negative ones, which a ReLU cuts off, 3.
+    found = [np.where(value > 0, value - 0.5, value - 3).astype(np.float32) for value in expected]
+
+    def relu(array):
+        return np.maximum(array, 0)
+
+    shift, plain = bias_shift(expected, found, 1, relu), bias_shift(expected, found, 1)
+    errors = [squared_error(expected, [value + each for value in found], relu) for each in (0.0, shift[0], plain[0])]
+    assert shift[0] == pytest.approx(0.5, abs=0.15) and plain[0] > 1.5
+    assert errors[1] < 0.2 * errors[0] < errors[2]
+
+
+def test_the_same_values_before_and_behind_an_activation_shift_nothing():
+    values = [np.random.RandomState(5).randn(1, 3, 4).astype(np.float32) for _ in range(4)]
+    assert not bias_shift(values, values, 1, np.tanh).any()
+
+
+def test_a_function_between_two_tensors_of_the_model(tmp_path, samples):
+    source, feeds = samples
+    path = residual_net(str(tmp_path / "net.onnx"), False)
+    graph = onnx.load(path).graph
+    node = next(each for each in graph.node if each.op_type == "Relu")
+    model = SlicedModel(path, [node.input[0]], feeds, 1)
+    model.prepare()
+    model.compute()
+    follow = model.function(node.input[0], node.output[0])
+    for value in model.values(node.input[0]):
+        np.testing.assert_array_equal(follow(value), np.maximum(value, 0))

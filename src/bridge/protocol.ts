@@ -281,6 +281,8 @@ export const METHODS = {
            * `quantized`: names to look for in the quantized model. Ignored where it is not computed before the layer.
            */
           sum: z.strictObject({ float: z.string(), quantized: z.array(z.string()).min(1) }).nullable(),
+          /** Result of the activation function behind the output, in the float model; null for none. */
+          activated: z.string().nullable(),
           /** Candidate parameters for the quantizer at the layer's input; null when they are settled. */
           choice: z
             .strictObject({

@@ -1,4 +1,5 @@
 import type { Params, Result } from '../bridge/protocol.js';
+import { fuseBehind } from '../graph/fusion.js';
 import type { Graph } from '../graph/graph.js';
 import { isPassThrough } from '../graph/pass-through.js';
 import type { SafetensorsFile } from '../graph/safetensors.js';
@@ -49,6 +50,7 @@ export function refinementLayers(
       hasBias: layer.bias !== null,
       choice: ranges && root !== undefined ? rangeChoice(core, root, ranges, activations) : null,
       sum: otherTerm(graph, layer.output),
+      activated: fuseBehind(graph, layer.output)?.output ?? null,
     };
   });
 }

@@ -14,6 +14,8 @@ layers before it quantized and refined already:
 3. Sequential empirical bias correction (Nagel et al., Data-Free Quantization, arXiv 1906.04721, section 4.2).
    Quantization shifts the mean of a layer's output, E[W_q x_q + b] differs from E[W x + b]; the shift is measured per
    output channel and added to the bias. Doing all layers at once, or with uncorrected inputs, gains much less.
+   Behind an activation function an error counts as much as comes through it (the objective of Nagel et al., AdaRound,
+   arXiv 2004.10568, eq. 25): what a ReLU cuts off does not.
 """
 import time
 
@@ -54,12 +56,12 @@ def refine(params, events):
         found = quantized.values(layer["quantizedOutput"])
         after = squared_error(expected, found)
         if layer["correctBias"]:
-            shift = bias_shift(expected, found, layer["axis"])
+            activation = reference.function(layer["floatOutput"], layer["activated"]) if layer["activated"] else None
+            shift = bias_shift(expected, found, layer["axis"], activation)
             corrected = [value + broadcast(shift, value.ndim, layer["axis"]) for value in found]
-            remaining = squared_error(expected, corrected)
-            if remaining < after:
+            if squared_error(expected, corrected, activation) < squared_error(expected, found, activation):
                 quantized.replace(layer["quantizedOutput"], corrected)
-                shifts[layer["name"]], after = shift, remaining
+                shifts[layer["name"]], after = shift, squared_error(expected, corrected)
         answers.append(
             {
                 "name": layer["name"],
@@ -209,27 +211,41 @@ def candidate_variables(choice, candidate):
     return variables
 
 
-def bias_shift(expected, found, axis):
+def bias_shift(expected, found, axis, activation=None):
     """What to add to the bias: mean of (expected - found) per channel, shrunk by how far it can be trusted.
 
-    ``expected`` and ``found`` are lists of float32 arrays, one a sample, with channels on ``axis``. The means of the
-    single samples are independent draws; the positive-part James-Stein factor 1 - se^2/mean^2 over them keeps a
-    channel whose mean error cannot be told from chance (few samples, 1x1 maps) as it is. Returns float32 [channels].
+    ``expected`` and ``found`` are lists of float32 arrays, one a sample, with channels on ``axis``. With an ``activation``
+    (array to array) the mean is that which leaves the least squared error behind it: each difference weighs as the square
+    of the secant's slope, (f(expected) - f(found)) / (expected - found). Samples are independent draws; the positive-part
+    James-Stein factor 1 - se^2/mean^2 over them keeps a channel whose mean error cannot be told from chance (few samples,
+    1x1 maps) as it is; se is that of a ratio of means (Cochran, Sampling Techniques, 1977, eq. 2.46). Returns float32
+    [channels].
     """
-    per_sample = np.stack([channel_means(e, f, axis) for e, f in zip(expected, found)])
-    mean = per_sample.mean(axis=0)
-    if len(per_sample) > 1:
-        standard_error = per_sample.var(axis=0, ddof=1) / len(per_sample)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            trust = np.where(mean == 0, 0.0, np.maximum(0.0, 1.0 - standard_error / (mean * mean)))
-        mean = mean * trust
+    sums = [weighted_means(e, f, axis, activation) for e, f in zip(expected, found)]
+    differences, weights = (np.stack(each) for each in zip(*sums))
+    weight = weights.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(weight > 0, differences.mean(axis=0) / weight, 0.0)
+        if len(sums) > 1:
+            residuals = (differences - mean * weights) / weight
+            standard_error = np.square(residuals).sum(axis=0) / (len(sums) - 1) / len(sums)
+            mean = np.where(mean == 0, 0.0, mean * np.maximum(0.0, 1.0 - standard_error / (mean * mean)))
     return mean.astype(np.float32)
 
 
-def channel_means(expected, found, axis):
-    """Mean of expected - found over every axis but ``axis``, in float64: [channels]."""
+def weighted_means(expected, found, axis, activation=None):
+    """Means of weight * (expected - found) and of the weight over every axis but ``axis``, in float64: [channels] each."""
     difference = expected.astype(np.float64) - found
-    return difference.mean(axis=tuple(i for i in range(difference.ndim) if i != axis % difference.ndim))
+    over = tuple(i for i in range(difference.ndim) if i != axis % difference.ndim)
+    if activation is None:
+        means = difference.mean(axis=over)
+        return means, np.ones_like(means)
+    behind = activation(expected).astype(np.float64) - activation(found)
+    # Of values that are almost equal the slope is rounding noise, and their differences mean nothing.
+    told_apart = np.abs(difference) > 1e-4 * np.sqrt(np.square(difference).mean())
+    slope = np.divide(behind, difference, out=np.zeros_like(behind), where=told_apart)
+    weight = np.square(slope)
+    return (weight * difference).mean(axis=over), weight.mean(axis=over)
 
 
 def broadcast(vector, ndim, axis):
@@ -239,8 +255,10 @@ def broadcast(vector, ndim, axis):
     return vector.reshape(shape)
 
 
-def squared_error(expected, found):
-    """Mean of (expected - found)^2 over all elements of all samples."""
+def squared_error(expected, found, function=None):
+    """Mean of (expected - found)^2 over all elements of all samples, behind a ``function`` from array to array if given."""
+    if function is not None:
+        expected, found = (map(function, each) for each in (expected, found))
     return mean_square([e.astype(np.float64) - f for e, f in zip(expected, found)])
 
 

@@ -83,6 +83,22 @@ class SlicedModel:
         """Whether the open slice computes the tensor itself."""
         return any(tensor in node.output for node in self.slices[self.at])
 
+    def function(self, tensor, end):
+        """``end``, which depends on ``tensor`` alone, as a function from values of ``tensor``: array to array.
+
+        ``tensor`` is one that ``values`` has at hand.
+        """
+        producer = {name: node for node in self.model.graph.node for name in node.output}
+        needed, stack = set(), [end]
+        while stack:
+            name = stack.pop()
+            if name != tensor and name in producer and name not in needed:
+                needed.update(producer[name].output)
+                stack.extend(tensors_read(producer[name]))
+        nodes = [node for node in self.model.graph.node if needed.intersection(node.output)]
+        session, _ = self._session(nodes, needed, [end])
+        return lambda array: session.run([end], {tensor: array})[0]
+
     def _feeds(self, inputs, values, variables):
         return {name: variables[name] if name in variables else values[name] for name in inputs}
 
