@@ -3,6 +3,7 @@
  *
  *   npm run bench:accuracy -- [--models a,b] [--peers x,y:config|none] [--work DIR]
  *   npm run bench:accuracy -- --ablation        every algorithm of the engine off, one at a time
+ *   npm run bench:accuracy -- --decisions       models that are in DIR, on more pictures, without labels
  *   npm run bench:accuracy -- --print           only what is in DIR
  *
  * All tools get the same float.onnx and the same samples, and are scored by the same code on others. What is in DIR is not
@@ -18,6 +19,7 @@ import { ensureEnvironment } from '../../src/bridge/environments.js';
 import { quantizeFlags } from '../../src/cli/quantize-flags.js';
 import { ALGORITHMS, type Algorithm, algorithmName, engineFor } from '../../src/quantize/engine.js';
 import type { Effort } from '../../src/quantize/options.js';
+import { decisionsTable, type Judged, ourModel, peerModel } from './decisions.js';
 import { type BenchModel, benchModels } from './models.js';
 import { PEERS, type Peer, peerEnvironments, type RunSettings } from './peers.js';
 import { NOT_MEASURED, ourRow, peerRow, type Row } from './rows.js';
@@ -41,6 +43,7 @@ const { values } = parseArgs({
     /** Only the peers: their rows do not change when dopt does. */
     'peers-only': { type: 'boolean', default: false },
     ablation: { type: 'boolean', default: false },
+    decisions: { type: 'boolean', default: false },
     print: { type: 'boolean', default: false },
     effort: { type: 'string', default: 'balanced' },
     /** Where the peers' environments are made. */
@@ -51,13 +54,14 @@ const { values } = parseArgs({
   },
 });
 const work = resolve(values.work);
-const settings: RunSettings | null = values.print
-  ? null
-  : {
-      seconds: Number(values.timeout),
-      gigabytes: Number(values.memory),
-      environments: resolve(values.environments),
-    };
+const settings: RunSettings | null =
+  values.print || values.decisions
+    ? null
+    : {
+        seconds: Number(values.timeout),
+        gigabytes: Number(values.memory),
+        environments: resolve(values.environments),
+      };
 
 const say = (line: string): void => {
   if (settings) process.stderr.write(`${new Date().toLocaleTimeString()} ${line}\n`);
@@ -102,18 +106,19 @@ function ours(): { variant: string; flags: string[] }[] {
   ];
 }
 
-async function compare(model: BenchModel): Promise<Row[]> {
+/** All tools on one network, each with the model that it has made. */
+async function compare(model: BenchModel): Promise<Judged[]> {
   const folder = folderOf(model);
-  const rows: Row[] = [];
-  const add = async (name: string, row: () => Promise<Row>): Promise<void> => {
-    say(`${model.name}: ${name}`);
-    rows.push(await row());
-  };
+  const rows: Judged[] = [];
   for (const { variant, flags } of values['peers-only'] ? [] : ours()) {
-    await add(`dopt ${variant}`, () => ourRow(model, folder, variant, flags, settings));
+    say(`${model.name}: dopt ${variant}`);
+    const row = await ourRow(model, folder, variant, flags, settings);
+    rows.push({ row, model: ourModel(folder, variant) });
   }
   for (const { name, peer, config } of peers) {
-    await add(name, () => peerRow(model, folder, peer, config, settings));
+    say(`${model.name}: ${name}`);
+    const row = await peerRow(model, folder, peer, config, settings);
+    rows.push({ row, model: peerModel(folder, `${peer.name}.${config}`) });
   }
   return rows;
 }
@@ -163,8 +168,10 @@ if (values.ablation) {
   console.log(await ablation(chosen(all, values.models ?? ABLATED.join(','))));
 } else {
   for (const model of chosen(all, values.models)) {
-    const rows = await compare(model);
+    const judged = await compare(model);
+    const rows = judged.map(({ row }) => row);
     const shown = settings ? rows : rows.filter(({ failure }) => failure !== NOT_MEASURED);
-    console.log(`\n${modelTable(model.name, shown)}`);
+    if (!values.decisions) console.log(`\n${modelTable(model.name, shown)}`);
+    else if (model.views) console.log(`\n${await decisionsTable(model, folderOf(model), judged)}`);
   }
 }

@@ -10,6 +10,8 @@ export interface BenchModel {
   args: readonly string[];
   /** Most samples for calibrations that keep the activations of all samples in memory. */
   histogramSamples: number;
+  /** Folder of further pictures, without labels, to compare decisions on. */
+  views?: string;
 }
 
 /** Where the networks lie. */
@@ -29,6 +31,7 @@ export function benchModels({ assets, data }: BenchPlaces): readonly BenchModel[
     ...['--data', join(data, folder, 'calibration'), '--verify-data', join(data, scored, 'test')],
   ];
   const labels = (path: string): string[] => ['--labels', join(data, path)];
+  const views = (folder: string): string => join(data, 'views', folder);
   const cifar = [...calibrated('cifar10'), ...labels('cifar10/labels.txt'), '--recipe', 'resnet-cifar'];
   const imagenet = [...calibrated('imagenet'), ...labels('imagenet/labels.txt')];
   return [
@@ -40,12 +43,17 @@ export function benchModels({ assets, data }: BenchPlaces): readonly BenchModel[
       ],
       histogramSamples: 200,
     },
-    { name: 'resnet20-cifar10', args: [onnx('resnet20-cifar10'), ...cifar], histogramSamples: 200 },
-    { name: 'resnet56-cifar10', args: [onnx('resnet56-cifar10'), ...cifar], histogramSamples: 200 },
+    ...['resnet20-cifar10', 'resnet56-cifar10'].map((name) => ({
+      name,
+      args: [onnx(name), ...cifar],
+      histogramSamples: 200,
+      views: views('cifar10'),
+    })),
     {
       name: 'proxyless-w0.25-r112',
       args: [onnx('proxyless-w0.25-r112'), ...imagenet, '--recipe', 'proxyless'],
       histogramSamples: 200,
+      views: views('imagenet'),
     },
     {
       name: 'efficientnet-lite0',
@@ -54,11 +62,13 @@ export function benchModels({ assets, data }: BenchPlaces): readonly BenchModel[
         ...[...imagenet, '--recipe', 'efficientnet-lite'],
       ],
       histogramSamples: 32,
+      views: views('imagenet'),
     },
     {
       name: 'ultraface-rfb-320',
       args: [onnx('ultraface-rfb-320'), ...calibrated('imagenet', 'coco'), '--recipe', 'ultraface'],
       histogramSamples: 32,
+      views: views('scenes'),
     },
     {
       name: 'yolox-nano',
@@ -67,6 +77,7 @@ export function benchModels({ assets, data }: BenchPlaces): readonly BenchModel[
         ...['--recipe', 'yolox'],
       ],
       histogramSamples: 32,
+      views: views('scenes'),
     },
     {
       name: 'cgnet-camvid',

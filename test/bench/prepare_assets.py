@@ -2,7 +2,8 @@
 
     python prepare_assets.py ASSETS OUT
 
-OUT gets imagenet/, cifar10/, coco/, camvid/ and speech/, each with calibration/, test/ and labels. Files are linked, not
+OUT gets imagenet/, cifar10/, coco/, camvid/ and speech/, each with calibration/, test/ and labels; views/ has more pictures
+without labels, to compare decisions on. Files are linked, not
 copied, except for CIFAR-10, whose rows are cut out of the sheets. No picture is in both folders; COCO has too few
 pictures to give any away, so its models calibrate on ImageNet pictures (of other scenes, not the scored ones).
 text/ gets calibration.npy and test.npy, windows of characters as numbers, and labels.npy, the character that follows each
@@ -13,7 +14,7 @@ import os
 import sys
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 CALIBRATION = 200
 
@@ -101,9 +102,45 @@ def text(assets, out):
     np.save(os.path.join(out, "text", "labels.npy"), ids[starts + WINDOW])
 
 
+def views(assets, out):
+    """Pictures to compare decisions on, none of which calibrates: five views of each scored one, and all scenes for detectors."""
+    for part, cut in (("cifar10", shifts), ("imagenet", windows)):
+        os.makedirs(os.path.join(out, "views", part), exist_ok=True)
+        for name in sorted(os.listdir(os.path.join(out, part, "test"))):
+            picture = Image.open(os.path.join(out, part, "test", name)).convert("RGB")
+            for number, view in enumerate(cut(picture)):
+                stem = os.path.splitext(name)[0]
+                view.save(os.path.join(out, "views", part, "%s-%d.png" % (stem, number)), compress_level=1)
+    for part, folder in (("coco", "test"), ("imagenet", "test"), ("camvid", "test"), ("camvid", "calibration")):
+        for name in sorted(os.listdir(os.path.join(out, part, folder))):
+            link(os.path.join(out, part, folder, name), os.path.join(out, "views", "scenes", part + "-" + name))
+
+
+def shifts(picture):
+    """The picture, its mirror image and three that are moved by four pixels, the border repeated."""
+    pixels = np.pad(np.asarray(picture), ((4, 4), (4, 4), (0, 0)), mode="edge")
+    height, width = picture.size[1], picture.size[0]
+    yield picture
+    yield ImageOps.mirror(picture)
+    for top, left, mirrored in ((0, 0, False), (8, 8, False), (0, 8, True)):
+        moved = Image.fromarray(pixels[top : top + height, left : left + width])
+        yield ImageOps.mirror(moved) if mirrored else moved
+
+
+def windows(picture):
+    """The picture, its mirror image and three windows of seven eighths of its sides, at corners."""
+    width, height = picture.size
+    wide, high = width * 7 // 8, height * 7 // 8
+    yield picture
+    yield ImageOps.mirror(picture)
+    for top, left, mirrored in ((0, 0, False), (height - high, width - wide, False), (0, width - wide, True)):
+        window = picture.crop((left, top, left + wide, top + high))
+        yield ImageOps.mirror(window) if mirrored else window
+
+
 def main():
     assets, out = sys.argv[1:]
-    for part in (imagenet, cifar10, coco, camvid, speech, text):
+    for part in (imagenet, cifar10, coco, camvid, speech, text, views):
         part(assets, out)
 
 

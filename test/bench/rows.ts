@@ -154,7 +154,11 @@ export async function peerRow(
 
 const failed = (tool: string, failure: string): Row => ({ tool, measured: null, failure });
 
-function score({ options, path, scored, labels }: FloatModel, quantized: string): Promise<Verification> {
+/** A model beside the float one on all scored samples, by onnxruntime-node without graph optimizations. */
+export function score(
+  { options, path, scored, labels }: FloatModel,
+  quantized: string,
+): Promise<Verification> {
   return verifyModels({
     float: path,
     quantized,
