@@ -125,6 +125,7 @@ const FRAMEWORK_TESTS = [
   'tensorflow_nas',
   'tensorflow_plugin',
   'torch_door',
+  'torch_execute',
   'torch_llm',
   'torch_nas',
   'torch_plugin',
@@ -141,6 +142,7 @@ const PROFILES = {
   ],
   torch: [
     'python/tests/torch_door',
+    'python/tests/torch_execute',
     'python/tests/torch_weights',
     'python/tests/torch_plugin',
     'python/tests/torch_nas',
@@ -148,6 +150,7 @@ const PROFILES = {
   ],
   current: [
     'python/tests/torch_door',
+    'python/tests/torch_execute',
     'python/tests/torch_weights',
     'python/tests/torch_plugin',
     'python/tests/torch_nas',

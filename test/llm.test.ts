@@ -99,11 +99,18 @@ it('refuses a GPU that is not there before any work, with the reason', () =>
   inFolder(async (folder) => {
     const model = writeLanguageModel(join(folder, 'model'));
     const tokens = writeTokens(join(folder, 'tokens.npy'), 4096);
-    const device = ['--device', 'cuda', '--device-index', '99', '--profile', 'torch', '--json'];
-    const ended = await dopt(['llm', 'eval', model, '--data', tokens, ...device]);
-    expect(ended.code).toBe(EXIT.environment);
-    expect(printedError(ended)).toMatchObject({
-      code: 'GPU_UNAVAILABLE',
-      message: expect.stringContaining('GPU 99 cannot be used: '),
-    });
+    const device = ['--data', tokens, '--device', 'cuda', '--device-index', '99', '--json'];
+    const out = join(folder, 'run');
+    for (const command of [
+      ['llm', 'eval', model, '--profile', 'torch'],
+      ['quantize', join(folder, 'net.onnx'), '--out', out],
+    ]) {
+      const ended = await dopt([...command, ...device]);
+      expect(ended.code, ended.err).toBe(EXIT.environment);
+      expect(printedError(ended)).toMatchObject({
+        code: 'GPU_UNAVAILABLE',
+        message: expect.stringContaining('GPU 99 cannot be used: '),
+      });
+    }
+    expect(existsSync(join(out, 'result.json'))).toBe(false);
   }));

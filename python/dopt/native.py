@@ -131,6 +131,21 @@ class NativeCore(GramCalls, RowCalls):
             )
 
 
+def state_of(s: HistogramState) -> dict[str, Any]:
+    """A histogram's state as in statistics.json."""
+    return {
+        "count": s.count,
+        "zeros": s.zeros,
+        "nans": s.nans,
+        "infinities": s.infinities,
+        "min": s.min,
+        "max": s.max,
+        "sum": s.sum,
+        "sumSquares": s.sum_squares,
+        "histogram": {"base": s.base, "width": s.width, "bins": s.bins},
+    }
+
+
 class HistogramSet:
     """States and counts of ``n`` tensors, fed by address. Not for several threads at once."""
 
@@ -192,20 +207,7 @@ class HistogramSet:
 
     def states(self) -> list[dict[str, Any]]:
         """One JSON-ready dict a tensor, as in statistics.json."""
-        return [
-            {
-                "count": s.count,
-                "zeros": s.zeros,
-                "nans": s.nans,
-                "infinities": s.infinities,
-                "min": s.min,
-                "max": s.max,
-                "sum": s.sum,
-                "sumSquares": s.sum_squares,
-                "histogram": {"base": s.base, "width": s.width, "bins": s.bins},
-            }
-            for s in self._states
-        ]
+        return [state_of(each) for each in self._states]
 
     def nonfinite(self) -> Any:
         """NaN and infinities seen so far, uint64 [n]; cheap enough to ask after every update."""

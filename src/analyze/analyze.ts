@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openDevice } from '../bridge/device.js';
 import { ensureEnvironment } from '../bridge/environments.js';
 import type { EnvironmentKind } from '../bridge/profiles.js';
 import { progressJob, type RunJob } from '../bridge/progress-job.js';
@@ -32,6 +33,8 @@ export interface AnalyzeOptions {
   /** How many quantizers remedies are tried for, those to blame most. */
   remedies: number;
   threads: number;
+  /** Index of the GPU that runs networks; null for the processor. */
+  gpu: number | null;
   environment: EnvironmentKind;
 }
 
@@ -57,7 +60,8 @@ export async function analyzeRun(options: AnalyzeOptions, context: AnalyzeContex
   const environment = await ensureEnvironment('onnx', options.environment, {
     onProgress: (line) => progress.note(line),
   });
-  const job = progressJob(environment, threads, progress, context.signal);
+  const device = await openDevice(options.gpu, options.environment, progress, context.signal);
+  const job = progressJob(environment, threads, progress, context.signal, device);
   const calibration = await calibrationSource(run, job);
   const profiled = { ...calibration.source, indices: calibration.spread(options.profiled) };
   const folder = mkdtempSync(join(tmpdir(), 'dopt-analyze-'));

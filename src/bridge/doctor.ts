@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { CudaState } from '../native/cuda.js';
 import { nativeLibraryPath } from './child-environment.js';
+import { diagnoseUses } from './device-use.js';
 import { findReady, pythonNotFound } from './environments.js';
 import { findInterpreter, machinePlaces, type Places } from './interpreters.js';
 import { minorOf, PROFILE_SPECS, PROFILES, type Profile } from './profiles.js';
@@ -38,6 +39,7 @@ export async function diagnose(places: Places = machinePlaces()): Promise<Diagno
     await diagnoseTool('CMake', ['cmake'], 'apt install cmake'),
     await diagnoseNative(profiles.find(({ native }) => native !== undefined)?.native),
     await diagnoseCuda(),
+    ...(await diagnoseUses(places)),
     ...profiles.map(({ finding }) => finding),
   ];
   return { findings, ok: findings.every(({ status }) => status !== 'missing') };

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { EnvironmentError } from '../errors.js';
 import type { Environment } from './environments.js';
 import type { Params, Result } from './protocol.js';
@@ -16,6 +17,22 @@ export interface Gpu {
   name: string;
   /** Bytes; null where the framework does not say. */
   memory: number | null;
+}
+
+/** Where NVIDIA's driver shows itself: on Linux, and on Linux inside of Windows. */
+const DRIVER = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/dev/dxg'];
+
+/** Why no GPU can be there; null where one may. */
+export const noDriver = (places: readonly string[] = DRIVER): string | null =>
+  places.some((place) => existsSync(place)) ? null : 'this machine has no NVIDIA driver';
+
+/**
+ * Ends at once where a GPU was asked for and none can be there, before an environment is looked for or made.
+ * @throws EnvironmentError GPU_UNAVAILABLE
+ */
+export function requireDriver(index: number | null | undefined, reason: string | null = noDriver()): void {
+  if (index === null || index === undefined || reason === null) return;
+  throw unavailable(index, reason, 'no GPU', []);
 }
 
 /** Importing a framework may take a minute on a busy machine. */
@@ -55,18 +72,20 @@ export function chooseGpu({ devices, reason }: GpuState, index: number, profile:
     return { index, name: device.name, memory: device.memory };
   }
   const counted = `there ${devices.length === 1 ? 'is 1' : `are ${devices.length}`}, numbered from 0`;
-  throw new EnvironmentError(
-    'GPU_UNAVAILABLE',
-    `GPU ${index} cannot be used: ${reason ?? device?.reason ?? counted}.`,
-    {
-      found: devices.map(({ name }, at) => `${at}: ${name}`).join(', ') || 'no GPU',
-      suggestions: [
-        'See what is lacking: dopt env doctor',
-        profile === 'current'
-          ? 'Use an interpreter of your own: --env system'
-          : 'Newer packages know newer GPUs: --profile current',
-        'Leave --device cuda out: the processor computes the same.',
-      ],
-    },
-  );
+  const found = devices.map(({ name }, at) => `${at}: ${name}`).join(', ') || 'no GPU';
+  throw unavailable(index, reason ?? device?.reason ?? counted, found, [
+    profile === 'current'
+      ? 'Use an interpreter of your own: --env system'
+      : 'Newer packages know newer GPUs: --profile current',
+  ]);
 }
+
+const unavailable = (index: number, reason: string, found: string, more: string[]): EnvironmentError =>
+  new EnvironmentError('GPU_UNAVAILABLE', `GPU ${index} cannot be used: ${reason}.`, {
+    found,
+    suggestions: [
+      'See what is lacking: dopt env doctor',
+      ...more,
+      'Leave --device cuda out: the processor computes the same.',
+    ],
+  });

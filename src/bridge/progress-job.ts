@@ -1,4 +1,5 @@
 import type { Progress } from '../cli/progress.js';
+import { type Device, placed } from './device.js';
 import type { Environment } from './environments.js';
 import { type ReportEvent, runJob } from './jobs.js';
 import type { MethodName, Params, Result } from './protocol.js';
@@ -11,22 +12,24 @@ export type RunJob = <M extends MethodName>(
   summary?: (result: Result<M>) => string,
 ) => Promise<Result<M>>;
 
-/** Jobs outside of a run: progress and warnings on the screen. */
+/** Jobs outside of a run: progress and warnings on the screen. Networks run on a device where there is one. */
 export function progressJob(
   environment: Environment,
   threads: number,
   progress: Progress,
   signal?: AbortSignal,
+  device: Device | null = null,
 ): RunJob {
   const options = { threads, ...(signal ? { signal } : {}) };
-  return shown(progress, (method, params, onEvent) =>
-    runJob(environment, method, params, {
+  return shown(progress, (method, given, onEvent) => {
+    const at = placed(method, given, environment, device);
+    return runJob(at.environment, method, at.params, {
       ...options,
       // There is no log file here; what the user's own code prints is for the user.
       ...(method === 'userMetric' ? { onPrinted: (text) => printed(text, progress) } : {}),
       onEvent,
-    }),
-  );
+    });
+  });
 }
 
 function shown(

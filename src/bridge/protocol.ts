@@ -57,6 +57,15 @@ export type JobEvent = z.infer<typeof jobEventSchema>;
 
 // ── Methods ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** What runs a network: onnxruntime or PyTorch, on the GPU of an index or the processor; null: onnxruntime on the processor. */
+const executor = z
+  .strictObject({
+    kind: z.enum(['onnxruntime', 'torch']),
+    gpu: z.number().int().nonnegative().nullable(),
+  })
+  .nullable()
+  .default(null);
+
 /** A grid to round an activation to: one scale and zero point, or one for each index along `axis`. */
 const quantizerSchema = z.strictObject({
   bits: z.number().int(),
@@ -169,6 +178,7 @@ export const METHODS = {
       out: z.string(),
       bins: z.number().int().positive(),
       threads: z.number().int().positive(),
+      executor,
     }),
     z.strictObject({
       statistics: z.string(),
@@ -191,6 +201,7 @@ export const METHODS = {
       source: dataSourceSchema,
       out: z.string(),
       threads: z.number().int().positive(),
+      executor,
     }),
     /** float64 [4, channels] under each tensor's name: min, max, mean square, mean. */
     z.strictObject({ channels: z.string(), samples: z.number().int() }),
@@ -205,6 +216,7 @@ export const METHODS = {
       source: dataSourceSchema,
       out: z.string(),
       threads: z.number().int().positive(),
+      executor,
     }),
     /**
      * `X/moments`, float64 [7, channels]: finite values, least, largest, sums of x, x², x³, x⁴; `X/growth`, float64
@@ -323,6 +335,7 @@ export const METHODS = {
        */
       out: z.string(),
       threads: z.number().int().positive(),
+      executor,
     }),
     z.strictObject({
       parameters: z.string(),
@@ -392,6 +405,7 @@ export const METHODS = {
       values: z.string().nullable(),
       maxBytes: z.number().int().positive(),
       threads: z.number().int().positive(),
+      executor,
     }),
     z.strictObject({
       samples: z.number().int(),
@@ -423,6 +437,7 @@ export const METHODS = {
       model: z.string(),
       source: dataSourceSchema,
       threads: z.number().int().positive(),
+      executor,
     }),
     z.strictObject({
       samples: z.array(z.strictObject({ signal: z.array(z.number()), noise: z.array(z.number()) })),
@@ -441,6 +456,7 @@ export const METHODS = {
       /** Folder for the forms while they are compared. */
       out: z.string(),
       threads: z.number().int().positive(),
+      executor,
     }),
     z.strictObject({
       /** By sample and output: the energy of the model's own. */

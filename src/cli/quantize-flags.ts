@@ -22,6 +22,8 @@ import {
 } from '../quantize/options.js';
 import {
   decimal,
+  deviceFlags,
+  gpuFrom,
   layoutOf,
   metricFlag,
   modelFlags,
@@ -67,6 +69,7 @@ export const quantizeFlags = {
     helpGroup: 'RUN',
   }),
   ...runtimeFlags,
+  ...deviceFlags,
   recipe: Flags.string({ description: 'settings of a model family (dopt recipe list) or a YAML file' }),
   strategy: Flags.string({
     options: [...STRATEGIES],
@@ -164,6 +167,7 @@ export async function quantizeOptions(model: string, flags: QuantizeFlags): Prom
     float16ToFloat32: flags['float16-to-float32'],
     seed: flags.seed,
     threads: flags.threads ?? availableParallelism(),
+    gpu: gpuFrom(flags),
     environment: flags.env as 'venv',
     resume: flags.resume,
     recipe: recipe?.name ?? null,

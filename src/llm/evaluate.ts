@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Environment } from '../bridge/environments.js';
-import { requireGpu } from '../bridge/gpu.js';
+import { requireDriver, requireGpu } from '../bridge/gpu.js';
 import { progressJob } from '../bridge/progress-job.js';
 import type { Result } from '../bridge/protocol.js';
 import { type Progress, silentProgress } from '../cli/progress.js';
@@ -89,6 +89,7 @@ async function environmentFor(
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<Environment> {
+  requireDriver(gpu);
   const environment = await llmEnvironment(profile, kind, (line) => progress.note(line), gpu !== null);
   await requireGpu(environment, 'torch', gpu, signal);
   return environment;

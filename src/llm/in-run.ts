@@ -1,4 +1,4 @@
-import { requireGpu } from '../bridge/gpu.js';
+import { requireDriver, requireGpu } from '../bridge/gpu.js';
 import { type Progress, silentProgress } from '../cli/progress.js';
 import type { StageContext } from '../quantize/context.js';
 import { Run } from '../run/run.js';
@@ -26,6 +26,7 @@ export async function inLlmRun<T>(
   work: (context: StageContext) => Promise<T>,
 ): Promise<T> {
   const { model, calibration, verification, distillation, out, resume, threads } = options;
+  requireDriver(options.gpu);
   const run = await Run.open(out, {
     resume,
     inputs: [model, ...calibration.files, ...(verification?.files ?? []), ...(distillation?.files ?? [])],

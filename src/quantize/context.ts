@@ -1,3 +1,4 @@
+import { type Device, placed } from '../bridge/device.js';
 import type { Environment } from '../bridge/environments.js';
 import type { Gpu } from '../bridge/gpu.js';
 import { runJob } from '../bridge/jobs.js';
@@ -10,8 +11,10 @@ import type { Run } from '../run/run.js';
 export interface StageContext {
   run: Run;
   environment: Environment;
-  /** What runs networks where `--device cuda` asked for it; null for the processor. */
+  /** The GPU that runs a language model; null for the processor. */
   gpu: Gpu | null;
+  /** What runs networks over samples where `--device cuda` asked for it; the processor where it is absent or null. */
+  device?: Device | null;
   threads: number;
   progress: Progress;
   signal: AbortSignal | undefined;
@@ -28,7 +31,8 @@ export async function stageJob<M extends MethodName>(
   summary?: (result: Result<M>) => string,
 ): Promise<Result<M>> {
   const shown = context.progress.stage(title);
-  const result = await runJob(context.environment, method, params, {
+  const at = placed(method, params, context.environment, context.device);
+  const result = await runJob(at.environment, method, at.params, {
     threads: context.threads,
     logFile: `${context.run.folder}/python.log`,
     ...(context.signal ? { signal: context.signal } : {}),

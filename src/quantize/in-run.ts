@@ -1,4 +1,6 @@
+import { openDevice } from '../bridge/device.js';
 import { ensureEnvironment } from '../bridge/environments.js';
+import { requireDriver } from '../bridge/gpu.js';
 import { type Progress, silentProgress } from '../cli/progress.js';
 import { loadNative, type NativeCore } from '../native/index.js';
 import { Run } from '../run/run.js';
@@ -26,6 +28,7 @@ export async function inRun<T>(
 ): Promise<T> {
   const { model, data, weights, verifyData, parts, resume, threads } = options;
   const inputs = [model, data, weights, verifyData, ...(parts ?? []).map(({ path }) => path)];
+  requireDriver(options.gpu);
   const run = await Run.open(options.out, {
     resume,
     inputs: inputs.filter((path) => path !== null),
@@ -36,10 +39,11 @@ export async function inRun<T>(
     const environment = await ensureEnvironment('onnx', options.environment, {
       onProgress: (line) => progress.note(line),
     });
+    const device = await openDevice(options.gpu, options.environment, progress, signal);
     const core = loadNative();
     core.setThreads(threads);
     return await work(
-      { run, environment, gpu: null, threads, progress, signal, warnings: [...warnings] },
+      { run, environment, gpu: null, device, threads, progress, signal, warnings: [...warnings] },
       core,
     );
   } catch (error) {

@@ -76,6 +76,8 @@ export interface QuantizeOptions {
   float16ToFloat32: boolean;
   seed: number;
   threads: number;
+  /** Index of the GPU that runs networks over samples; the processor where it is absent or null. */
+  gpu?: number | null;
   environment: EnvironmentKind;
   resume: boolean;
   /** Name of the recipe that was applied, for the report. */

@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { deviceKey } from '../bridge/device.js';
 import type { Params, Result } from '../bridge/protocol.js';
 import type { DataSource } from '../config/data.js';
 import type { Plan } from '../config/plan.js';
@@ -69,6 +70,7 @@ export function observeStage(
     dataDigest,
     source: { ...source, path: '' },
     bins: BINS,
+    ...deviceKey(context.device),
   };
   return context.run.stage('observe', key, (out) =>
     stageJob(
@@ -127,6 +129,7 @@ export async function refineStage(
     leastError,
     indices,
     plan: prepared.plan,
+    ...deviceKey(context.device),
   };
   const { value, digest } = await context.run.stage('refine', key, async (folder) => {
     const quantized = join(folder, 'quantized.onnx');

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Environment, ensureEnvironment } from '../bridge/environments.js';
-import { requireGpu } from '../bridge/gpu.js';
+import { requireDriver, requireGpu } from '../bridge/gpu.js';
 import { JobSession } from '../bridge/job-session.js';
 import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
 import { progressJob } from '../bridge/progress-job.js';
@@ -128,8 +128,10 @@ export async function requireGpus(
   environment: Environment,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const index of gpusOf(resource?.gpu_id))
+  for (const index of gpusOf(resource?.gpu_id)) {
+    requireDriver(index);
     await requireGpu(environment, framework === 'TensorFlow' ? 'tensorflow' : 'torch', index, signal);
+  }
 }
 
 function refuseUnsupported({ framework, supernet }: Scenario, place: string): void {

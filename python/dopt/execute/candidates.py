@@ -14,15 +14,16 @@ def compare_rewrites(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     from dopt.events import Events
     from dopt.execute.parts import Network
     from dopt.execute.sensitivity import squared_error
+    from dopt.execute.session import executor_of
 
-    model, threads = params["model"], params["threads"]
-    reference = Network(model, threads, exact=False)
+    model, threads, executor = params["model"], params["threads"], executor_of(params)
+    reference = Network(model, threads, exact=False, executor=executor)
     names = [name for name in reference.outputs if name in reference.producer]
     forms = []
     for index, edits in enumerate(params["rewrites"]):
         path = os.path.join(params["out"], f"candidate-{index}.onnx")
         rewrite({"model": model, **edits, "out": path, "externalDataAbove": None, "check": "none"}, Events())
-        forms.append(Network(path, threads, exact=True))
+        forms.append(Network(path, threads, exact=True, executor=executor))
         for file in (path, f"{path}.data"):
             if os.path.exists(file):
                 os.remove(file)

@@ -10,10 +10,10 @@ def observe_channels(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Method ``observeChannels`` of src/bridge/protocol.ts. Memory does not depend on the number of samples."""
     from dopt import safetensors
     from dopt.data.source import open_source
-    from dopt.execute.session import open_inner
+    from dopt.execute.session import executor_of, open_inner
 
     axes = {entry["tensor"]: entry["axis"] for entry in params["tensors"]}
-    inner = open_inner(params["model"], list(axes), params["threads"])
+    inner = open_inner(params["model"], list(axes), params["threads"], executor_of(params))
     source = open_source(params["source"])
     seen: Dict[str, ChannelStatistics] = {name: ChannelStatistics(axis) for name, axis in axes.items()}
     count = 0

@@ -21,22 +21,21 @@ def observe(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     bytes depend on the model, the tensors, the samples and the bins alone. Raises what ``open_source`` and
     ``open_inner`` raise, EXECUTOR_RUN and OUTPUT_WRITE.
     """
-    import onnxruntime
-
     from dopt import native
     from dopt.data.source import open_source
-    from dopt.execute.observer import Observer, session_threads
+    from dopt.execute.observer import session_threads
     from dopt.execute.peak import peak_bytes
-    from dopt.execute.session import open_inner
+    from dopt.execute.session import executor_of, open_inner
 
     started = time.monotonic()
     source, threads = open_source(params["source"]), params["threads"]
+    executor = executor_of(params)
     core = native.load()
     core.set_threads(session_threads(threads))
     if core.backend != "native":
         events.log("warning", f"observing with numpy, which is slower: {core.detail}")
-    inner = open_inner(params["model"], list(dict.fromkeys(params["tensors"])), session_threads(threads))
-    observer = Observer(core, inner, params["bins"], threads)
+    inner = open_inner(params["model"], list(dict.fromkeys(params["tensors"])), session_threads(threads), executor)
+    observer = _observer(core, inner, executor, params)
     try:
         for sample in source.read_ahead(threads):
             observer.add(sample.name, sample.feeds)
@@ -56,9 +55,33 @@ def observe(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
         "inferenceSeconds": observer.inference_seconds,
         "observerSeconds": observer.observer_seconds,
         "peakBytes": peak_bytes(),
-        "executor": f"onnxruntime {onnxruntime.__version__}, CPU, all optimizations, "
-        f"{threads} thread{'s' if threads > 1 else ''}; {core.backend} observers",
+        "executor": _told(executor, inner, observer, threads, core.backend),
     }
+
+
+def _observer(core: Any, inner: Any, executor: Any, params: Dict[str, Any]) -> Any:
+    from dopt.execute.observer import Observer
+
+    if executor.kind == "torch" and inner.session is not None:
+        from dopt.execute.device_observer import DeviceObserver
+
+        return DeviceObserver(inner, params["bins"], inner.session.device)
+    return Observer(core, inner, params["bins"], params["threads"])
+
+
+def _told(executor: Any, inner: Any, observer: Any, threads: int, backend: str) -> str:
+    """What computed, in a line."""
+    import onnxruntime
+
+    place = "CPU" if executor.gpu is None else f"GPU {executor.gpu}"
+    several = f"{threads} thread{'s' if threads > 1 else ''}"
+    if executor.kind == "torch" and inner.session is not None:
+        import torch
+
+        foreign = ", ".join(inner.session.foreign)
+        beside = f" ({foreign}: onnxruntime {onnxruntime.__version__}, CPU)" if foreign else ""
+        return f"PyTorch {torch.__version__}, {place}{beside}; {observer.backend} observers"
+    return f"onnxruntime {onnxruntime.__version__}, {place}, all optimizations, {several}; {backend} observers"
 
 
 def write_statistics(

@@ -47,17 +47,19 @@ class Lane:
         self.histograms.update(chunks)
         nonfinite = self.histograms.nonfinite()
         if (nonfinite != self._nonfinite).any():
-            self._note(number, name, (nonfinite != self._nonfinite).nonzero()[0].tolist())
+            note_nonfinite(self, number, name, (nonfinite != self._nonfinite).nonzero()[0].tolist())
             self._nonfinite = nonfinite
         self.observer_seconds += time.perf_counter() - ran
         self.inference_seconds += ran - begin
 
-    def _note(self, number: int, name: str, indices: Sequence[int]) -> None:
-        for index in indices:
-            self.bad_counts[index] = self.bad_counts.get(index, 0) + 1
-            named = self.bad.setdefault(index, [])
-            if len(named) < _NAMED_SAMPLES:
-                named.append((number, name))
+
+def note_nonfinite(lane: Any, number: int, name: str, indices: Sequence[int]) -> None:
+    """Notes a sample in which tensors of a lane held NaN or infinities."""
+    for index in indices:
+        lane.bad_counts[index] = lane.bad_counts.get(index, 0) + 1
+        named = lane.bad.setdefault(index, [])
+        if len(named) < _NAMED_SAMPLES:
+            named.append((number, name))
 
 
 class Observer:
@@ -90,7 +92,7 @@ class Observer:
 
         Returns once fewer than two samples wait for the lane; raises what an earlier sample of that lane raised.
         """
-        lane, number = self.samples % LANES, self.samples
+        lane, number = self.samples % len(self._lanes), self.samples
         self.samples += 1
         if not self._parallel:
             self._lanes[lane].add(number, name, feeds)
@@ -101,7 +103,7 @@ class Observer:
 
     def finish(self) -> None:
         """Waits for the samples under way and merges the lanes into ``histograms``. Nothing can be added afterwards."""
-        for lane in range(LANES):
+        for lane in range(len(self._lanes)):
             self._settle(lane, 0)
         self.close()
         for lane in self._lanes[1:]:

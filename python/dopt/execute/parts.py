@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Iterable, List, Sequence, Set
 
-from dopt.execute.session import session_options
+from dopt.execute.session import Executor, session_options, start_part
 from dopt.execute.slices import tensors_read
 
 
@@ -13,12 +13,12 @@ class Network:
     they are up to rounding.
     """
 
-    def __init__(self, path: str, threads: int, exact: bool) -> None:
+    def __init__(self, path: str, threads: int, exact: bool, executor: Executor = Executor()) -> None:
         import onnx
 
         self._model = onnx.load(path)
         graph = self._model.graph
-        self._threads, self._exact = threads, exact
+        self._threads, self._exact, self._executor = threads, exact, executor
         self.nodes = list(graph.node)
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         self.inputs = [value.name for value in graph.input if value.name not in self.constants]
@@ -67,8 +67,7 @@ class Network:
         options.graph_optimization_level = level.ORT_DISABLE_ALL if self._exact else level.ORT_ENABLE_EXTENDED
         session = None
         if outputs:
-            data = model.SerializeToString()
-            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            session = start_part(model, options, self._executor)
         return Part(session, list(types), list(wanted))
 
 

@@ -28,18 +28,19 @@ def refine(params, events):
     """Method ``refine`` of src/bridge/protocol.ts."""
     from dopt import native, safetensors
     from dopt.data.source import open_source
+    from dopt.execute.session import executor_of
     from dopt.execute.slices import SlicedModel
 
     started = time.monotonic()
-    layers, threads = params["layers"], params["threads"]
+    layers, threads, executor = params["layers"], params["threads"], executor_of(params)
     feeds = [sample.feeds for sample in open_source(params["source"])]
     if not feeds:
         raise ValueError("refinement needs at least one sample")
     core = native.load()
     core.set_threads(threads)
-    reference = SlicedModel(params["float"], [layer["floatOutput"] for layer in layers], feeds, threads)
+    reference = SlicedModel(params["float"], [layer["floatOutput"] for layer in layers], feeds, threads, executor=executor)
     quantized = SlicedModel(
-        params["quantized"], [layer["quantizedOutput"] for layer in layers], feeds, threads, first_choices(layers)
+        params["quantized"], [layer["quantizedOutput"] for layer in layers], feeds, threads, first_choices(layers), executor
     )
     weights = Weights(core, quantized, params, feeds)
     shifts, answers = {}, []

@@ -19,13 +19,14 @@ def sensitivity(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     from dopt.data.source import open_source
     from dopt.execute.parts import Network
     from dopt.execute.peak import peak_bytes
+    from dopt.execute.session import executor_of
 
     started = time.monotonic()
-    threads = params["threads"]
+    threads, executor = params["threads"], executor_of(params)
     feeds = [sample.feeds for sample in open_source(params["source"])]
-    reference = Network(params["reference"], threads, exact=params["exact"])
-    network = Network(params["model"], threads, exact=params["exact"])
-    quantized = None if params["quantized"] is None else Network(params["quantized"], threads, exact=True)
+    reference = Network(params["reference"], threads, exact=params["exact"], executor=executor)
+    network = Network(params["model"], threads, exact=params["exact"], executor=executor)
+    quantized = None if params["quantized"] is None else Network(params["quantized"], threads, exact=True, executor=executor)
     cuts = _cuts(network, params["probes"])
     feeds = feeds[: _affordable(network, quantized, feeds[0], cuts, params["maxBytes"])]
     values = None if params["values"] is None else safetensors.read(params["values"])
@@ -56,10 +57,11 @@ def compare_samples(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """Method ``compareSamples`` of src/bridge/protocol.ts: the noise at the outputs, sample by sample."""
     from dopt.data.source import open_source
     from dopt.execute.parts import Network
+    from dopt.execute.session import executor_of
 
-    threads = params["threads"]
-    reference = Network(params["reference"], threads, exact=False)
-    model = Network(params["model"], threads, exact=True)
+    threads, executor = params["threads"], executor_of(params)
+    reference = Network(params["reference"], threads, exact=False, executor=executor)
+    model = Network(params["model"], threads, exact=True, executor=executor)
     source = open_source(params["source"])
     runs: Optional[Tuple[Any, Any]] = None
     answers = []

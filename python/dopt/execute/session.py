@@ -8,13 +8,36 @@ import contextlib
 import errno
 import os
 import tempfile
-from typing import Any, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from dopt.errors import DoptError
 from dopt.execute.slices import tensors_read
+from dopt.execute.torch_session import TorchSession, types_of
+from dopt.gpu import REMEDIES, torch_device
 
 #: onnxruntime's names of the types that can be observed; the others are left out with a warning.
 FLOAT_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+
+
+class Executor(NamedTuple):
+    """What runs a model: ``onnxruntime`` or ``torch``, on the GPU of an index or, with None, on the processor."""
+
+    kind: str = "onnxruntime"
+    gpu: Optional[int] = None
+
+
+def executor_of(params: Dict[str, Any]) -> Executor:
+    """What the parameters of a method ask for."""
+    return Executor(**(params.get("executor") or {}))
+
+
+def start_part(model: Any, options: Any, executor: Executor) -> Any:
+    """A session over a ModelProto that holds its weights: a part of a network."""
+    import onnxruntime
+
+    if executor.kind == "torch":
+        return TorchSession(model, "", torch_device(executor.gpu), options.intra_op_num_threads)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers_for(executor.gpu))
 
 
 class InnerSession(NamedTuple):
@@ -30,12 +53,14 @@ class InnerSession(NamedTuple):
     ignored: List[Tuple[str, str]]
 
 
-def open_inner(path: str, tensors: Sequence[str], threads: int) -> InnerSession:
+def open_inner(path: str, tensors: Sequence[str], threads: int, executor: Optional[Executor] = None) -> InnerSession:
     """A session over the model at ``path`` for ``tensors`` (node outputs or graph inputs, by name, without repetition).
 
-    Raises DoptError: OBSERVE_UNKNOWN_TENSOR (bug), MODEL_UNREADABLE, EXECUTOR_SESSION (external).
+    Raises DoptError: OBSERVE_UNKNOWN_TENSOR (bug), MODEL_UNREADABLE, EXECUTOR_SESSION (external), GPU_UNAVAILABLE.
     """
     import onnx
+
+    executor = executor or Executor()
 
     try:
         model = onnx.load(path, load_external_data=False)
@@ -53,9 +78,14 @@ def open_inner(path: str, tensors: Sequence[str], threads: int) -> InnerSession:
     inner = [name for name in tensors if name in produced]
     if not inner:
         return InnerSession(None, [], float_inputs, ignored)
-    expose(model, inner)
-    session = _start(model, path, threads)
-    types = {value.name: value.type for value in session.get_outputs()}
+    if executor.kind == "torch":
+        types = types_of(model, inner)
+        expose(model, inner)
+        session: Any = TorchSession(model, os.path.dirname(os.path.abspath(path)), torch_device(executor.gpu), threads)
+    else:
+        expose(model, inner)
+        session = _start(model, path, threads, executor.gpu)
+        types = {value.name: value.type for value in session.get_outputs()}
     outputs = [(name, FLOAT_TYPES[types[name]]) for name in inner if types[name] in FLOAT_TYPES]
     ignored += [(name, types[name]) for name in inner if types[name] not in FLOAT_TYPES]
     return InnerSession(session, outputs, float_inputs, ignored)
@@ -117,15 +147,31 @@ def session_options(threads: int) -> Any:
     return options
 
 
-def _start(model: Any, path: str, threads: int) -> Any:
+def providers_for(gpu: Optional[int]) -> List[Any]:
+    """onnxruntime's execution providers: the processor, or a GPU and the processor for what that does not know."""
+    if gpu is None:
+        return ["CPUExecutionProvider"]
+    return [("CUDAExecutionProvider", {"device_id": gpu, "use_tf32": 0}), "CPUExecutionProvider"]
+
+
+def _start(model: Any, path: str, threads: int, gpu: Optional[int] = None) -> Any:
     import onnxruntime
 
-    options, providers = session_options(threads), ["CPUExecutionProvider"]
+    options, providers = session_options(threads), providers_for(gpu)
     try:
         if not has_external_data(model.graph):
-            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
-        with _beside(model, path) as sibling:
-            return onnxruntime.InferenceSession(sibling, options, providers=providers)
+            session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        else:
+            with _beside(model, path) as sibling:
+                session = onnxruntime.InferenceSession(sibling, options, providers=providers)
+        if gpu is not None and "CUDAExecutionProvider" not in session.get_providers():
+            raise DoptError(  # it has said why on its standard error, and would go on without
+                "GPU_UNAVAILABLE",
+                f"GPU {gpu} cannot be used: onnxruntime {onnxruntime.__version__} did not start its CUDA provider.",
+                kind="environment",
+                suggestions=REMEDIES["onnxruntime"],
+            )
+        return session
     except DoptError:
         raise
     except Exception as error:  # onnxruntime raises its own types

@@ -17,10 +17,10 @@ class SlicedModel:
     values. What only the open slice reads stays until the next one is opened.
     """
 
-    def __init__(self, path, cuts, feeds, threads, variables=None):
+    def __init__(self, path, cuts, feeds, threads, variables=None, executor=None):
         import onnx
 
-        self.threads = threads
+        self.threads, self.executor = threads, executor
         self.folder = os.path.dirname(os.path.abspath(path))
         self.model = onnx.load(path, load_external_data=False)
         self.initializers = {i.name: i for i in self.model.graph.initializer}
@@ -107,6 +107,8 @@ class SlicedModel:
         import onnxruntime
         from onnx import helper
 
+        from dopt.execute.session import Executor, start_part
+
         read = [name for node in nodes for name in tensors_read(node) if name not in produced]
         fixed = [n for n in dict.fromkeys(read) if n in self.initializers and n not in self.variables]
         inputs = [n for n in dict.fromkeys(read) if n not in self.initializers or n in self.variables]
@@ -127,8 +129,7 @@ class SlicedModel:
         options.log_severity_level = 3
         # What the QDQ file says is what runs without optimizations; with them integer kernels round differently.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        data = model.SerializeToString()
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]), inputs
+        return start_part(model, options, self.executor or Executor()), inputs
 
     def _constant(self, name):
         """An initializer with its data inside, read from the external file when it lies there."""

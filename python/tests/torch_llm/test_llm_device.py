@@ -97,7 +97,7 @@ def _solved(rows, grid, given):
 @pytest.mark.parametrize(
     "kind, changes",
     [
-        ("llama", {"rotate": "always", "polish": 1, "activations": ACTIVATIONS, "rounding": "nearest"}),
+        ("qwen2", {"rotate": "always", "polish": 1, "activations": ACTIVATIONS, "rounding": "nearest"}),
         ("gpt2", {"lockstep": False}),
         ("mixtral", {"refit": False, "sweeps": 0}),
     ],
