@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandPage } from './commands.js';
 
-/** A fenced block of a page that holds commands. */
+/** A fenced block of a page that a test runs, or that says why none does. */
 export interface Snippet {
   /** Path of the page from the root. */
   page: string;
@@ -11,6 +11,10 @@ export interface Snippet {
   text: string;
   /** Marked as ```sh run: a test executes it. */
   run: boolean;
+  /** Python, else null: the words behind `run`, the profile that it runs in and what the page takes as given. */
+  python: string[] | null;
+  /** A file that the page shows: ```yaml file=NAME. Its page and all others then have it. */
+  file: string | null;
   /** Why it is not run: a comment <!-- not run: … --> before it, or one at the head of its page. */
   reason: string | null;
 }
@@ -22,18 +26,20 @@ export interface SnippetProblem {
   problem: string;
 }
 
-/** Pages with commands: what lies in the root, docs/ and beside recipes. */
+/** Pages with commands: what lies in the root, docs/, and beside recipes and containers. */
 export function documentedPages(root: string): string[] {
   const below = (folder: string): string[] =>
     readdirSync(join(root, folder), { recursive: true }).map((file) => `${folder}/${file}`);
   const top = readdirSync(root).filter((file) => file !== 'CHANGELOG.md');
-  return [...top, ...below('docs'), ...below('recipes')].filter((file) => file.endsWith('.md')).sort();
+  return [...top, ...below('docs'), ...below('recipes'), ...below('docker')]
+    .filter((file) => file.endsWith('.md'))
+    .sort();
 }
 
 const SHELL = ['', 'sh', 'bash', 'console'];
 const NOT_RUN = /<!--\s*not run:\s*([\s\S]*?)\s*-->/;
 
-/** Fenced blocks of a page that are shell, with why they are not run. */
+/** Fenced blocks of a page that are commands of ours, Python, or files, with why they are not run. */
 export function snippetsOf(page: string, text: string): Snippet[] {
   const lines = text.split('\n');
   const head = NOT_RUN.exec(text.split(/^## /m)[0]!.split('```')[0]!)?.[1] ?? null;
@@ -43,11 +49,15 @@ export function snippetsOf(page: string, text: string): Snippet[] {
     if (!opened) continue;
     const end = lines.findIndex((line, index) => index > at && /^\s*```\s*$/.test(line));
     const body = lines.slice(at + 1, end < 0 ? lines.length : end).join('\n');
-    const [, language = '', words = ''] = opened;
+    const [, language = '', info = ''] = opened;
+    const [first = '', ...more] = info.split(' ');
     const before = NOT_RUN.exec(lines[at - 1] ?? '')?.[1] ?? null;
-    const run = words.split(' ').includes('run');
-    if (SHELL.includes(language) && commandLines(body).some(isOurs)) {
-      found.push({ page, line: at + 2, text: body, run, reason: run ? null : (before ?? head) });
+    const run = first === 'run';
+    const python = language === 'python' ? more : null;
+    const file = /^file=(\S+)$/.exec(first)?.[1] ?? null;
+    if (file || python || (SHELL.includes(language) && commandLines(body).some(isOurs))) {
+      const reason = run || file ? null : (before ?? head);
+      found.push({ page, line: at + 2, text: body, run, python, file, reason });
     }
     at = end < 0 ? lines.length : end;
   }
@@ -72,7 +82,11 @@ const DOPT = /^(?:[A-Z_]+=\S*\s+)*(?:dopt|node bin\/run\.js)(?:\s+|$)/;
 const NPM = /^npm run\s+(?:-s\s+)?(\S+)/;
 
 const isOurs = (line: string): boolean =>
-  DOPT.test(line) || NPM.test(line) || /^npm (test|link|ci)\b/.test(line);
+  DOPT.test(line) || NPM.test(line) || /^(npm (test|link|ci)\b|python3 compat\/)/.test(line);
+
+/** A command in one way of writing, to tell whether two are the same. */
+export const sameWay = (line: string): string =>
+  line.replace(/^node bin\/run\.js/, 'dopt').replace(/\s+/g, ' ');
 
 /** Problems of the commands of a snippet: commands, flags and values that do not exist. */
 export function checkSnippet(
@@ -80,6 +94,7 @@ export function checkSnippet(
   commands: readonly CommandPage[],
   npmScripts: readonly string[],
 ): SnippetProblem[] {
+  if (snippet.python || snippet.file) return [];
   return commandLines(snippet.text).flatMap((command) => {
     const script = NPM.exec(command)?.[1];
     const problems = DOPT.test(command)

@@ -19,7 +19,7 @@ export default class Analyze extends BaseCommand {
     'distributed. Takes a finished run, or a model that it quantizes first with the flags of quantize.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> runs/net',
-    '<%= config.bin %> <%= command.id %> net.onnx --recipe mobilenet --data pictures/ --out runs/net',
+    '<%= config.bin %> <%= command.id %> net.onnx --recipe mobilenet --data pictures/ --out runs/analyzed',
   ];
   static override args = {
     source: Args.string({ required: true, description: 'folder of a finished run, or a model file' }),

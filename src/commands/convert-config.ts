@@ -11,7 +11,7 @@ export default class ConvertConfig extends BaseCommand {
     'Writes what the file says as a YAML recipe, names what a recipe cannot say, and prints the command that does what ' +
     'the old one did.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> config.prototxt --framework 5 --input_shape "x:1,3,224,224" --out recipe.yaml',
+    '<%= config.bin %> <%= command.id %> config.prototxt --framework 5 --input-shape "image:1,3,224,224" --out recipe.yaml',
   ];
   static override args = { config: Args.string({ required: true, description: 'config.prototxt' }) };
   static override flags = {

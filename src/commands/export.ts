@@ -11,7 +11,7 @@ export default class Export extends BaseCommand {
     'Formats: float-onnx (weights on their grid, no quantizers), qdq-onnx, qoperator-onnx (integer operators), ' +
     'amct-record, ascend-deploy-onnx, aimet-encodings, json. What a format cannot carry is said. See docs/export.md.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> runs/net --to float-onnx --out net_float.onnx',
+    '<%= config.bin %> <%= command.id %> runs/net --to float-onnx --out net.float.onnx',
     '<%= config.bin %> <%= command.id %> runs/net --to aimet-encodings --encodings-version 0.6.1 --out net.encodings',
   ];
   static override args = { run: Args.string({ required: true, description: 'folder of a finished run' }) };

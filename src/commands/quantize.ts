@@ -11,10 +11,10 @@ export default class Quantize extends BaseCommand {
     'writes a QDQ ONNX model, its parameters (quant_params.json) and report.html into a run folder. Models of TensorFlow ' +
     'and PyTorch come back in their own format too.';
   static override examples = [
-    '<%= config.bin %> quantize net.onnx --data pictures/ --resize 256 --crop 224 --mean 123.7,116.3,103.5 --std 58.4,57.1,57.4 --out runs/net',
-    '<%= config.bin %> quantize net.onnx --recipe mobilenet --data train/ --verify-data val/ --labels val.txt --out runs/net',
-    '<%= config.bin %> quantize net.pb --data pictures/ --input-shape "input:1,224,224,3" --outputs logits --out runs/net',
-    '<%= config.bin %> quantize net.py --weights net.pth --input-shape "x:1,3,224,224" --data pictures/ --recipe resnet --out runs/net',
+    '<%= config.bin %> quantize net.onnx --data pictures/ --resize 256 --crop 224 --mean 123.7,116.3,103.5 --std 58.4,57.1,57.4 --out runs/onnx',
+    '<%= config.bin %> quantize net.onnx --recipe mobilenet --data train/ --verify-data val/ --labels val.txt --out runs/labelled',
+    '<%= config.bin %> quantize net.pb --data pictures/ --resize 224x224 --mean 127.5 --std 127.5 --out runs/tensorflow',
+    '<%= config.bin %> quantize net.py --weights net.pth --input-shape "x:1,3,224,224" --data pictures/ --recipe resnet --out runs/pytorch',
   ];
   static override args = {
     model: Args.string({

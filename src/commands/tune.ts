@@ -15,8 +15,8 @@ export default class Tune extends BaseCommand {
     'calibrate nor score, and quantizes with the best. Writes the files of quantize, and recipe.yaml, with which ' +
     '`quantize --recipe` makes the same model. A run that was interrupted continues with --resume.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> net.onnx --recipe mobilenet --data pictures/ --budget 10m --out runs/net',
-    '<%= config.bin %> <%= command.id %> net.onnx --data train/ --verify-data val/ --metric score.py --budget 1h --out runs/net',
+    '<%= config.bin %> <%= command.id %> net.onnx --recipe mobilenet --data pictures/ --budget 10m --out runs/tuned',
+    '<%= config.bin %> <%= command.id %> net.onnx --data train/ --verify-data val/ --labels val.txt --metric my_metric.py --budget 1h --out runs/tuned',
   ];
   static override args = { model: Args.string({ required: true, description: 'as for quantize' }) };
   static override flags = {

@@ -14,7 +14,7 @@ export default class Verify extends BaseCommand {
     'the quantized model is worse than that.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> net.onnx runs/net/net.int8.onnx --data val/ --resize 256 --crop 224',
-    '<%= config.bin %> <%= command.id %> net.onnx net.int8.onnx --data val/ --recipe mobilenet --labels val.txt --max-drop 1',
+    '<%= config.bin %> <%= command.id %> net.onnx runs/net/net.int8.onnx --data val/ --recipe mobilenet --labels val.txt --max-drop 1',
   ];
   static override args = {
     float: Args.string({ required: true, description: 'float ONNX file' }),

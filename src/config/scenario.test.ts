@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -101,4 +101,14 @@ it.each([
 it('an unknown key is answered with a near one', async () => {
   const error = await read(SAMPLE.replace('pop_size', 'popsize')).catch((thrown) => thrown);
   expect(error.suggestions.join()).toContain('Did you mean pop_size?');
+});
+
+it('takes the settings that docs/search.md shows', async () => {
+  const page = readFileSync(new URL('../../docs/search.md', import.meta.url), 'utf8');
+  const shown = [...page.matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(([, text]) => text!);
+  expect(shown.length).toBeGreaterThan(1);
+  const settings = shown.join('').replace(/^(?=.)/gm, '    ');
+  const scenario = await read(SAMPLE.replace('    searcher:', `${settings}    searcher:`));
+  expect(scenario.constraints).toHaveLength(2);
+  expect(scenario.evaluator).toMatchObject({ kind: 'standalone', halving: { first: 1, factor: 3 } });
 });

@@ -105,10 +105,11 @@ describe('commands in the documentation', () => {
   });
 
   it('are run by a test, or say why not', () => {
-    const silent = allSnippets(root).filter(({ run, reason }) => !run && !reason);
+    const silent = allSnippets(root).filter(({ run, file, reason }) => !run && !file && !reason);
     expect(
       silent.map(
-        ({ page, line }) => `${page}:${line}: mark it \`\`\`sh run, or <!-- not run: why --> before it`,
+        ({ page, line }) =>
+          `${page}:${line}: mark it \`\`\`sh run, \`\`\`python run PROFILE, or <!-- not run: why --> before it`,
       ),
     ).toEqual([]);
   });
@@ -193,6 +194,8 @@ describe('dopt docs', () => {
   it('leaves out what cannot be seen in a terminal', () => {
     const text =
       '<!-- not run: x -->\n# T\n\n![a graph](g.svg) [the page](a/b.md#c) [x.md](x.md) [w](https://w.org)\n';
-    expect(forTerminal(text)).toBe('# T\n\n(picture: a graph) the page (a/b.md) x.md [w](https://w.org)\n');
+    const seen = '# T\n\n(picture: a graph) the page (a/b.md) x.md [w](https://w.org)\n';
+    expect(forTerminal(text)).toBe(seen);
+    expect(forTerminal('```sh run\na run b\n```\n')).toBe('```sh\na run b\n```\n');
   });
 });

@@ -74,10 +74,11 @@ export function sections(text: string): Map<string, string> {
   return new Map(parts.map((part) => [part.slice(3, part.indexOf('\n')), `${part.trimEnd()}\n`]));
 }
 
-/** Markdown as it is read best where it is not rendered: without comments, pictures by their words, links by theirs. */
+/** Markdown as it is read best where it is not rendered: without comments and marks of tests, pictures and links by their words. */
 export const forTerminal = (text: string): string =>
   text
     .replace(/<!--[\s\S]*?-->\n?/g, '')
+    .replace(/^([ \t]*```\w+) run.*$/gm, '$1')
     .replace(/!\[([^\]]*)\]\([^)]*\)/g, '(picture: $1)')
     .replace(/\[([^\]]+)\]\((?!https?:)([^)#]*)(#[^)]*)?\)/g, (_, words: string, path: string) =>
       path.endsWith('.md') && !words.includes('.md') ? `${words} (${path})` : words,

@@ -5,6 +5,7 @@ import type { Parity } from '../config/verification.js';
 import { checkParity, type Door, inFramework, openDoor, withFeatures } from '../doors/convert.js';
 import { UserError } from '../errors.js';
 import { type Graph, loadGraph } from '../graph/graph.js';
+import { plural } from '../report/format.js';
 import { fileDigest } from '../run/digest.js';
 import { checkUserMetric } from '../verify/user-metric.js';
 import { VERSION } from '../version.js';
@@ -86,7 +87,7 @@ async function captureAndPlan(context: StageContext, options: QuantizeOptions, d
   }
   const { activations, weights, floatNodes } = plan;
   context.progress.note(
-    `plan: ${weights.length} layers, ${activations.length} quantizers, ${floatNodes.length} operators stay float`,
+    `plan: ${plural(weights.length, 'layer')}, ${plural(activations.length, 'quantizer')}, left in float: ${plural(floatNodes.length, 'operator')}`,
   );
   return { capture, prepared };
 }

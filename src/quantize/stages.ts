@@ -9,6 +9,7 @@ import type { Verification } from '../config/verification.js';
 import type { Graph } from '../graph/graph.js';
 import { SafetensorsFile, writeSafetensors } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
+import { plural } from '../report/format.js';
 import { type Labels, readLabels } from '../verify/labels.js';
 import { verifyModels } from '../verify/verify.js';
 import type { ChannelStatistics } from './algorithms/channel-scales.js';
@@ -78,7 +79,7 @@ export function observeStage(
       'calibrate',
       'observe',
       { model: prepared.float, tensors, source, out, bins: BINS, threads: context.threads },
-      ({ samples }) => `${samples} samples, ${tensors.length} tensors`,
+      ({ samples }) => `${plural(samples, 'sample')}, ${plural(tensors.length, 'tensor')}`,
     ),
   );
 }
@@ -97,7 +98,9 @@ export async function channelStage(
   await context.run.stage('channels', key, async (out) => {
     const { threads } = context;
     const params = { model: float, tensors, source: chosen, out, threads };
-    await stageJob(context, 'compare channels', 'observeChannels', params, () => `${tensors.length} tensors`);
+    await stageJob(context, 'compare channels', 'observeChannels', params, () =>
+      plural(tensors.length, 'tensor'),
+    );
   });
   return loadChannels(join(context.run.stageFolder('channels'), 'channels.safetensors'));
 }

@@ -268,10 +268,16 @@ function refuseForeign(folder: string, resume: boolean): void {
     );
   }
   if (!resume) {
-    const state = manifest.state === 'finished' ? 'a finished run' : 'an interrupted run';
+    const finished = manifest.state === 'finished';
+    const state = finished ? 'a finished run' : 'a run that did not end';
     throw new UserError('OUT_EXISTS', `${folder} already holds ${state}; it is never overwritten silently.`, {
       place: folder,
-      suggestions: ['Continue it: add --resume', 'Or give another folder: --out FOLDER'],
+      suggestions: [
+        finished
+          ? 'Go on with it: add --resume'
+          : 'Go on with it, with mended flags too: add --resume (what they change is done anew)',
+        'Or give another folder: --out FOLDER',
+      ],
     });
   }
 }

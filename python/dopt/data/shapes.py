@@ -73,7 +73,7 @@ def picture_misfit(path: str, target: Input, found: Sequence[int], preprocess: D
 
 def _size_flags(wanted: Tuple[int, int], found: Tuple[int, int], preprocess: Dict[str, Any]) -> List[str]:
     height, width = wanted
-    crop = str(height) if height == width else f"{height},{width}"
+    crop = str(height) if height == width else f"{height}x{width}"
     if preprocess.get("letterbox") is not None:
         return [f"--letterbox {crop}"]
     flags = []
@@ -81,7 +81,7 @@ def _size_flags(wanted: Tuple[int, int], found: Tuple[int, int], preprocess: Dic
         flags.append(f"--crop {crop}")
     if height == width:
         flags.append(f"--resize {height} --crop {height}")
-    flags.append(f"--resize {height},{width} (changes the aspect)")
+    flags.append(f"--resize {height}x{width} (changes the aspect)")
     return flags
 
 

@@ -13,7 +13,7 @@ export default class CompatLlm extends BaseCommand {
     'Takes the command line of the original tool unchanged. A dopt_config.json that is not there is written and filled in ' +
     'by the same run; config.yaml has the keys of the original. The data are those of dataset.train_files.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> --model-path qwen --dopt-config dopt_config.json --optimize-config config.yaml --quant-stage stage1 --block-size 128 --output-dir out',
+    '<%= config.bin %> <%= command.id %> --model-path models/qwen --dopt-config dopt_config.json --optimize-config config.yaml --quant-stage stage1 --block-size 128 --output-dir qwen-stages',
   ];
   static override flags = {
     'model-path': path('folder of the model'),

@@ -17,8 +17,8 @@ export default class CompatNotrain extends BaseCommand {
     'the model in its own format to --output, its parameters (JSON) to --compress_conf, and the report with all that ' +
     'was measured into the folder OUTPUT.dopt. Relative paths start at the current folder.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> -m 0 --framework 5 --model net.onnx --cal_conf config.prototxt --output net_quant.onnx --input_shape "x:1,3,224,224" --compress_conf net_param',
-    '<%= config.bin %> <%= command.id %> -m 0 --framework 3 --model net.pb --cal_conf config.prototxt --output net_quant.pb --input_format NHWC --input_shape "x:1,224,224,3" --out_nodes "logits" --compress_conf net_param',
+    '<%= config.bin %> <%= command.id %> -m 0 --framework 5 --model net.onnx --cal_conf config.prototxt --output net_quant.onnx --input_shape "image:1,3,224,224" --compress_conf net_param',
+    '<%= config.bin %> <%= command.id %> -m 0 --framework 3 --model net.pb --cal_conf config.prototxt --output net_quant.pb --input_format NHWC --input_shape "input:1,224,224,3" --out_nodes "logits" --compress_conf net_param',
   ];
   static override flags = {
     mode: Flags.integer({ char: 'm', required: true, description: '0: quantization without training' }),

@@ -12,8 +12,8 @@ export default class LlmEval extends BaseCommand {
     'Runs the float model and what was made of it over the same windows of a text: perplexity, divergence, share of equal ' +
     'first choices, error of each block, and what both go on with. Integers and static activations are those of the device.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> runs/qwen --data wikitext.txt --prompt "The capital of France is"',
-    '<%= config.bin %> <%= command.id %> models/qwen --data wikitext.txt',
+    '<%= config.bin %> <%= command.id %> runs/qwen --data other.txt --prompt "The capital of France is"',
+    '<%= config.bin %> <%= command.id %> models/qwen --data other.txt',
   ];
   static override args = {
     subject: Args.string({

@@ -21,8 +21,8 @@ export default class LlmQuantize extends BaseCommand {
     'measures static ranges of activations, scores the result, and writes the quantized model with report.html into a run ' +
     'folder. A run that was interrupted goes on behind its last finished block with --resume.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> models/smollm2 --data text.txt --verify-data other.txt --out runs/smollm2',
-    '<%= config.bin %> <%= command.id %> models/qwen --data chat.json --group-size 64 --memory 8G --export gptq --export gguf --out runs/qwen',
+    '<%= config.bin %> <%= command.id %> models/qwen --data text.txt --verify-data other.txt --export gguf --out runs/qwen',
+    '<%= config.bin %> <%= command.id %> models/qwen --data chat.json --group-size 64 --memory 8G --export gptq --export awq --out runs/qwen-chat',
   ];
   static override args = {
     model: Args.string({ required: true, description: 'folder with config.json and safetensors' }),

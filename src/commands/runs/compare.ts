@@ -5,7 +5,7 @@ import type { RunDifference } from '../../run/history.js';
 
 export default class RunsCompare extends BaseCommand {
   static override summary = 'show what differs between two finished runs';
-  static override examples = ['<%= config.bin %> <%= command.id %> runs/a runs/b'];
+  static override examples = ['<%= config.bin %> <%= command.id %> runs/net runs/net2'];
   static override args = {
     first: Args.string({ required: true, description: 'run folder' }),
     second: Args.string({ required: true, description: 'run folder' }),

@@ -10,8 +10,8 @@ export default class SearchRetrain extends BaseCommand {
     'Trains network N of results/model_arch_result_N.py from new weights, scores it, and writes it below retrained/. A ' +
     'training that was cut off goes on from its last epoch when the command is repeated.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> 3 -c scen.yaml --epochs 100',
-    '<%= config.bin %> <%= command.id %> 3 -c scen.yaml --quantize --target kirin9020',
+    '<%= config.bin %> <%= command.id %> 0 -c scen.yaml --epochs 100',
+    '<%= config.bin %> <%= command.id %> 0 -c scen.yaml --quantize --target kirin9020',
   ];
   static override args = {
     number: Args.integer({ required: true, min: 0, description: 'N of model_arch_result_N.py' }),

@@ -6,7 +6,7 @@ import type { BinContent } from '../../../compat/bin.js';
 export default class CompatBinShow extends BaseCommand {
   static override summary = 'say what a calibration file of the original tool holds';
   static override description = 'Prints kind, shape, size, and the smallest, largest and mean value.';
-  static override examples = ['<%= config.bin %> <%= command.id %> calibration.bin'];
+  static override examples = ['<%= config.bin %> <%= command.id %> samples.bin'];
   static override args = { file: Args.string({ required: true, description: 'bin file, kind 510 or 610' }) };
 
   async run(): Promise<BinContent> {

@@ -12,8 +12,8 @@ export default class CompatBinWrite extends BaseCommand {
     'From .npy files (joined along their first dimension) or a folder of pictures (one sample each). Kind 510 has four ' +
     'dimensions, samples, channels, height and width; kind 610 has any, and is taken by models as it is.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> --format 610 --out calibration.bin a.npy b.npy',
-    '<%= config.bin %> <%= command.id %> --format 510 --out calibration.bin pictures/ --resize 224x224 --color bgr',
+    '<%= config.bin %> <%= command.id %> --format 610 --out samples.bin sample-1.npy sample-2.npy',
+    '<%= config.bin %> <%= command.id %> --format 510 --out pictures.bin pictures/ --resize 224x224 --color bgr',
   ];
   static override strict = false;
   static override args = {
