@@ -19,6 +19,12 @@ describe('what the parser reports', () => {
     ]);
   });
 
+  it('stands in one line where one flag is missing', () => {
+    const text = 'The following error occurred:\n  Missing required flag data\nSee more help with --help';
+    const error = asDoptError(Object.assign(new Error(text), { oclif: { exit: 2 } }));
+    expect(error.message).toBe('Missing required flag --data');
+  });
+
   it('has no suggestion where no flag is near', () => {
     expect(asDoptError(unknownFlag('--zzzzzzz'), ['class']).suggestions).toEqual([
       'See all flags with --help.',

@@ -18,7 +18,7 @@ export function asDoptError(error: unknown, known: readonly string[] = []): Dopt
   };
   if (oclif?.exit !== undefined || (error as Error).constructor?.name.endsWith('ParserError')) {
     const text = stripAnsi(message ?? String(error));
-    return new UserError('USAGE', text.replace(/\nSee more help with --help$/, ''), {
+    return new UserError('USAGE', inOneLine(text), {
       exitCode: EXIT.usage,
       suggestions: [...nearFlags(flags ?? [], known), 'See all flags with --help.'],
       cause: error,
@@ -28,6 +28,13 @@ export function asDoptError(error: unknown, known: readonly string[] = []): Dopt
     machineError(error) ?? new Bug(`${code ? `${code}: ` : ''}${message ?? String(error)}`, { cause: error })
   );
 }
+
+/** What oclif's parser reports, without its frame and with the dashes of flags. */
+const inOneLine = (text: string): string =>
+  text
+    .replace(/\nSee more help with --help$/, '')
+    .replace(/^The following errors? occurred:\s*/, '')
+    .replace(/Missing required flag (?=\w)/g, 'Missing required flag --');
 
 function nearFlags(unknown: readonly string[], known: readonly string[]): string[] {
   return unknown.flatMap((flag) => {

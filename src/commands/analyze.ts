@@ -8,6 +8,7 @@ import { gpuFrom } from '../cli/flags.js';
 import { quantizeFlags, quantizeOptions } from '../cli/quantize-flags.js';
 import type { Analysis } from '../config/analysis.js';
 import { EXIT, UserError } from '../errors.js';
+import { nearPaths } from '../graph/near-paths.js';
 
 const { data, out, ...others } = quantizeFlags;
 
@@ -57,7 +58,7 @@ export default class Analyze extends BaseCommand {
         const command = ['dopt', 'analyze', ...this.argv];
         const options = await quantizeOptions(args.source, {
           ...flags,
-          data: dataOf(flags.data),
+          data: dataOf(args.source, flags.data),
           out: folder,
         });
         await quantize(options, { ...context, command });
@@ -85,8 +86,15 @@ export default class Analyze extends BaseCommand {
 /** Samples that distributions are gathered over at most. */
 const PROFILED = 64;
 
-function dataOf(data: string | undefined): string {
+function dataOf(source: string, data: string | undefined): string {
   if (data !== undefined) return data;
+  if (!existsSync(source)) {
+    throw new UserError('ANALYZE_SOURCE', `${source} does not exist.`, {
+      place: source,
+      expected: 'the folder of a finished run, or a model file with --data',
+      suggestions: [...nearPaths(source), 'List the runs below this folder with: dopt runs list'],
+    });
+  }
   throw new UserError('USAGE', 'A model needs data to be analyzed with.', {
     exitCode: EXIT.usage,
     suggestions: [

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { UserError } from '../errors.js';
+import { nearPaths } from '../graph/near-paths.js';
 
 /** Largest text file that is read, in bytes. */
 export const MAX_TEXT_BYTES = 1_000_000;
@@ -55,11 +56,18 @@ const tooLarge = (path: string, kind: TextFileKind): UserError =>
 function unreadable(path: string, kind: TextFileKind, error: unknown): UserError {
   const reasons: Record<string, string> = { ENOENT: 'does not exist', EISDIR: 'is a folder' };
   const { code, message } = error as NodeJS.ErrnoException;
-  return refusal(path, kind, reasons[code ?? ''] ?? `cannot be read (${message})`, error);
+  const near = code === 'ENOENT' ? nearPaths(path) : [];
+  return refusal(path, kind, reasons[code ?? ''] ?? `cannot be read (${message})`, error, near);
 }
 
-const refusal = (path: string, { code, advice }: TextFileKind, why: string, cause?: unknown): UserError =>
-  new UserError(code, `${path} ${why}.`, { place: path, suggestions: [advice], cause });
+const refusal = (
+  path: string,
+  { code, advice }: TextFileKind,
+  why: string,
+  cause?: unknown,
+  near: readonly string[] = [],
+): UserError =>
+  new UserError(code, `${path} ${why}.`, { place: path, suggestions: [...near, advice], cause });
 
 /** The first `most` bytes of a file, however long it is. */
 async function readAtMost(path: string, most: number): Promise<Buffer> {

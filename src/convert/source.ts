@@ -10,6 +10,7 @@ import { DoptError, EXIT, UserError } from '../errors.js';
 import { exportRun } from '../export/export.js';
 import { openRun } from '../export/run-files.js';
 import { loadGraph } from '../graph/graph.js';
+import { nearPaths } from '../graph/near-paths.js';
 import { shown } from '../run/history.js';
 import { type ModelFacts, plainName, refusedPart } from './checks.js';
 
@@ -41,7 +42,10 @@ export interface SourceOptions {
 export async function readSource(options: SourceOptions, progress: Progress): Promise<Source> {
   const { source } = options;
   if (!existsSync(source)) {
-    throw unusable(source, 'does not exist', 'Give a run folder, an .onnx file or a frozen .pb.');
+    throw new UserError('CONVERT_SOURCE', `${source} does not exist.`, {
+      place: source,
+      suggestions: [...nearPaths(source), 'Give a run folder, an .onnx file or a frozen .pb.'],
+    });
   }
   if (statSync(source).isDirectory()) return runSource(options, progress);
   const ending = extname(source).toLowerCase();

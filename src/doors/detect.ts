@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { EXIT, UserError } from '../errors.js';
+import { nearPaths } from '../graph/near-paths.js';
 
 /** Where a model comes from; each but `onnx` has a door (python/dopt/doors) and a profile of packages. */
 export const FRAMEWORKS = ['onnx', 'tensorflow', 'pytorch'] as const;
@@ -109,7 +110,7 @@ function needFile(path: string, code: string, what: string) {
     throw new UserError(code, `${what} ${path} ${why}.`, {
       place: path,
       cause,
-      suggestions: ['Check the path.'],
+      suggestions: [...nearPaths(path), 'Check the path.'],
     });
   }
 }

@@ -2,6 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { LlmCoverage } from '../config/llm-result.js';
 import { UserError } from '../errors.js';
+import { nearPaths } from '../graph/near-paths.js';
 import { type StageContext, stageJob, warn } from '../quantize/context.js';
 import { bytes, count } from '../report/format.js';
 import { VERSION } from '../version.js';
@@ -36,7 +37,10 @@ export function checkModelFolder(folder: string): void {
   throw new UserError('LLM_MODEL_NOT_FOUND', `The model folder ${folder} ${what}.`, {
     place: folder,
     expected: 'a folder as transformers saves it: config.json, *.safetensors, tokenizer',
-    suggestions: ['Give the folder of a language model that was downloaded or saved with save_pretrained().'],
+    suggestions: [
+      ...(found ? [] : nearPaths(folder)),
+      'Give the folder of a language model that was downloaded or saved with save_pretrained().',
+    ],
   });
 }
 

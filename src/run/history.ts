@@ -7,6 +7,7 @@ import type { Manifest } from '../config/manifest.js';
 import { type QuantParams, quantParamsSchema } from '../config/quant-params.js';
 import { type RunResult, resultSchema } from '../config/result.js';
 import { UserError } from '../errors.js';
+import { nearPaths } from '../graph/near-paths.js';
 import { readManifest } from './run.js';
 
 /** A run folder as the `runs` commands see it; it has a result of one kind when it has finished. */
@@ -51,7 +52,7 @@ export function readRunSummary(folder: string): RunSummary {
   if (manifest) return summary(folder, manifest);
   throw new UserError('RUN_NOT_FOUND', `${folder} holds no run of dopt.`, {
     place: folder,
-    suggestions: ['List the runs below this folder with: dopt runs list'],
+    suggestions: [...nearPaths(folder), 'List the runs below this folder with: dopt runs list'],
   });
 }
 

@@ -1,8 +1,18 @@
 import { execFile } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Snippet } from '../../scripts/reference/snippets.js';
+import type { Profile } from '../../src/bridge/profiles.js';
 import { ROOT } from './cli.js';
 import { pythonOf } from './frameworks.js';
 import { writeTextModel } from './language-model.js';
@@ -63,7 +73,11 @@ function likeAClone(folder: string): void {
 /** Runs a snippet as it stands; rejects with what it printed. */
 export async function runSnippet(folder: string, snippet: Snippet): Promise<void> {
   const [command, args] = await program(folder, snippet);
-  const env = { ...process.env, PATH: `${join(folder, 'path')}:${process.env.PATH}` };
+  const env = {
+    ...process.env,
+    PATH: `${join(folder, 'path')}:${process.env.PATH}`,
+    ...(snippet.python && { PYTHONPATH: join(ROOT, 'python') }),
+  };
   // Where a page writes into a home, it is this folder.
   if (snippet.text.includes('~/')) {
     Object.assign(env, { HOME: folder });
@@ -78,11 +92,8 @@ export async function runSnippet(folder: string, snippet: Snippet): Promise<void
 
 async function program(folder: string, { python, text }: Snippet): Promise<[string, string[]]> {
   if (!python) return ['bash', ['-euo', 'pipefail', '-c', text]];
-  const [profile] = python;
-  const given = join(folder, `given_${python.join('_')}.py`);
-  const code =
-    'import sys; sys.path.insert(0, "python"); [exec(compile(open(p).read(), p, "exec")) for p in sys.argv[1:]]';
+  const given = readFileSync(join(folder, `given_${python.join('_')}.py`), 'utf8');
   const file = join(folder, 'snippet.py');
-  writeFileSync(file, `${text}\n`);
-  return [await pythonOf(profile as 'torch'), ['-B', '-c', code, given, file]];
+  writeFileSync(file, `${given}\n${text}\n`);
+  return [await pythonOf(python[0] as Profile), ['-B', file]];
 }
