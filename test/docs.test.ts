@@ -13,15 +13,29 @@ const FIRST = 'README.md';
 
 const runnable = snippets.filter(({ run }) => run);
 const pages = [...new Set(runnable.map(({ page }) => page))].filter((page) => page !== REFERENCE);
-const units = new Map(pages.map((page) => [page, runnable.filter((snippet) => snippet.page === page)]));
+const ofPage = (page: string): Snippet[] => runnable.filter((snippet) => snippet.page === page);
 
-// Examples of commands stand alone; those that another page has were run there.
-const elsewhere = new Set([...units.values()].flat().flatMap(({ text }) => commandLines(text).map(sameWay)));
-for (const snippet of runnable.filter(({ page }) => page === REFERENCE)) {
-  const text = commandLines(snippet.text)
-    .filter((line) => !elsewhere.has(sameWay(line)))
-    .join('\n');
-  if (text !== '') units.set(`${REFERENCE}:${snippet.line}`, [{ ...snippet, text }]);
+/** Snippets without the commands that were run elsewhere, and without those of which nothing is left. */
+function without(elsewhere: readonly Snippet[], unit: readonly Snippet[]): Snippet[] {
+  const done = new Set(elsewhere.flatMap(({ text }) => commandLines(text).map(sameWay)));
+  const isDone = (line: string): boolean => done.has(sameWay(line));
+  return unit.flatMap((snippet) => {
+    const lines = snippet.python ? [] : commandLines(snippet.text);
+    if (!lines.some(isDone)) return [snippet];
+    const rest = lines.filter((line) => !isDone(line));
+    return rest.length > 0 ? [{ ...snippet, text: rest.join('\n') }] : [];
+  });
+}
+
+// A page is one after the other; what the README did is there. Examples of commands stand alone.
+const others = pages.filter((page) => page !== FIRST).map((page) => without(ofPage(FIRST), ofPage(page)));
+const examples = without(pages.flatMap(ofPage), ofPage(REFERENCE)).map((snippet) => [snippet]);
+const units = new Map(
+  [...others, ...examples].filter((unit) => unit.length > 0).map((unit) => [placeOf(unit[0]!), unit]),
+);
+
+function placeOf({ page, line }: Snippet): string {
+  return page === REFERENCE ? `${page}:${line}` : page;
 }
 
 let root: string;
@@ -38,15 +52,14 @@ beforeAll(async () => {
     join(root, 'user'),
     snippets.filter(({ file }) => file),
   );
-  await runAll(user.folder, units.get(FIRST)!);
+  await runAll(user.folder, ofPage(FIRST));
 }, 900_000);
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 describe('commands of the documentation', () => {
-  const others = [...units.keys()].filter((name) => name !== FIRST);
-  it.concurrent.for(others)('%s, one after the other as they stand', async (name) => {
+  it.concurrent.for([...units.keys()])('%s, one after the other as they stand', async (name) => {
     const unit = units.get(name)!;
-    const folder = join(root, String(others.indexOf(name)));
+    const folder = join(root, name.replaceAll('/', '-'));
     mkdirSync(folder);
     copyUserFolder(user, folder, unit.map(({ text }) => text).join('\n'));
     await runAll(folder, unit);
@@ -54,7 +67,7 @@ describe('commands of the documentation', () => {
   });
 
   it('are not said to be run where none is', () => {
-    expect(units.get(FIRST)!.length).toBeGreaterThan(4);
+    expect(ofPage(FIRST).length).toBeGreaterThan(4);
     expect(units.size).toBeGreaterThan(40);
   });
 

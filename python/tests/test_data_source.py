@@ -151,7 +151,7 @@ def test_nothing_left_is_an_error(folder):
     [
         ((1, 3, 4, 4), "[1, 3, 8, 8]", "--crop 4", {}),
         ((1, 3, 16, 16), "[1, 3, 8, 8]", "--resize 16 --crop 16", {}),
-        (("N", 3, 4, 6), "[1, 3, 8, 8]", "--crop 4,6", {}),
+        (("N", 3, 4, 6), "[1, 3, 8, 8]", "--crop 4x6", {}),
         ((1, 3, 9, 9), "[1, 3, 4, 4]", "--letterbox 9", {"letterbox": {"size": 4, "pad": 0, "align": "center"}}),
         ((8, 3, 8, 8), "[1, 3, 8, 8]", 'fix the batch to 1: --input-shape "x:1,3,8,8"', {}),
     ],
