@@ -1,3 +1,5 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Environment } from '../bridge/environments.js';
 import type { Result } from '../bridge/protocol.js';
 import { PythonRuntime } from '../bridge/runtime.js';
@@ -25,7 +27,7 @@ export interface SampleSets {
 
 /**
  * Lists the data and decides which samples calibrate, which ones decide between settings and which ones score. They are
- * disjoint: by index in one source, by name between two.
+ * disjoint: by index in one source, by name and bytes between two.
  * @throws UserError TOO_FEW_SAMPLES when some are to be kept back for decisions and there are none
  */
 export async function chooseSamples(
@@ -61,13 +63,23 @@ export async function chooseSamples(
     return { calibration, tuning, whole, verification: scored.length > 0 ? choose(listed, scored) : null };
   }
   const scored = await list(options.verifyData, null);
-  // The same file under both folders must not score: names tell files of one data set apart, digests are of whole sources.
+  // The same file under both folders must not score; files of one name may still be two.
   const seen = [...split.calibration, ...split.tuning, ...split.whole];
   const used = new Set(seen.map((index) => listed.listing.names[index]!));
-  const free = scored.listing.names.flatMap((name, index) => (used.has(name) ? [] : [index]));
+  const { data, verifyData } = options;
+  const isUsed = (name: string): boolean =>
+    used.has(name) && !areTwoFiles(join(data, name), join(verifyData, name));
+  const free = scored.listing.names.flatMap((name, index) => (isUsed(name) ? [] : [index]));
   const count = options.verifySamples ?? free.length;
   const indices = pickSamples(free.length, count, options.seed).map((index) => free[index]!);
   return { calibration, tuning, whole, verification: indices.length > 0 ? choose(scored, indices) : null };
+}
+
+/** Whether both are files, and of other bytes. What is no file, such as an array of many samples, is not told apart. */
+export function areTwoFiles(first: string, second: string): boolean {
+  const stats = [first, second].map((path) => statSync(path, { throwIfNoEntry: false }));
+  if (!stats.every((one) => one?.isFile())) return false;
+  return stats[0]!.size !== stats[1]!.size || !readFileSync(first).equals(readFileSync(second));
 }
 
 function tooFew(place: string, total: number): UserError {

@@ -123,6 +123,9 @@ function reportSets(context: StageContext, { calibration, verification }: Sample
     `data: ${count} samples calibrate, ${verification ? `${verification.source.indices!.length} others score` : 'none is left to score'}`,
   );
   if (!verification)
-    warn(context, 'There is no sample left to score with: the accuracy of the result was not measured.');
+    warn(
+      context,
+      'There is no sample left to score with, since all of them calibrate: the accuracy of the result was not measured.',
+    );
   if (count < 16) warn(context, `Only ${count} calibration samples: give about 100 for stable ranges.`);
 }

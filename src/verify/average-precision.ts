@@ -5,7 +5,7 @@ import { type Curve, curve, type Judged, judged, RECALL_DETECTIONS, seenUpTo } f
 import { type Figure, percentage, type Statistic } from './task.js';
 
 /** Best boxes of a class looked at in a picture. */
-const MOST_DETECTIONS = 100;
+export const MOST_DETECTIONS = 100;
 
 /** What COCO's evaluation prints, in its order. */
 export const COCO_FIGURES: readonly Figure[] = [

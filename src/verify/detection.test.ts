@@ -104,6 +104,21 @@ describe('DetectionScorer', () => {
     expect(worse.result()!.scores[0]!.quantized).toBe(0);
   });
 
+  it('lets a model agree with itself that is sure of more boxes than are looked at', () => {
+    const size = [128, 128] as const;
+    const scorer = new DetectionScorer(
+      metric,
+      preprocessSchema.parse({}),
+      [{ name: 'a', original: size, input: size }],
+      null,
+    );
+    // A box in each cell of strides 8 and 16, which overlap too little to be suppressed: 320 of one class.
+    const cells = Array.from({ length: 256 + 64 }, () => [0.5, 0.5, -1, -1, 0.9, 0.9, 0.1]).flat();
+    const outputs = { output: { data: Float32Array.from(cells), shape: [1, 320, 7], integer: false } };
+    scorer.add(0, outputs, outputs);
+    expect(scorer.result()!.scores[0]!.quantized).toBeCloseTo(100, 10);
+  });
+
   it('has nothing to say of pictures in which the float model is sure of nothing', () => {
     const scorer = new DetectionScorer(metric, preprocess, pictures, null);
     scorer.add(0, output(unsure), output(sure));

@@ -2,9 +2,10 @@ import type { Preprocess } from '../config/data.js';
 import type { DetectionMetric } from '../config/metric.js';
 import type { Score, TaskResult } from '../config/verification.js';
 import { UserError } from '../errors.js';
-import { AveragePrecision, COCO_FIGURES } from './average-precision.js';
+import { AveragePrecision, COCO_FIGURES, MOST_DETECTIONS } from './average-precision.js';
 import {
   boxArea,
+  groupByClass,
   type LabelBox,
   placement,
   type ScoredBox,
@@ -57,7 +58,10 @@ export class DetectionScorer implements TaskScorer {
     const picture = this.pictures[sample]!;
     const before = this.detect(float, picture);
     const after = this.detect(quantized, picture);
-    const confident = before.filter(({ score }) => score >= this.metric.agreementThreshold);
+    // No more than are looked at of the quantized model: a model with more of them would not agree with itself.
+    const confident = [...groupByClass(before).values()]
+      .flatMap((boxes) => boxes.slice(0, MOST_DETECTIONS))
+      .filter(({ score }) => score >= this.metric.agreementThreshold);
     this.agreement.add(
       sample,
       confident.map((box): TruthBox => ({ ...box, area: boxArea(box), ignored: false })),
