@@ -69,7 +69,7 @@ export const resultSchema = z.strictObject({
   data: z.strictObject({
     calibration: sampleSetSchema,
     verification: sampleSetSchema.nullable().describe('null when nothing could be kept back for scoring'),
-    disjoint: z.boolean().describe('checked by name: no scored sample was calibrated with'),
+    disjoint: z.boolean().describe('checked by name and bytes: no scored sample was calibrated with'),
   }),
   quantization: z.strictObject({
     activations: z.number().describe('quantized activations, and weights with their operators'),

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Result } from '../bridge/protocol.js';
 import type { PrecisionSearch } from '../config/precision.js';
 import type { Equalization, RunResult, SampleSet } from '../config/result.js';
@@ -9,7 +10,7 @@ import type { NativeCore } from '../native/index.js';
 import { predictedCost } from '../precision/cost.js';
 import { VERSION } from '../version.js';
 import type { StageContext } from './context.js';
-import type { ChosenSamples, SampleSets } from './data.js';
+import { areTwoFiles, type ChosenSamples, type SampleSets } from './data.js';
 import { switchedOff, switchedOn } from './engine.js';
 import type { QuantizeOptions } from './options.js';
 import type { Prepared } from './stages.js';
@@ -113,12 +114,16 @@ export function assembleResult(facts: RunFacts): RunResult {
   };
 }
 
-/** Whether no scored sample calibrated: by index within one source, by name between two. */
+/** Whether no scored sample calibrated: by index within one source, by name and bytes between two. */
 function disjoint({ calibration, verification }: SampleSets): boolean {
   const names = ({ source, listing }: ChosenSamples): string[] =>
     (source.indices ?? []).map((index) => listing.names[index]!);
   const used = new Set(names(calibration));
-  return verification === null || names(verification).every((name) => !used.has(name));
+  if (verification === null) return true;
+  const [data, scored] = [calibration.source.path, verification.source.path];
+  return names(verification).every(
+    (name) => !used.has(name) || areTwoFiles(join(data, name), join(scored, name)),
+  );
 }
 
 function sampleSet(
