@@ -70,7 +70,12 @@ export function writeTextModel(folder: string): string {
   const { vocab, ...tokenizer } = byteTokenizer();
   const vocabulary = Object.keys(vocab).length;
   writeLanguageModel(folder, { hidden: 128, inner: 256, vocabulary, length: 1024 });
-  const settings = { bos_token: '<s>', add_bos_token: true, tokenizer_class: 'PreTrainedTokenizerFast' };
+  const settings = {
+    bos_token: '<s>',
+    add_bos_token: true,
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    chat_template: "{% for message in messages %}{{ message['content'] }}{% endfor %}",
+  };
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizer));
   writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(settings));
   return folder;

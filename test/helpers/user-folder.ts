@@ -91,7 +91,7 @@ export async function runSnippet(folder: string, snippet: Snippet): Promise<void
 }
 
 async function program(folder: string, { python, text }: Snippet): Promise<[string, string[]]> {
-  if (!python) return ['bash', ['-euo', 'pipefail', '-c', text]];
+  if (!python) return ['bash', ['--norc', '-euo', 'pipefail', '-c', text]];
   const given = readFileSync(join(folder, `given_${python.join('_')}.py`), 'utf8');
   const file = join(folder, 'snippet.py');
   writeFileSync(file, `${given}\n${text}\n`);

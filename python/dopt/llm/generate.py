@@ -89,6 +89,9 @@ def greedy(network: Any, tokenizer: Any, prompt: str, new_tokens: int, device: A
 def _chat(tokenizer: Any, prompt: str, folder: str) -> str:
     if not getattr(tokenizer, "chat_template", None):
         raise DoptError(
-            "LLM_NO_CHAT_TEMPLATE", "The tokenizer has no chat template.", place=folder, suggestions=["Leave out --chat."]
+            "LLM_NO_CHAT_TEMPLATE",
+            "The tokenizer has no chat template.",
+            place=folder,
+            suggestions=["Let it go on with the text as it is: `dopt llm chat` with --raw, other commands without --chat."],
         )
     return tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)
