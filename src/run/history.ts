@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { z } from 'zod';
 import { toNumber } from '../config/common.js';
@@ -20,8 +20,17 @@ export interface RunSummary {
   llm: LlmResult | null;
 }
 
-/** Runs in `root` and in folders at most `depth` levels below it, newest first. */
+/**
+ * Runs in `root` and in folders at most `depth` levels below it, newest first.
+ * @throws UserError RUNS_ROOT where `root` is no folder
+ */
 export function findRuns(root: string, depth = 3): RunSummary[] {
+  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new UserError('RUNS_ROOT', `${root} is no folder.`, {
+      place: root,
+      suggestions: [...nearPaths(root), 'Name a folder that runs lie below: --root FOLDER'],
+    });
+  }
   const found: RunSummary[] = [];
   const visit = (folder: string, left: number): void => {
     const manifest = readManifest(folder);
