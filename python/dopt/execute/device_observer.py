@@ -4,10 +4,11 @@ With the CUDA core its kernels count (docs/cuda.md); without it PyTorch does, te
 native core: counts, extremes and what was not finite are the same numbers, sums run in another order.
 """
 
+import contextlib
 import math
 import time
 from collections import deque
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from dopt.execute.observer import Observer, note_nonfinite
 from dopt.native_numpy import NumpyHistogramSet
@@ -66,16 +67,22 @@ class CoreHistogramSet:
         self._core, self._device = core, device
         self._states = torch.zeros(n, STATE_BYTES, dtype=torch.uint8, device=device)
         self._counts = torch.zeros(n, bins, dtype=torch.int64, device=device)
-        with torch.cuda.device(device), core.on(torch.cuda.current_stream().cuda_stream):
+        with self._stream():
             core.histogram_init(self._states, self._counts)
 
     def update_tensors(self, tensors: Sequence[Any]) -> None:
         """Adds ``tensors[i]``, float32, to histogram i."""
+        with self._stream():
+            self._core.histogram_update(self._states, self._counts, tensors)
+            self._core.synchronize()
+
+    @contextlib.contextmanager
+    def _stream(self) -> Iterator[None]:
+        """While the core works where PyTorch does: what it counts was computed before it."""
         import torch
 
         with torch.cuda.device(self._device), self._core.on(torch.cuda.current_stream().cuda_stream):
-            self._core.histogram_update(self._states, self._counts, tensors)
-            self._core.synchronize()
+            yield
 
     def nonfinite(self) -> Any:
         """NaN and infinities seen so far, uint64 [n]."""

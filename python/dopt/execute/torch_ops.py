@@ -222,39 +222,6 @@ def dtype_of(element: int) -> Any:
     return known[element]
 
 
-def _quantize(a: Attributes, inputs: Sequence[Any], _count: int) -> Any:
-    import torch
-
-    x, scale, zero = (*inputs, None)[:3]
-    dtype = torch.uint8 if zero is None else zero.dtype
-    if a.get("block_size", 0) or dtype not in (torch.uint8, torch.int8, torch.int16) or a.get("output_dtype", 0):
-        raise Unsupported()
-    limits = torch.iinfo(dtype)
-    steps = torch.round(x / _along(scale, x, a))
-    steps = steps if zero is None else steps + _along(zero, x, a).to(x.dtype)
-    return steps.clamp(limits.min, limits.max).to(dtype)
-
-
-def _dequantize(a: Attributes, inputs: Sequence[Any], _count: int) -> Any:
-    import torch
-
-    q, scale, zero = (*inputs, None)[:3]
-    if a.get("block_size", 0) or q.dtype not in (torch.uint8, torch.int8, torch.int16, torch.int32):
-        raise Unsupported()
-    if zero is not None:
-        q = q.to(torch.int32) - _along(zero, q, a).to(torch.int32)
-    return q.to(scale.dtype) * _along(scale, q, a)
-
-
-def _along(values: Any, x: Any, a: Attributes) -> Any:
-    """One value, or one for each index of an axis, shaped to go with ``x``."""
-    if values.numel() == 1:
-        return values.reshape(())
-    shape = [1] * x.dim()
-    shape[a.get("axis", 1) % x.dim()] = -1
-    return values.reshape(shape)
-
-
 def _where(_a: Attributes, inputs: Sequence[Any], _count: int) -> Any:
     import torch
 
@@ -268,6 +235,7 @@ def _same(_a: Attributes, inputs: Sequence[Any], count: int) -> Any:
 
 
 def _operators() -> Dict[str, Callable[..., Any]]:
+    from dopt.execute.torch_quantizers import QUANTIZERS
     from dopt.execute.torch_shapes import SHAPES
     from dopt.execute.torch_windows import WINDOWS
 
@@ -301,7 +269,7 @@ def _operators() -> Dict[str, Callable[..., Any]]:
     others = {
         "Div": _div, "Pow": _pow, "Clip": _clip, "MatMul": _matmul, "Gemm": _gemm, "Einsum": _einsum, "Mean": _mean,
         "BatchNormalization": _batch_norm, "InstanceNormalization": _instance_norm, "LayerNormalization": _layer_norm,
-        "Cast": _cast, "QuantizeLinear": _quantize, "DequantizeLinear": _dequantize, "Where": _where, "Identity": _same,
+        "Cast": _cast, "Where": _where, "Identity": _same,
         "Dropout": _same, "Sum": _folded("add"), "Min": _folded("minimum"), "Max": _folded("maximum"),
     }  # fmt: skip
     return {
@@ -310,6 +278,7 @@ def _operators() -> Dict[str, Callable[..., Any]]:
         **{op: _reduction(name) for op, name in reductions.items()},
         **functions,
         **others,
+        **QUANTIZERS,
         **SHAPES,
         **WINDOWS,
     }

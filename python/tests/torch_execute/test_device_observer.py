@@ -1,5 +1,7 @@
 """Observation on a device: the native core's histograms, whatever runs the model."""
 
+import contextlib
+import ctypes
 import json
 
 import numpy as np
@@ -14,9 +16,10 @@ from dopt import native, safetensors
 from dopt.errors import DoptError
 from dopt.events import Events
 from dopt.execute.channels import observe_channels
-from dopt.execute.device_observer import TorchHistogramSet, states_in
+from dopt.execute.device_observer import CoreHistogramSet, TorchHistogramSet, states_in
 from dopt.execute.observe import observe
 from dopt.execute.profile import profile
+from dopt.native_abi import HistogramState
 
 SUMS = ("sum", "sumSquares")
 
@@ -49,6 +52,44 @@ def test_states_are_read_from_memory():
     x = awkward(99, 1)
     histograms.update([(1, x.ctypes.data, x.size)])
     assert json.dumps(states_in(bytes(histograms._states), 2)) == json.dumps(histograms.states())
+
+
+class HostCore:
+    """The CUDA core's part for histograms, by the native core: what it is given are addresses all the same."""
+
+    def __init__(self):
+        self._call = native.load()._call
+
+    def _at(self, states):
+        return ctypes.cast(states.data_ptr(), ctypes.POINTER(HistogramState))
+
+    def histogram_init(self, states, counts):
+        counts.zero_()
+        for state in states:
+            self._call("dopt_histogram_init", self._at(state), counts.shape[1])
+
+    def histogram_update(self, states, counts, tensors):
+        rows, addresses = (np.array([each.data_ptr() for each in given], np.uint64) for given in (counts, tensors))
+        sizes = np.array([each.numel() for each in tensors], np.uint64)
+        given = (rows.ctypes.data, addresses.ctypes.data, sizes.ctypes.data, len(tensors))
+        self._call("dopt_histogram_update_many", self._at(states), *given)
+
+    def synchronize(self):
+        """Nothing waits."""
+
+
+def test_histograms_of_the_cuda_core_are_read_as_they_lie(monkeypatch):
+    if native.load().backend != "native":
+        pytest.skip("needs the native library")
+    monkeypatch.setattr(CoreHistogramSet, "_stream", lambda self: contextlib.nullcontext())
+    one, other = native.load().histograms(2, 64), CoreHistogramSet(HostCore(), 2, 64, torch.device("cpu"))
+    for seed in range(3):
+        arrays = [awkward(300, seed), awkward(40, seed + 1)]
+        one.update([(at, array.ctypes.data, array.size) for at, array in enumerate(arrays)])
+        other.update_tensors([torch.from_numpy(array) for array in arrays])
+    assert one.states() == other.states()
+    np.testing.assert_array_equal(one.counts(), other.counts())
+    np.testing.assert_array_equal(one.nonfinite(), other.nonfinite())
 
 
 @pytest.fixture
