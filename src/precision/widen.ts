@@ -4,6 +4,7 @@ import { withFloatWeights, withoutQuantizers } from '../analyze/instrument.js';
 import { relativeNoise, weightProbeName } from '../analyze/probes.js';
 import { soloProbes } from '../analyze/solo.js';
 import { readNumbers } from '../analyze/subject.js';
+import { deviceKey } from '../bridge/device.js';
 import { type Goal, type PrecisionSearch, type PrecisionTry, trySchema } from '../config/precision.js';
 import { writeSafetensors } from '../graph/safetensors.js';
 import type { NativeCore } from '../native/index.js';
@@ -234,7 +235,7 @@ async function soloNoise(
   source: Calibrated['source'],
 ): Promise<Map<string, number>> {
   const { graph, plan, float, weights } = base.prepared;
-  const key = { base: base.digest, source: { ...source, path: '' } };
+  const key = { base: base.digest, source: { ...source, path: '' }, ...deviceKey(context.device) };
   const { value } = await context.run.stage('sensitivity', key, async (folder) => {
     const bench: Bench = { job: metricJob(context), folder, float, source, threads: context.threads };
     const parts = context.run.variant('narrow').stageFolder('apply');

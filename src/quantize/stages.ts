@@ -94,7 +94,13 @@ export async function channelStage(
   const tensors = options.engine.channelScales ? tensorsWithChannels(plan) : [];
   if (tensors.length === 0) return new Map();
   const chosen = { ...source, indices: source.indices && walkIndices(graph, source.indices) };
-  const key = { captured, tensors, dataDigest, source: { ...chosen, path: '' } };
+  const key = {
+    captured,
+    tensors,
+    dataDigest,
+    source: { ...chosen, path: '' },
+    ...deviceKey(context.device),
+  };
   await context.run.stage('channels', key, async (out) => {
     const { threads } = context;
     const params = { model: float, tensors, source: chosen, out, threads };

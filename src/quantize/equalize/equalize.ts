@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { deviceKey } from '../../bridge/device.js';
 import type { Equalization } from '../../config/result.js';
 import { SafetensorsFile, writeSafetensors } from '../../graph/safetensors.js';
 import type { NativeCore } from '../../native/index.js';
@@ -38,7 +39,14 @@ export async function equalize(
   const indices = walkIndices(graph, source.indices!);
   const [making, judging] = divided(indices).map((chosen) => ({ ...source, indices: chosen }));
   const { captured } = prepared;
-  const key = { captured, plan, list, data: listing.sha256, source: { ...source, path: '', indices } };
+  const key = {
+    captured,
+    plan,
+    list,
+    data: listing.sha256,
+    source: { ...source, path: '', indices },
+    ...deviceKey(context.device),
+  };
   const { value, digest } = await context.run.stage('equalize', key, async (folder) => {
     const seen = await observeChannels(context, folder, prepared, layers, scalable, making!);
     const { make, absorbs } = candidates(prepared, layers, scalable, seen);
