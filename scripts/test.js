@@ -58,11 +58,11 @@ const typecheck = (show) =>
   asOne(show, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']);
 const lint = (show) => asOne(show, ['node_modules/@biomejs/biome/bin/biome', 'check', '.']);
 
-async function vitest(show) {
-  const file = join(scratch, 'vitest.json');
-  const projects = ['--project', 'unit', '--project', 'flow'];
+/** Tests of vitest, which `files` are to choose. */
+async function vitest(show, name, files) {
+  const file = join(scratch, `${name}.json`);
   const reporters = ['--reporter', 'default', '--reporter', './scripts/vitest-tally.js'];
-  const args = ['run', ...projects, ...reporters];
+  const args = ['run', ...files, ...reporters];
   const { code, output } = await node(show, ['node_modules/vitest/vitest.mjs', ...args], {
     DOPT_TALLY: file,
   });
@@ -283,7 +283,9 @@ async function everything() {
       return `not made, so these tests are skipped: ${error.message}`;
     }
   });
-  // The flows wait for processes that mostly keep one core busy: the rest runs beside them.
+  // The flows wait for processes that mostly keep one core busy: the rest runs beside them, which is the shorter part
+  // without the commands of the documentation.
+  const documentation = 'test/docs.test.ts';
   const others = [
     ['types', typecheck],
     ['lint', lint],
@@ -292,10 +294,15 @@ async function everything() {
       `pytest, profile ${profile}`,
       (show) => pytest(show, profile),
     ]),
+    ['documentation', (show) => vitest(show, 'documentation', ['--project', 'flow', documentation])],
   ];
   // Tests of TypeScript look at the library that this compiles, on all cores.
   const compiled = await tallied('cuda', cuda, live);
-  const [flows, rest] = await Promise.all([tallied('vitest', vitest, live), inTurn(others)]);
+  const most = ['--project', 'unit', '--project', 'flow', '--exclude', documentation];
+  const [flows, rest] = await Promise.all([
+    tallied('vitest', (show) => vitest(show, 'most', most), live),
+    inTurn(others),
+  ]);
   const tallies = [compiled, flows, ...rest];
   console.log('');
   for (const { title, skipped } of tallies) {

@@ -44,6 +44,7 @@ describe('dopt env', () => {
         'CMake',
         'native core',
         'CUDA core',
+        '--device cuda',
         'profile onnx',
         'profile tensorflow',
         'profile torch',
