@@ -13,6 +13,8 @@ const CANDIDATES = 20;
 /** Epochs of each network that is trained alone, and the seeds whose mean is its rank: others than the scenario's. */
 const EPOCHS = 4;
 const SEEDS = [1, 2] as const;
+/** Batches for which networks go on from shared weights, beside what the evaluator takes by itself. */
+const LONGER = 160;
 /** Seed of the one epoch: networks that begin alike would be ordered alike by that. */
 const OTHER_SEED = 5;
 /** Half of all networks keep these limits; few keep the recipe's own, and those are near to each other. */
@@ -55,6 +57,11 @@ async function measure(places: NasPlaces, name: string, { limits, draws }: Candi
   row('shared weights, as a search judges: score', scores(after), spread(scores(after)));
   const losses = after.map(({ loss }) => -loss!);
   row('shared weights, as a search judges: **loss, which orders networks**', losses);
+  const longer = await judged(tuned(open, LONGER), 1, `shared-${LONGER}.json`);
+  row(
+    `shared weights, tune: ${LONGER}: loss`,
+    longer.map(({ loss }) => -loss!),
+  );
   const short = scores(await judged(alone(open, 1, OTHER_SEED), places.workers, 'alone-1.json'));
   row('one epoch alone: score', short, spread(short));
   const costs = genomes.map((genome) => open.costs.of(genome));
