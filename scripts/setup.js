@@ -58,7 +58,10 @@ function checkNode() {
   const [major, minor] = wanted.split('.').map(Number);
   const [hasMajor, hasMinor] = process.versions.node.split('.').map(Number);
   if (hasMajor < major || (hasMajor === major && hasMinor < minor)) {
-    throw new StepFailed(`Node ${wanted} or newer is needed; ${process.execPath} is ${process.version}.`);
+    throw new StepFailed(
+      `Node ${wanted} or newer is needed; ${process.execPath} is ${process.version}.\n` +
+        `Where the system's packages have none: npm install --global node@${major}, in a new shell then this command again.`,
+    );
   }
   return process.version;
 }

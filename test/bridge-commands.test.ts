@@ -41,7 +41,6 @@ describe('dopt env', () => {
         'Node',
         'processor',
         'C++ compiler',
-        'CMake',
         'native core',
         'CUDA core',
         '--device cuda',

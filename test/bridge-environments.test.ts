@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { diagnose, diagnoseNode, diagnoseProcessor, diagnoseTool } from '../src/bridge/doctor.js';
@@ -23,7 +23,7 @@ import {
 } from '../src/bridge/environments.js';
 import type { Places } from '../src/bridge/interpreters.js';
 import { PythonRuntime } from '../src/bridge/runtime.js';
-import { anyPython, rejection, until } from './bridge-fake.js';
+import { anyPython, fakeInterpreter, rejection, until } from './bridge-fake.js';
 
 const python = anyPython();
 if (python === undefined) console.warn('skipped: no Python 3.8 or newer on this machine');
@@ -39,24 +39,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** An interpreter that claims a version, makes venvs of itself and whose pip does what FAKE_PIP says. */
-function fake(path: string, version: string): string {
-  const file = join(folder, path);
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(
-    file,
-    `#!/bin/sh
-case "$1 $2" in
-  "-I -c") echo ${version} ;;
-  "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "$$" > "$3/started" ;;
-  "-m pip") echo "Collecting everything"; eval "$FAKE_PIP" ;;
-  *) exec ${python} -S "$@" ;; # without site-packages
-esac
-`,
-  );
-  chmodSync(file, 0o755);
-  return file;
-}
+const fake = (path: string, version: string): string => fakeInterpreter(join(folder, path), version);
 const places = (over: Partial<Places> = {}): Places => ({
   named: undefined,
   path: [join(folder, 'bin')],

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Any Python 3 of the machine: the fake worker needs no package. */
@@ -59,4 +59,22 @@ export async function rejection(promise: Promise<unknown>): Promise<Record<strin
     return error as Record<string, unknown> & Error;
   }
   throw new Error('expected a rejection, but the promise resolved');
+}
+
+/** An interpreter that claims a version, makes venvs of itself and whose pip does what FAKE_PIP says. */
+export function fakeInterpreter(file: string, version: string): string {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(
+    file,
+    `#!/bin/sh
+case "$1 $2" in
+  "-I -c") echo ${version} ;;
+  "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "$$" > "$3/started" ;;
+  "-m pip") echo "Collecting everything"; eval "$FAKE_PIP" ;;
+  *) exec ${anyPython()} -S "$@" ;; # without site-packages
+esac
+`,
+  );
+  chmodSync(file, 0o755);
+  return file;
 }

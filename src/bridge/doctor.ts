@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { CudaState } from '../native/cuda.js';
+import { canBring } from './bring-python.js';
 import { nativeLibraryPath } from './child-environment.js';
 import { diagnoseUses } from './device-use.js';
 import { findReady, pythonNotFound } from './environments.js';
@@ -36,7 +37,6 @@ export async function diagnose(places: Places = machinePlaces()): Promise<Diagno
     diagnoseNode(process.versions.node, process.execPath),
     diagnoseProcessor(processorFlags()),
     await diagnoseTool('C++ compiler', [process.env.CXX, 'c++', 'g++', 'clang++'], 'apt install g++'),
-    await diagnoseTool('CMake', ['cmake'], 'apt install cmake'),
     await diagnoseNative(profiles.find(({ native }) => native !== undefined)?.native),
     await diagnoseCuda(),
     ...(await diagnoseUses(places)),
@@ -240,6 +240,15 @@ async function diagnoseAbsent(profile: Profile, places: Places): Promise<Finding
       status: 'ok',
       found: `not made yet; Python ${found.version} (${found.from}) would be used. ${notice ?? ''}`.trim(),
       where: found.path,
+      remedies: [`Made on first need, or now: dopt env create ${profile}`],
+    };
+  }
+  if (places.named === undefined && canBring(places, tried)) {
+    return {
+      name,
+      status: 'ok',
+      found: `not made yet; no Python ${locks.map(({ minor }) => minor).join(' or ')} is here, ${locks[0]!.minor} would be brought with uv.`,
+      where: null,
       remedies: [`Made on first need, or now: dopt env create ${profile}`],
     };
   }

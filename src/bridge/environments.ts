@@ -1,17 +1,11 @@
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { EnvironmentError } from '../errors.js';
 import { makeFolder } from '../run/atomic.js';
+import { bringPython } from './bring-python.js';
 import { containerEnvironment } from './container/environment.js';
 import { withFileLock } from './file-lock.js';
-import {
-  findInterpreter,
-  type Interpreter,
-  machinePlaces,
-  type Places,
-  type Trial,
-  tryInterpreter,
-} from './interpreters.js';
+import { homeFolder } from './home.js';
+import { findInterpreter, type Interpreter, machinePlaces, type Places, type Trial } from './interpreters.js';
 import {
   type EnvironmentKind,
   environmentDigest,
@@ -41,9 +35,6 @@ export interface EnsureOptions {
   places?: Places;
 }
 
-/** Where dopt keeps what it makes: $DOPT_HOME, by default ~/.cache/dopt. */
-const homeFolder = (): string => resolve(process.env.DOPT_HOME || join(homedir(), '.cache/dopt'));
-
 /** Folder that holds the environments: $DOPT_HOME/envs. */
 export const environmentsFolder = (): string => join(homeFolder(), 'envs');
 
@@ -70,14 +61,25 @@ export async function ensureEnvironment(
     if (ready) return ready;
   }
   const { locks } = PROFILE_SPECS[profile];
-  const { found, tried } = await findInterpreter(
-    locks.map((lock) => lock.minor),
-    places,
-    tryInterpreter,
-  );
-  if (found === null) throw pythonNotFound(profile, tried, places);
+  const found = await interpreterFor(profile, places, options.onProgress ?? (() => {}));
   const lock = locks.find(({ minor }) => minor === minorOf(found.version))!;
   return make(profile, lock, found, options);
+}
+
+/** The best interpreter for a profile, brought where the machine has none and none was named. @throws EnvironmentError PYTHON_NOT_FOUND */
+async function interpreterFor(
+  profile: Profile,
+  places: Places,
+  say: (line: string) => void,
+): Promise<Interpreter> {
+  const minors = PROFILE_SPECS[profile].locks.map((lock) => lock.minor);
+  const { found, tried } = await findInterpreter(minors, places);
+  if (found !== null) return found;
+  if (places.named !== undefined) throw pythonNotFound(profile, tried, places);
+  const reason = await bringPython(minors[0]!, places, tried, say);
+  const again = reason === null ? await findInterpreter(minors, places) : null;
+  if (again?.found) return again.found;
+  throw pythonNotFound(profile, again?.tried ?? tried, places, reason);
 }
 
 /** A finished environment of the locks as they are now, the best lock first; undefined when there is none. */
@@ -151,7 +153,12 @@ async function make(
 }
 
 /** The error for a profile whose interpreter is nowhere: everything that was tried, and what to do. */
-export function pythonNotFound(profile: Profile, tried: Trial[], places: Places): EnvironmentError {
+export function pythonNotFound(
+  profile: Profile,
+  tried: Trial[],
+  places: Places,
+  notBrought: string | null = null,
+): EnvironmentError {
   const { locks, modules } = PROFILE_SPECS[profile];
   const best = locks[0]!.minor;
   const minors = locks.map((lock) => lock.minor).join(' or ');
@@ -160,7 +167,8 @@ export function pythonNotFound(profile: Profile, tried: Trial[], places: Places)
   return new EnvironmentError(
     'PYTHON_NOT_FOUND',
     `The ${profile} profile needs Python ${minors}, and no interpreter fits. Tried:\n` +
-      (lines.length > 0 ? lines.join('\n') : `  nothing: there is no Python in ${looked}`),
+      (lines.length > 0 ? lines.join('\n') : `  nothing: there is no Python in ${looked}`) +
+      (notBrought === null ? '' : `\n${notBrought}`),
     {
       expected: `Python ${minors} with the venv module`,
       suggestions: [
@@ -168,6 +176,11 @@ export function pythonNotFound(profile: Profile, tried: Trial[], places: Places)
           ? []
           : ['Unset DOPT_PYTHON to search for an interpreter, or point it elsewhere.']),
         `Install Python ${best} (apt install python${best} python${best}-venv where your system has it; else: pyenv install ${best}).`,
+        ...(notBrought === null
+          ? []
+          : [
+              'Install uv (https://docs.astral.sh/uv), or let it reach its downloads: a proxy, or UV_PYTHON_INSTALL_MIRROR.',
+            ]),
         `Name an interpreter: DOPT_PYTHON=/path/to/python${best}.`,
         `Use an interpreter of your own that has ${Object.values(modules).join(', ')}: --env system.`,
       ],

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import type { Result } from 'execa';
+import { homeFolder } from './home.js';
 import { minorOf } from './profiles.js';
 
 /** A place where an interpreter may be. */
@@ -25,19 +26,27 @@ export interface Interpreter extends Candidate {
 export interface Places {
   named: string | undefined;
   path: string[];
-  /** Folders that hold one folder an installed version: pyenv's and uv's. */
+  /** Folders that hold one folder an installed version: pyenv's, uv's, and where dopt brings its own. */
   versionFolders: string[];
+  /** Folder that an interpreter may be brought to where none fits; none is brought without it. */
+  home?: string;
 }
 
+/** Where interpreters are that dopt brought. */
+export const bringFolder = (home: string): string => join(home, 'python');
+
 export function machinePlaces(named = process.env.DOPT_PYTHON || undefined): Places {
-  const home = homedir();
+  const user = homedir();
+  const home = homeFolder();
   return {
     named,
     path: (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''),
     versionFolders: [
-      join(process.env.PYENV_ROOT || join(home, '.pyenv'), 'versions'),
-      process.env.UV_PYTHON_INSTALL_DIR || join(home, '.local/share/uv/python'),
+      join(process.env.PYENV_ROOT || join(user, '.pyenv'), 'versions'),
+      process.env.UV_PYTHON_INSTALL_DIR || join(user, '.local/share/uv/python'),
+      bringFolder(home),
     ],
+    home,
   };
 }
 

@@ -1,14 +1,10 @@
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
 import { EnvironmentError } from '../errors.js';
-import { childEnvironment } from './child-environment.js';
+import { runStep, StepFailure } from './build-step.js';
 import { isRunning } from './file-lock.js';
 import type { Interpreter } from './interpreters.js';
-import { OutputTail } from './output-tail.js';
 import { type Lock, lockPath, type Profile } from './profiles.js';
-import { PythonFailure } from './python-errors.js';
 import { PythonRuntime } from './runtime.js';
 import { type Environment, writeStamp } from './stamps.js';
 
@@ -36,9 +32,14 @@ export async function buildVenv(plan: VenvPlan): Promise<Environment> {
       `Making the ${profile} environment with Python ${interpreter.version} (${interpreter.path}): ` +
         `about ${download} MB to download, ${disk} MB on disk under ${dirname(root)}.`,
     );
-    await step(interpreter.path, ['-m', 'venv', building], () => {}, venvFailed(interpreter));
+    await named(runStep(interpreter.path, ['-m', 'venv', building]), venvFailed(interpreter));
     const python = join(building, 'bin', 'python');
-    await step(python, pipArguments(plan.lock), (line) => say(shorten(line)), installFailed(plan.lock));
+    await named(
+      runStep(python, pipArguments(lockPath(plan.lock)), {
+        onLine: (line) => PIP_LINES.test(line) && say(shorten(line)),
+      }),
+      installFailed(plan.lock),
+    );
     say('Checking the packages.');
     const { packages } = await probe(python);
     const environment: Environment = {
@@ -61,10 +62,11 @@ export async function buildVenv(plan: VenvPlan): Promise<Environment> {
   }
 }
 
-const pipArguments = (lock: Lock): string[] => [
+/** What pip installs a lock file with: every file by its digest, nothing compiled. */
+export const pipArguments = (lockFile: string): string[] => [
   ...['-m', 'pip', 'install', '--require-hashes', '--only-binary', ':all:', '--no-deps'],
   ...['--no-input', '--disable-pip-version-check', '--progress-bar', 'off'],
-  ...['--requirement', lockPath(lock)],
+  ...['--requirement', lockFile],
 ];
 
 /** What pip prints about one package, without digests and paths. */
@@ -83,7 +85,7 @@ async function probe(python: string): Promise<{ python: string; packages: Record
 }
 
 /** Puts the finished folder in its place; one that was there goes aside first, so the place is never half-filled. */
-async function moveInto(from: string, to: string): Promise<void> {
+export async function moveInto(from: string, to: string): Promise<void> {
   const aside = `${to}.old-${process.pid}`;
   await rename(to, aside).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
@@ -103,41 +105,15 @@ async function sweep(root: string): Promise<void> {
   }
 }
 
-type StepError = (lastLines: string, cause: PythonFailure) => EnvironmentError;
-
-/** Runs one command of the build, line by line; a failure becomes `failed` with the last lines that it printed. */
-async function step(
-  command: string,
-  args: string[],
-  onLine: (line: string) => void,
-  failed: StepError,
-): Promise<void> {
-  const { execa } = await import('execa');
-  const tail = new OutputTail();
-  const child = execa(command, args, {
-    env: childEnvironment({ extra: { PYTHONPATH: '' } }),
-    extendEnv: false,
-    stdin: 'ignore',
-    all: true,
-    buffer: false,
-    reject: false,
+/** The error of a step, as what it means to the user. */
+const named = (work: Promise<void>, meaning: (failure: StepFailure) => EnvironmentError): Promise<void> =>
+  work.catch((error: unknown) => {
+    throw error instanceof StepFailure ? meaning(error) : error;
   });
-  const lines = createInterface({ input: child.all as unknown as Readable });
-  lines.on('line', (line) => {
-    tail.push(Buffer.from(`${line}\n`));
-    if (PIP_LINES.test(line)) onLine(line);
-  });
-  const result = await child;
-  lines.close();
-  if (!result.failed) return;
-  const reason =
-    child.pid === undefined ? (result.shortMessage ?? 'it cannot be started') : tail.lastLines(8);
-  throw failed(reason, new PythonFailure(result.shortMessage ?? command, '', tail.text()));
-}
 
 const venvFailed =
-  (interpreter: Interpreter): StepError =>
-  (found, cause) =>
+  (interpreter: Interpreter) =>
+  ({ lastLines: found, cause }: StepFailure) =>
     new EnvironmentError(
       'ENV_VENV_FAILED',
       `Python ${interpreter.version} (${interpreter.path}) could not make a virtual environment.`,
@@ -153,8 +129,8 @@ const venvFailed =
     );
 
 const installFailed =
-  (lock: Lock): StepError =>
-  (found, cause) =>
+  (lock: Lock) =>
+  ({ lastLines: found, cause }: StepFailure) =>
     new EnvironmentError('ENV_INSTALL_FAILED', 'The Python packages could not be installed.', {
       place: lockPath(lock),
       found,

@@ -1,6 +1,6 @@
 /**
  * Damaged files for every reader in TypeScript, and with --python for those in Python: `npm run fuzz -- [SECONDS] [--only NAME] [--python]`
- * (default 60 seconds a reader). A reader gives a value or refuses with an error of its own within a second; anything else
+ * (default 60 seconds a reader, of the processor). A reader gives a value or refuses with an error of its own within a second; anything else
  * is printed with the seed that makes it again, and ends with 1.
  */
 import { spawnSync } from 'node:child_process';
@@ -16,7 +16,7 @@ const seconds = Number(args.find((arg) => /^\d+$/.test(arg)) ?? 60);
 
 for (const [name, reader] of Object.entries(READERS)) {
   if (only !== undefined && name !== only) continue;
-  const { cases, read, failures } = fuzz(reader, { seed: Date.now() >>> 0, milliseconds: seconds * 1000 });
+  const { cases, read, failures } = await fuzz(reader, { seed: Date.now() >>> 0, cpuSeconds: seconds });
   console.log(`${name.padEnd(14)} ${cases} cases, ${read} read, ${failures.length} failures`);
   for (const { seed, what } of failures) console.log(`  seed ${seed}: ${what}`);
   if (failures.length > 0) process.exitCode = 1;

@@ -8,7 +8,7 @@ export default class EnvCreate extends Command {
   static override enableJsonFlag = true;
   static override summary = 'make a Python environment';
   static override description =
-    'Finds a Python 3.10 (DOPT_PYTHON, PATH, pyenv; else 3.11) and installs the locked packages of a profile into an ' +
+    'Finds a Python 3.10 (DOPT_PYTHON, PATH, pyenv, uv; else 3.11; else brings 3.10) and installs the locked packages of a profile into an ' +
     'environment under $DOPT_HOME (default ~/.cache/dopt). Other commands do this on first need.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
