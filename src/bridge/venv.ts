@@ -2,6 +2,7 @@ import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { EnvironmentError } from '../errors.js';
 import { runStep, StepFailure } from './build-step.js';
+import { clearExecutableStacks } from './executable-stack.js';
 import { isRunning } from './file-lock.js';
 import type { Interpreter } from './interpreters.js';
 import { type Lock, lockPath, type Profile } from './profiles.js';
@@ -40,6 +41,9 @@ export async function buildVenv(plan: VenvPlan): Promise<Environment> {
       }),
       installFailed(plan.lock),
     );
+    for (const library of await clearExecutableStacks(join(building, 'lib'))) {
+      say(`Taken from ${basename(library)}: its wish for an executable stack, which newer systems refuse.`);
+    }
     say('Checking the packages.');
     const { packages } = await probe(python);
     const environment: Environment = {
