@@ -48,6 +48,12 @@ def dense_over_time():
     return sequential(keras.layers.Reshape((12, 30)), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(4))
 
 
+def biases_of_zeros():
+    layers = [keras.layers.Conv2D(6, 3), keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(5)]
+    model = keras.Sequential([keras.Input(SHAPE[1:]), *layers])
+    return lambda x: model(x, training=False)
+
+
 def residual():
     first, second = constant(3, 3, 3, 6), constant(1, 1, 6, 6, seed=1)
 
@@ -177,7 +183,7 @@ def bare():
 GRAPHS = {
     build.__name__: build
     for build in (
-        conv_bn_relu, depthwise, separable, dense_after_flatten, dense_over_time, residual, keras_v2, conv_transpose,
+        conv_bn_relu, depthwise, separable, dense_after_flatten, dense_over_time, biases_of_zeros, residual, keras_v2, conv_transpose,
         shared_weights, conv_1d, dilated_in_batches, padded, bare, swish_and_prelu, masked_prelu, hard_swish, attention,
     )
 }  # fmt: skip

@@ -63,7 +63,7 @@ class WriteBack:
         from dopt.doors.tensorflow.write_back.cleanup import bypass_identity_n
         from dopt.doors.tensorflow.write_back.correspondence import locate_tensors
         from dopt.doors.tensorflow.write_back.graph import Graph
-        from dopt.doors.tensorflow.write_back.layers import LayerMap, weight_tensors
+        from dopt.doors.tensorflow.write_back.layers import LayerMap, added_tensors, weight_tensors
         from dopt.doors.tensorflow.write_back.probe import probe
 
         self._place, self._plan = place, write_back
@@ -71,7 +71,7 @@ class WriteBack:
         self._ends = [each["frameworkName"] for each in (*borders["inputs"], *borders["outputs"])]
         self._graph_def = bypass_identity_n(graph_def, self._ends)
         self._opened = opened = Graph(self._graph_def)
-        probed = probe(opened, self._graph_def, self._model, borders, weight_tensors(opened), place)
+        probed = probe(opened, self._graph_def, self._model, borders, weight_tensors(opened) | added_tensors(opened), place)
         self._places = locate_tensors(opened, self._model, borders, probed.onnx, probed.tensorflow)
         layers = LayerMap(opened, self._model, self._places, probed.constants, place)
         self._layers = [layers.find(entry) for entry in write_back["layers"]]

@@ -1,6 +1,6 @@
 """Which nodes of TensorFlow a layer of the ONNX form is: the one with the weight, and those up to its last tensor."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from dopt.doors.tensorflow.write_back.correspondence import Place, base_name
 from dopt.doors.tensorflow.write_back.graph import Graph, cone, node_of, sources
@@ -12,6 +12,8 @@ FOLDED = {
     "BiasAdd", "BiasAddV1", "Add", "AddV2", "Sub", "Mul", "RealDiv", "FusedBatchNorm", "FusedBatchNormV2",
     "FusedBatchNormV3", "BatchNormWithGlobalNormalization",
 }  # fmt: skip
+#: Those that add a bias.
+ADDING = {"BiasAdd", "BiasAddV1", "Add", "AddV2", "Sub"}
 #: Operators behind a layer that move its values and leave each in its channel.
 MOVING = {
     "Identity", "StopGradient", "CheckNumerics", "Squeeze", "ExpandDims", "Reshape", "BatchToSpaceND", "BatchToSpace",
@@ -43,13 +45,17 @@ class MappedLayer(NamedTuple):
 
 def weight_tensors(graph: Graph) -> Set[str]:
     """Constant tensors that layers read as their weight."""
-    found = set()
-    for name, node in graph.nodes.items():
-        for index in weight_indices(node.op):
-            inputs = graph.inputs(name)
-            if index < len(inputs) and graph.is_constant(inputs[index]):
-                found.add(inputs[index])
-    return found
+    return {tensor for name, node in graph.nodes.items() for tensor in _constants_at(graph, name, weight_indices(node.op))}
+
+
+def added_tensors(graph: Graph) -> Set[str]:
+    """Constant tensors that are added, as biases are."""
+    return {t for name, node in graph.nodes.items() if node.op in ADDING for t in _constants_at(graph, name, (0, 1))}
+
+
+def _constants_at(graph: Graph, name: str, indices: Iterable[int]) -> List[str]:
+    inputs = graph.inputs(name)
+    return [inputs[index] for index in indices if index < len(inputs) and graph.is_constant(inputs[index])]
 
 
 class LayerMap:
@@ -93,6 +99,9 @@ class LayerMap:
         if strange:
             raise self._unmapped(entry, f"{strange[0]!r} ({self.graph.nodes[strange[0]].op}) lies inside it")
         folded = [name for name in path if self.graph.nodes[name].op in FOLDED]
+        if folded and entry["bias"] is None and all(self._adds_zeros(name) for name in folded):
+            # The conversion drops a bias of zeros. It stays in TensorFlow, behind the layer.
+            path, folded = path[: path.index(folded[0])], []
         if folded and entry["bias"] is None:
             raise self._unmapped(entry, f"{folded[0]!r} lies inside it, and the layer has no bias that could replace it")
         mapped = chosen._replace(path=path, place=end)
@@ -101,6 +110,11 @@ class LayerMap:
             raise self._unmapped(entry, f"the graph reads {min(sides)!r}, a side result of its normalization")
         self._taken.add(chosen.node)
         return mapped
+
+    def _adds_zeros(self, name: str) -> bool:
+        node, inputs = self.graph.nodes[name], self.graph.inputs(name)
+        added = inputs if node.op in ("Add", "AddV2") else inputs[1:] if node.op in ADDING else []
+        return any(tensor in self.constants and not self.constants[tensor].any() for tensor in added)
 
     def _end(self, tensor: str) -> Optional[Place]:
         """Place of a layer's result, or of the first tensor behind it that only moves its values."""
