@@ -269,8 +269,9 @@ DOPT_API dopt_status dopt_gram_error(const dopt_layer* layer, const double* gram
  */
 
 /* scales[outputs, ceil(inputs / span)] of least sum over k of importance[k] * (w[k] - grid(w[k]))^2 in each group: the best
- * of `candidates` scales, evenly spread from `least` (0..1] to 1 times the one at which nothing is clipped, then fitted to
- * the integers by least squares while that lowers the error. importance NULL: all 1. candidates 1: nothing is clipped.
+ * of `candidates` scales, evenly spread from `least` (0..1] to 1 times the one at which nothing is clipped, of which every
+ * fourth is tried and then the three on either side of the best, then fitted to the integers by least squares while that
+ * lowers the error. importance NULL: all 1. candidates 1: nothing is clipped.
  * A group of zeros has scale 1. Source: the weighted clip search of llama.cpp's importance matrix. */
 DOPT_API dopt_status dopt_group_scales(const dopt_layer* layer, const float* weights, const double* importance,
                                        int32_t candidates, double least, float* scales);

@@ -21,7 +21,14 @@ dopt_status check_rows(const dopt_layer* layer) noexcept {
 
 namespace {
 
-constexpr int kFits = 4;  // fits of a scale to its integers, at most
+constexpr int kFits = 4;       // fits of a scale to its integers, at most
+constexpr size_t kCoarse = 4;  // one of so many candidates is tried first, then those beside the best
+
+// A clip that was found: its place among the candidates and the error with it.
+struct Clip {
+  double scale, error;
+  size_t at;
+};
 
 // One group of a row with the power of its inputs, padded with zeros to whole lanes.
 class Piece {
@@ -55,20 +62,18 @@ class Piece {
     return sums[0];
   }
 
-  // The first of the scales with the least error, if that is below `least_error`, which follows; otherwise `best`.
-  double best_of(const Rows& rows, const std::vector<double>& scales, double best, double* least_error) const {
+  // Tries the scales first, first + step, … before last; the first with the least error, if that is less, becomes `best`.
+  void best_of(const Rows& rows, const std::vector<double>& scales, size_t first, size_t last, size_t step,
+               Clip* best) const {
     double tries[kTries], errors[kTries];
-    for (size_t first = 0; first < scales.size(); first += kTries) {
-      const size_t count = std::min(kTries, scales.size() - first);
-      for (size_t t = 0; t < kTries; ++t) tries[t] = scales[first + std::min(t, count - 1)];
+    for (size_t next = first; next < last; next += kTries * step) {
+      const size_t count = std::min(kTries, (last - next + step - 1) / step);
+      for (size_t t = 0; t < kTries; ++t) tries[t] = scales[next + std::min(t, count - 1) * step];
       kernels().scale_errors(w_.data(), power_.data(), n_, tries, rows.qmin, rows.qmax, errors);
       for (size_t t = 0; t < count; ++t) {
-        if (!(errors[t] < *least_error)) continue;
-        *least_error = errors[t];
-        best = tries[t];
+        if (errors[t] < best->error) *best = {tries[t], errors[t], next + t * step};
       }
     }
-    return best;
   }
 
  private:
@@ -82,23 +87,24 @@ float scale_of(const Rows& rows, const Piece& piece, std::vector<double>& scales
   if (!(whole > 0) || !std::isfinite(whole)) return 1.0f;
   const double unclipped = half_scale(whole);
   double fitted = unclipped, refit = unclipped;
-  double least_error = piece.error_of(rows, unclipped, &fitted);
+  Clip best{unclipped, piece.error_of(rows, unclipped, &fitted), scales.size()};
   for (size_t i = 0; i < scales.size(); ++i) {
     const double share = least + (1.0 - least) * static_cast<double>(i) / static_cast<double>(scales.size());
     scales[i] = half_scale(whole * share);
   }
-  double best = piece.best_of(rows, scales, unclipped, &least_error);
-  if (best != unclipped) piece.error_of(rows, best, &fitted);
+  piece.best_of(rows, scales, 0, scales.size(), kCoarse, &best);
+  const size_t near = best.at;
+  piece.best_of(rows, scales, near - std::min(near, kCoarse - 1), std::min(near + kCoarse, scales.size()), 1, &best);
+  if (best.scale != unclipped) piece.error_of(rows, best.scale, &fitted);
   for (int i = 0; i < kFits && !scales.empty(); ++i) {
     const double scale = half_scale(fitted);
-    if (scale == best || !(scale > 0)) break;
+    if (scale == best.scale || !(scale > 0)) break;
     const double error = piece.error_of(rows, scale, &refit);
-    if (!(error < least_error)) break;
-    least_error = error;
-    best = scale;
+    if (!(error < best.error)) break;
+    best = {scale, error, best.at};
     fitted = refit;
   }
-  return static_cast<float>(best);
+  return static_cast<float>(best.scale);
 }
 
 }  // namespace

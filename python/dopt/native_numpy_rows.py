@@ -9,6 +9,8 @@ from .native_rows import RowGrid
 #: Of the mean diagonal, as in native/src/gram_refine.cc.
 RIDGE = 1e-9
 FITS = 4
+#: One of so many clips is tried first, then those beside the best, as in native/src/group_scales.cc.
+COARSE = 4
 
 
 class NumpyRows:
@@ -89,17 +91,32 @@ def _scales_of(w: Any, power: Any, grid: RowGrid, candidates: int, least: float)
     whole = np.where(empty, 1.0, whole)
     best = half_scale(whole).astype(np.float64)
     error, fitted = tried(best)
-    shares = [least + (1.0 - least) * i / (candidates - 1) for i in range(candidates - 1)]
-    going = np.ones(len(w), bool)
-    for share in [*shares, *([None] * (FITS if candidates > 1 else 0))]:
-        scale = half_scale(fitted if share is None else whole * share).astype(np.float64)
+
+    def take(scale: Any, number: Any, allowed: Any) -> Any:
+        """Where a scale is better than the best so far; it is the best then."""
+        nonlocal best, error, fitted, at
+        scale = half_scale(scale).astype(np.float64)
         other, refit = tried(np.where(scale > 0, scale, 1.0))
-        better = (other < error) & (scale > 0)
-        if share is None:
-            going &= better
-            better &= going
+        better = (other < error) & (scale > 0) & allowed
         best, error, fitted = (np.where(better, new, old) for new, old in ((scale, best), (other, error), (refit, fitted)))
+        at = np.where(better, number, at)
+        return better
+
+    last = candidates - 1
+    at, going = np.full(len(w), last), np.ones(len(w), bool)
+    for number in range(0, last, COARSE):
+        take(whole * share_of(number, candidates, least), np.full(len(w), number), True)
+    near = at.copy()
+    for number in (near + offset for offset in (range(1 - COARSE, COARSE) if last else ())):
+        take(whole * share_of(number, candidates, least), number, (number >= 0) & (number < last))
+    for _ in range(FITS if candidates > 1 else 0):
+        going = take(fitted, at, going)
     return np.where(empty, 1.0, best)
+
+
+def share_of(number: Any, candidates: int, least: float) -> Any:
+    """Of the whole range, that a candidate clips to."""
+    return least + (1.0 - least) * number / (candidates - 1)
 
 
 def _fit(gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any) -> None:

@@ -10,7 +10,7 @@ const SQUARES = { plain: 4, cross: 6 };
 /** Targets in double that are solved at a time, and their products: TARGET_BYTES of python/dopt/llm/solve.py. */
 const TARGET_BYTES = 2 ** 26;
 /** Tokens that judge a layer's solutions: HELD_TOKENS of python/dopt/llm/gram.py. */
-const HELD_TOKENS = 512;
+const HELD_TOKENS = 256;
 /** Passes through a block wait for each other when what they hold is not more, or a quarter of what may be used. */
 const WAITING_BYTES = 2 ** 31;
 

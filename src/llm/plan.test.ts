@@ -117,7 +117,7 @@ describe('memory', () => {
     const large = model.linears.map((one) => (one.head ? { ...one, shape: [100_000, 256] } : one));
     const { gram, weights } = promiseMemory({ ...model, linears: large }, plan, size, usual);
     expect(gram).toBe(8 * 4 * 256 ** 2);
-    expect(weights).toBe(2e6 + 100_000 * (16 * 256 + 2 * 4 * 512));
+    expect(weights).toBe(2e6 + 100_000 * (16 * 256 + 2 * 4 * 256));
   });
 
   it('is refused early, with the number of samples that would fit', () => {

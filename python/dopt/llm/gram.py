@@ -10,7 +10,7 @@ from typing import Any, List, Optional, Tuple
 #: Inputs up to which products are formed in float64: they cost little there, and small models need them.
 EXACT_INPUTS = 256
 #: Tokens kept to judge solutions by.
-HELD_TOKENS = 512
+HELD_TOKENS = 256
 #: Columns of a symmetric sum that are formed together, from the diagonal down.
 COLUMNS = 256
 

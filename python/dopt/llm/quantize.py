@@ -28,7 +28,7 @@ from dopt.llm.tokens import samples_of, warnings_of
 from dopt.llm.trial import choose_rotation
 
 #: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
-VERSION = 2
+VERSION = 3
 
 
 def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:

@@ -7,7 +7,7 @@ at a time; its sums run in another order, so that single integers may differ fro
 
 from typing import Any, Optional
 
-from dopt.native_numpy_rows import FITS, RIDGE
+from dopt.native_numpy_rows import COARSE, FITS, RIDGE, share_of
 from dopt.native_rows import RowGrid
 
 #: Columns that are solved before what they changed is brought to all others, by one product.
@@ -138,16 +138,26 @@ def _best_clip(w: Any, power: Any, grid: RowGrid, candidates: int, least: float)
     whole = torch.where(empty, torch.ones_like(whole), whole)
     best = half_scale(whole.float()).double()
     error, fitted = tried(best)
-    shares = [least + (1.0 - least) * i / (candidates - 1) for i in range(candidates - 1)]
-    going = torch.ones_like(empty)
-    for share in [*shares, *([None] * (FITS if candidates > 1 else 0))]:
-        scale = half_scale((fitted if share is None else whole * share).float()).double()
+
+    def take(scale: Any, number: Any, allowed: Any) -> Any:
+        """Where a scale is better than the best so far; it is the best then."""
+        nonlocal best, error, fitted, at
+        scale = half_scale(scale.float()).double()
         other, refit = tried(torch.where(scale > 0, scale, torch.ones_like(scale)))
-        better = (other < error) & (scale > 0)
-        if share is None:
-            going &= better
-            better &= going
+        better = (other < error) & (scale > 0) & allowed
         best, error, fitted = (torch.where(better, new, old) for new, old in ((scale, best), (other, error), (refit, fitted)))
+        at = torch.where(better, number, at)
+        return better
+
+    last = candidates - 1
+    at, going = torch.full_like(whole, last), torch.ones_like(empty)
+    for number in range(0, last, COARSE):
+        take(whole * share_of(number, candidates, least), torch.full_like(whole, number), going)
+    near = at
+    for number in (near + offset for offset in (range(1 - COARSE, COARSE) if last else ())):
+        take(whole * share_of(number, candidates, least), number, (number >= 0) & (number < last))
+    for _ in range(FITS if candidates > 1 else 0):
+        going = take(fitted, at, going)
     return torch.where(empty, torch.ones_like(best), best).float()
 
 

@@ -11,6 +11,8 @@ from dopt.native_rows import RowGrid
 
 #: Clips that are tried for each group, from this share of the whole range on.
 CANDIDATES, LEAST = 64, 0.35
+#: Tokens an input from which on solutions are refined: the error on fewer says more of those tokens than of the text.
+REFINING_TOKENS = 4
 
 
 class Solution(NamedTuple):
@@ -60,6 +62,8 @@ class Prepared:
         if solver["rounding"] == "gptq":
             self.factor = self._find_factor()
         self._whole = outputs > len(diagonal)
+        #: Whether solutions are moved to where the error on the tokens that solve is less.
+        self.refines = bool(solver["refit"] or solver["sweeps"]) and inputs.tokens >= REFINING_TOKENS * len(diagonal)
         self._changes: Dict[float, Any] = {}
 
     def correction(self, weight: Any, ridge: float) -> Any:
@@ -137,7 +141,6 @@ def solve(rows: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution
 
     Raises DoptError NATIVE_FAILED.
     """
-    solver = prepared.solver
     judge = Judge(weight, prepared)
     maker = _Maker(rows, weight.contiguous(), prepared, grid)
     made = maker.nearest()
@@ -149,7 +152,7 @@ def solve(rows: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution
         if found_error < error:
             error, chosen, ridge, made = found_error, "gptq" if load is None else "cross", load, found
             break
-    if chosen != "nearest" and (solver["refit"] or solver["sweeps"]):
+    if chosen != "nearest" and prepared.refines:
         refined = maker.refine(ridge, *made)
         refined_error = judge.error(*refined)
         if refined_error < error:
