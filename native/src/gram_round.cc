@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dopt.h"
+#include "kernels.h"
 #include "matrix.h"
 #include "rows.h"
 #include "status.h"
@@ -27,12 +28,8 @@ struct Chunk {
 
   void round_one(size_t k) {
     const double* const scale = scales[static_cast<size_t>(order[k]) / rows.span];
-    const double pivot = factor[k][k];
-    for (size_t o = 0; o < count; ++o) {
-      const double q = rows.nearest(target[k][o] + owed[k][o] / pivot, scale[o]);
-      integers[k][o] = q;
-      errors[k][o] = target[k][o] - q * scale[o];
-    }
+    kernels().round_feedback(target[k], owed[k], factor[k][k], scale, count, rows.qmin, rows.qmax, integers[k],
+                             errors[k]);
   }
 
   // Inputs [first, last), last to first, with what those behind `last` owe already in `owed`.
@@ -40,8 +37,7 @@ struct Chunk {
     if (last - first <= kLeafInputs) {
       for (size_t k = last; k-- > first;) {
         for (size_t j = k + 1; j < last; ++j) {
-          const double share = factor[j][k];
-          for (size_t o = 0; o < count; ++o) owed[k][o] += share * errors[j][o];
+          kernels().subtract_scaled(owed[k], errors[j], -factor[j][k], count);
         }
         round_one(k);
       }

@@ -142,9 +142,10 @@ dopt_status dopt_group_nearest(const dopt_layer* layer, const double* values, co
     const dopt::Rows rows(*layer);
     dopt::each_chunk(rows, [&](size_t first, size_t last) {
       for (size_t o = first; o < last; ++o) {
-        for (size_t k = 0; k < rows.inputs; ++k) {
-          const double scale = static_cast<double>(scales[o * rows.groups + k / rows.span]);
-          integers[o * rows.inputs + k] = static_cast<int8_t>(rows.nearest(values[o * rows.inputs + k], scale));
+        for (size_t g = 0; g < rows.groups; ++g) {
+          const size_t at = o * rows.inputs + rows.begin(g);
+          dopt::kernels().round_nearest(values + at, static_cast<double>(scales[o * rows.groups + g]),
+                                        rows.end(g) - rows.begin(g), rows.qmin, rows.qmax, integers + at);
         }
       }
     });

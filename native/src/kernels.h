@@ -54,6 +54,11 @@ struct Kernels {
                       double sign, double* c, size_t c_stride);
   // to[i] -= factor * from[i].
   void (*subtract_scaled)(double* to, const double* from, double factor, size_t n);
+  // integers[i] = (target[i] + owed[i] / pivot) / scales[i] rounded half to even and clamped, errors[i] what it misses of target.
+  void (*round_feedback)(const double* target, const double* owed, double pivot, const double* scales, size_t n,
+                         double qmin, double qmax, double* integers, double* errors);
+  // integers[i] = values[i] / scale rounded half to even and clamped.
+  void (*round_nearest)(const double* values, double scale, size_t n, double qmin, double qmax, int8_t* integers);
   // Over i < n, a multiple of kLanes, q[i] = w[i] / scale clamped to [qmin, qmax] and rounded:
   // error = sum power (w - q scale)^2, dot = sum power w q, square = sum power q^2, in sums = {error, dot, square}.
   void (*scale_sums)(const double* w, const double* power, size_t n, double scale, double qmin, double qmax, double* sums);
