@@ -37,7 +37,7 @@ def main(path):
 
 
     def observed():
-        observer = Observer(core, inner, job["bins"], job["threads"])
+        observer = Observer(core, [inner], job["bins"], job["threads"])
         for sample in samples:
             observer.add(sample.name, sample.feeds)
         observer.finish()

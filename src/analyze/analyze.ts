@@ -34,7 +34,7 @@ export interface AnalyzeOptions {
   remedies: number;
   threads: number;
   /** Index of the GPU that runs networks; null for the processor. */
-  gpu: number | null;
+  gpus: readonly number[] | null;
   environment: EnvironmentKind;
 }
 
@@ -60,7 +60,7 @@ export async function analyzeRun(options: AnalyzeOptions, context: AnalyzeContex
   const environment = await ensureEnvironment('onnx', options.environment, {
     onProgress: (line) => progress.note(line),
   });
-  const device = await openDevice(options.gpu, options.environment, progress, context.signal);
+  const device = await openDevice(options.gpus, options.environment, progress, context.signal);
   const job = progressJob(environment, threads, progress, context.signal, device);
   const calibration = await calibrationSource(run, job);
   const profiled = { ...calibration.source, indices: calibration.spread(options.profiled) };

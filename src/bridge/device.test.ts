@@ -10,14 +10,14 @@ const there = { profile: 'current' } as Environment;
 const device: Device = {
   gpu: { index: 1, name: 'H200', memory: null },
   environment: there,
-  executor: { kind: 'torch', gpu: 1 },
+  executor: { kind: 'torch', gpu: 1, others: [] },
 };
 
 it('runs networks on the device, and all else where it always runs', () => {
   const params = { model: 'm', tensors: [], out: 'o', threads: 1, source: {} as never };
   expect(placed('observeChannels', params, here, device)).toEqual({
     environment: there,
-    params: { ...params, executor: { kind: 'torch', gpu: 1 } },
+    params: { ...params, executor: { kind: 'torch', gpu: 1, others: [] } },
   });
   expect(placed('observeChannels', params, here, null)).toEqual({ environment: here, params });
   const listing = { source: {} as never };

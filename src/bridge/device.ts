@@ -23,18 +23,20 @@ const METHODS = new Set<MethodName>([
 ]);
 
 /**
- * The GPU of an index, with what computes there: onnxruntime where it is the one for GPUs, else PyTorch; null for the
- * processor. `venv` and `docker` take the profile `current`, `system` the user's interpreter.
+ * The GPUs of these indices, with what computes there: onnxruntime where it is the one for GPUs, else PyTorch; null for the
+ * processor. Calibration deals its samples out to all of them, the rest is computed on the first. `venv` and `docker` take the
+ * profile `current`, `system` the user's interpreter.
  *
  * Rejects with EnvironmentError GPU_UNAVAILABLE, and as `ensureEnvironment` does.
  */
 export async function openDevice(
-  index: number | null | undefined,
+  indices: readonly number[] | null | undefined,
   kind: EnvironmentKind,
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<Device | null> {
-  if (index === null || index === undefined) return null;
+  const [index, ...others] = indices ?? [];
+  if (index === undefined) return null;
   requireDriver(index);
   const environment = await ensureEnvironment(kind === 'system' ? 'onnx' : 'current', kind, {
     onProgress: (line) => progress.note(line),
@@ -47,8 +49,12 @@ export async function openDevice(
   const gpu = unknown
     ? { index, name: `GPU ${index}`, memory: null }
     : chooseGpu(byOnnx ? onnxruntime! : torch!, index, environment.profile);
-  const executor = { kind: byOnnx ? 'onnxruntime' : 'torch', gpu: index } as const;
-  progress.note(`device: ${gpu.name}, by ${byOnnx ? 'onnxruntime' : 'PyTorch'} ${environment.how}`);
+  const beside = unknown
+    ? []
+    : others.map((one) => chooseGpu(byOnnx ? onnxruntime! : torch!, one, environment.profile));
+  const executor = { kind: byOnnx ? 'onnxruntime' : 'torch', gpu: index, others } as const;
+  const names = [gpu, ...beside].map(({ name }) => name).join(', ');
+  progress.note(`device: ${names}, by ${byOnnx ? 'onnxruntime' : 'PyTorch'} ${environment.how}`);
   return { gpu, environment, executor };
 }
 

@@ -62,6 +62,8 @@ const executor = z
   .strictObject({
     kind: z.enum(['onnxruntime', 'torch']),
     gpu: z.number().int().nonnegative().nullable(),
+    /** More GPUs, for methods that deal samples out to several. */
+    others: z.array(z.number().int().nonnegative().nullable()).default([]),
   })
   .nullable()
   .default(null);

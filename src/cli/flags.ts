@@ -157,20 +157,50 @@ export const deviceFlags = {
     description: 'what computes: the processor, or an NVIDIA GPU (dopt env doctor says which can be used)',
     helpGroup: 'RUN',
   }),
-  'device-index': Flags.integer({ min: 0, description: 'which GPU (default: 0)', helpGroup: 'RUN' }),
+  'device-index': Flags.custom<number[]>({
+    parse: async (text) => parseIndices(text),
+    description: 'which GPU (default: 0), or several: 0,1',
+    helpGroup: 'RUN',
+  })(),
 };
 
-/** The index of the GPU that was asked for; null for the processor. @throws UserError USAGE */
-export function gpuFrom(flags: {
+/** What `deviceFlags` become when they are parsed. */
+interface DeviceFlags {
   device?: string | undefined;
-  'device-index'?: number | undefined;
-}): number | null {
-  const index = flags['device-index'];
-  if (flags.device === 'cuda') return index ?? 0;
-  if (index === undefined) return null;
+  'device-index'?: number[] | undefined;
+}
+
+/** Indices of GPUs, each once. @throws UserError USAGE */
+export function parseIndices(text: string): number[] {
+  const parts = text.split(',').map((part) => part.trim());
+  const indices = [...new Set(parts.map(Number))];
+  if (parts.every((part) => /^\d{1,4}$/.test(part))) return indices;
+  throw new UserError('USAGE', '--device-index cannot be read.', {
+    exitCode: EXIT.usage,
+    expected: 'the number of a GPU, like 0, or several, like 0,1',
+    found: text,
+  });
+}
+
+/** Indices of the GPUs that were asked for; null for the processor. @throws UserError USAGE */
+export function gpusFrom(flags: DeviceFlags): number[] | null {
+  const indices = flags['device-index'];
+  if (flags.device === 'cuda') return indices ?? [0];
+  if (indices === undefined) return null;
   throw new UserError('USAGE', '--device-index counts GPUs, and none was asked for.', {
     exitCode: EXIT.usage,
     expected: '--device cuda --device-index N',
+  });
+}
+
+/** The same for a command that computes on one GPU. @throws UserError USAGE */
+export function gpuFrom(flags: DeviceFlags): number | null {
+  const indices = gpusFrom(flags);
+  if (indices === null || indices.length === 1) return indices?.[0] ?? null;
+  throw new UserError('USAGE', 'This command computes on one GPU.', {
+    exitCode: EXIT.usage,
+    expected: '--device cuda --device-index N',
+    found: indices.join(','),
   });
 }
 

@@ -158,7 +158,7 @@ export interface LlmModelValues {
   threads?: number | undefined;
   batch?: number | undefined;
   device?: string | undefined;
-  'device-index'?: number | undefined;
+  'device-index'?: number[] | undefined;
 }
 export interface LlmTextValues {
   data?: string[] | undefined;

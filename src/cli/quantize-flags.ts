@@ -23,7 +23,7 @@ import {
 import {
   decimal,
   deviceFlags,
-  gpuFrom,
+  gpusFrom,
   layoutOf,
   metricFlag,
   modelFlags,
@@ -167,7 +167,7 @@ export async function quantizeOptions(model: string, flags: QuantizeFlags): Prom
     float16ToFloat32: flags['float16-to-float32'],
     seed: flags.seed,
     threads: flags.threads ?? availableParallelism(),
-    gpu: gpuFrom(flags),
+    gpus: gpusFrom(flags),
     environment: flags.env as 'venv',
     resume: flags.resume,
     recipe: recipe?.name ?? null,

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import * as Flags from '@oclif/core/flags';
 import { TORCH_PROFILES, type TorchProfile } from '../bridge/profiles.js';
-import { deviceFlags, gpuFrom, runtimeFlags, targetFlag } from './flags.js';
+import { deviceFlags, gpusFrom, runtimeFlags, targetFlag } from './flags.js';
 
 /** Flags of all commands about a scenario. */
 export const searchFlags = {
@@ -37,7 +37,7 @@ export const searchOptions = (flags: {
   env: string;
   threads?: number | undefined;
   device?: string | undefined;
-  'device-index'?: number | undefined;
+  'device-index'?: number[] | undefined;
 }) => ({
   scenario: resolve(flags.config),
   target: flags.target,
@@ -45,12 +45,10 @@ export const searchOptions = (flags: {
   profile: flags.profile as TorchProfile,
   environment: flags.env as 'venv',
   threads: flags.threads ?? availableParallelism(),
-  gpus: gpusFrom(flags),
+  gpus: gpusInPlace(flags),
 });
 
 /** GPUs in the place of the scenario's; null where no device was asked for. @throws UserError USAGE */
-function gpusFrom(flags: Parameters<typeof gpuFrom>[0]): number[] | null {
-  const gpu = gpuFrom(flags);
-  if (gpu !== null) return [gpu];
-  return flags.device === 'cpu' ? [] : null;
+function gpusInPlace(flags: Parameters<typeof gpusFrom>[0]): number[] | null {
+  return gpusFrom(flags) ?? (flags.device === 'cpu' ? [] : null);
 }

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { BaseCommand } from '../cli/base-command.js';
-import { gpuFrom } from '../cli/flags.js';
+import { gpusFrom } from '../cli/flags.js';
 import { quantizeFlags, quantizeOptions } from '../cli/quantize-flags.js';
 import type { Analysis } from '../config/analysis.js';
 import { EXIT, UserError } from '../errors.js';
@@ -70,7 +70,7 @@ export default class Analyze extends BaseCommand {
           profiled: PROFILED,
           remedies: flags.top,
           threads: flags.threads ?? availableParallelism(),
-          gpu: gpuFrom(flags),
+          gpus: gpusFrom(flags),
           environment: flags.env as 'venv',
         },
         context,

@@ -28,7 +28,7 @@ export async function inRun<T>(
 ): Promise<T> {
   const { model, data, weights, verifyData, parts, resume, threads } = options;
   const inputs = [model, data, weights, verifyData, ...(parts ?? []).map(({ path }) => path)];
-  requireDriver(options.gpu);
+  requireDriver(options.gpus?.[0]);
   const run = await Run.open(options.out, {
     resume,
     inputs: inputs.filter((path) => path !== null),
@@ -39,7 +39,7 @@ export async function inRun<T>(
     const environment = await ensureEnvironment('onnx', options.environment, {
       onProgress: (line) => progress.note(line),
     });
-    const device = await openDevice(options.gpu, options.environment, progress, signal);
+    const device = await openDevice(options.gpus, options.environment, progress, signal);
     const core = loadNative();
     core.setThreads(threads);
     return await work(

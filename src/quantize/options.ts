@@ -77,7 +77,7 @@ export interface QuantizeOptions {
   seed: number;
   threads: number;
   /** Index of the GPU that runs networks over samples; the processor where it is absent or null. */
-  gpu?: number | null;
+  gpus?: readonly number[] | null;
   environment: EnvironmentKind;
   resume: boolean;
   /** Name of the recipe that was applied, for the report. */

@@ -7,7 +7,6 @@ native core: counts, extremes and what was not finite are the same numbers, sums
 import contextlib
 import math
 import time
-from collections import deque
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from dopt.execute.observer import Observer, note_nonfinite
@@ -16,6 +15,10 @@ from dopt.native_numpy import NumpyHistogramSet
 
 class TorchHistogramSet(NumpyHistogramSet):
     """Histograms of torch tensors: what is counted on the device is added to counts of the processor."""
+
+    def on_processor(self) -> NumpyHistogramSet:
+        """This set: it lies there."""
+        return self
 
     def update_tensors(self, tensors: Sequence[Any]) -> None:
         """Adds ``tensors[i]``, float32, to histogram i."""
@@ -90,6 +93,13 @@ class CoreHistogramSet:
 
         return np.array([state["nans"] + state["infinities"] for state in self.states()], np.uint64)
 
+    def on_processor(self) -> NumpyHistogramSet:
+        """The same histograms where others can be added to them."""
+        counts = self.counts()
+        copy = NumpyHistogramSet(*counts.shape)
+        copy.restore(self.states(), counts)
+        return copy
+
     def states(self) -> List[Dict[str, Any]]:
         """One JSON-ready dict a tensor, as in statistics.json."""
         return states_in(self._states.cpu().numpy().tobytes(), len(self._states))
@@ -149,18 +159,28 @@ class DeviceLane:
 
 
 class DeviceObserver(Observer):
-    """Observes the tensors of an ``InnerSession`` whose session is a ``TorchSession``."""
+    """Observes the tensors of ``InnerSession`` whose sessions are ``TorchSession``, one a device.
 
-    def __init__(self, inner: Any, bins: int, device: Any) -> None:
-        self.tensors = inner.inputs + [name for name, _ in inner.outputs]
-        self.samples = 0
-        self._ignored = inner.ignored
-        self._parallel = False
-        self._lanes = [DeviceLane(inner, _histograms(len(self.tensors), bins, device), device)]
-        self._pools = []
-        self._pending = [deque()]
-        self.histograms = self._lanes[0].histograms
+    Devices take samples in turn and count side by side. What they counted is added up on the processor: counts, extremes and
+    what was not finite are those of one device, whatever their number.
+    """
+
+    def __init__(self, inners: Sequence[Any], bins: int) -> None:
+        tensors = len(inners[0].inputs) + len(inners[0].outputs)
+        devices = [inner.session.device for inner in inners]
+        lanes = [DeviceLane(*each) for each in zip(inners, (_histograms(tensors, bins, each) for each in devices), devices)]
+        self._begin(inners[0], lanes, len(lanes) > 1)
         self.backend = "CUDA core" if isinstance(self.histograms, CoreHistogramSet) else "PyTorch"
+
+    def finish(self) -> None:
+        """Waits for the samples under way and adds up what the devices counted. Nothing can be added afterwards."""
+        if len(self._lanes) > 1:
+            for lane in range(len(self._lanes)):
+                self._settle(lane, 0)
+            for each in self._lanes:
+                each.histograms = each.histograms.on_processor()
+            self.histograms = self._lanes[0].histograms
+        super().finish()
 
 
 def _histograms(n: int, bins: int, device: Any) -> Any:

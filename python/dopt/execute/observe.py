@@ -34,8 +34,9 @@ def observe(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     core.set_threads(session_threads(threads))
     if core.backend != "native":
         events.log("warning", f"observing with numpy, which is slower: {core.detail}")
-    inner = open_inner(params["model"], list(dict.fromkeys(params["tensors"])), session_threads(threads), executor)
-    observer = _observer(core, inner, executor, params)
+    tensors = list(dict.fromkeys(params["tensors"]))
+    inners = [open_inner(params["model"], tensors, session_threads(threads), each) for each in executor.each()]
+    observer = _observer(core, inners, executor, params)
     try:
         for sample in source.read_ahead(threads):
             observer.add(sample.name, sample.feeds)
@@ -55,25 +56,25 @@ def observe(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
         "inferenceSeconds": observer.inference_seconds,
         "observerSeconds": observer.observer_seconds,
         "peakBytes": peak_bytes(),
-        "executor": _told(executor, inner, observer, threads, core.backend),
+        "executor": _told(executor, inners[0], observer, threads, core.backend),
     }
 
 
-def _observer(core: Any, inner: Any, executor: Any, params: Dict[str, Any]) -> Any:
+def _observer(core: Any, inners: Sequence[Any], executor: Any, params: Dict[str, Any]) -> Any:
     from dopt.execute.observer import Observer
 
-    if executor.kind == "torch" and inner.session is not None:
+    if executor.kind == "torch" and inners[0].session is not None:
         from dopt.execute.device_observer import DeviceObserver
 
-        return DeviceObserver(inner, params["bins"], inner.session.device)
-    return Observer(core, inner, params["bins"], params["threads"])
+        return DeviceObserver(inners, params["bins"])
+    return Observer(core, inners, params["bins"], params["threads"])
 
 
 def _told(executor: Any, inner: Any, observer: Any, threads: int, backend: str) -> str:
     """What computed, in a line."""
     import onnxruntime
 
-    place = "CPU" if executor.gpu is None else f"GPU {executor.gpu}"
+    place = "CPU" if executor.gpu is None else f"GPU {', '.join(str(each.gpu) for each in executor.each())}"
     several = f"{threads} thread{'s' if threads > 1 else ''}"
     if executor.kind == "torch" and inner.session is not None:
         import torch

@@ -63,27 +63,31 @@ def note_nonfinite(lane: Any, number: int, name: str, indices: Sequence[int]) ->
 
 
 class Observer:
-    """Observes the tensors of an ``InnerSession`` over samples; ``threads`` in all.
+    """Observes the tensors of an ``InnerSession`` over samples; ``threads`` in all. Of several, each has a lane of its own.
 
     Call ``add`` for every sample, then ``finish``; or ``close`` to give up. ``histograms`` and the seconds are valid
     after ``finish``; the seconds are wall-clock shares: the lanes' sum divided by the lanes that run side by side.
     """
 
-    def __init__(self, core: Any, inner: Any, bins: int, threads: int) -> None:
+    def __init__(self, core: Any, inners: Sequence[Any], bins: int, threads: int) -> None:
         from dopt.execute.bound import BoundRunner
 
-        self.tensors: List[str] = inner.inputs + [name for name, _ in inner.outputs]
-        self.samples = 0
-        self._ignored = inner.ignored
-        self._parallel = threads >= LANES
-
-        def runner() -> Any:
+        def runner(inner: Any) -> Any:
             return BoundRunner(inner.session, inner.outputs) if inner.outputs else None
 
-        first = runner()
-        runners = [first] + [runner() if self._parallel else first for _ in range(LANES - 1)]
-        self._lanes = [Lane(each, inner.inputs, core.histograms(len(self.tensors), bins)) for each in runners]
-        self._pools = [ThreadPoolExecutor(1, "dopt-lane") for _ in self._lanes] if self._parallel else []
+        parallel = threads >= LANES or len(inners) > 1
+        runners = [runner(inner) for inner in inners]
+        if len(inners) == 1:
+            runners += [runner(inners[0]) if parallel else runners[0] for _ in range(LANES - 1)]
+        tensors = len(inners[0].inputs) + len(inners[0].outputs)
+        lanes = [Lane(each, inners[0].inputs, core.histograms(tensors, bins)) for each in runners]
+        self._begin(inners[0], lanes, parallel)
+
+    def _begin(self, inner: Any, lanes: Sequence[Any], parallel: bool) -> None:
+        self.tensors: List[str] = inner.inputs + [name for name, _ in inner.outputs]
+        self.samples = 0
+        self._ignored, self._lanes, self._parallel = inner.ignored, list(lanes), parallel
+        self._pools = [ThreadPoolExecutor(1, "dopt-lane") for _ in self._lanes] if parallel else []
         self._pending: List[Deque["Future[None]"]] = [deque() for _ in self._lanes]
         self.histograms = self._lanes[0].histograms
 
@@ -150,7 +154,7 @@ class Observer:
             self._pending[lane].popleft().result()
 
     def _side_by_side(self) -> int:
-        return max(1, min(LANES, self.samples)) if self._parallel else 1
+        return max(1, min(len(self._lanes), self.samples)) if self._parallel else 1
 
 
 def _more(count: int) -> str:

@@ -20,10 +20,18 @@ FLOAT_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor
 
 
 class Executor(NamedTuple):
-    """What runs a model: ``onnxruntime`` or ``torch``, on the GPU of an index or, with None, on the processor."""
+    """What runs a model: ``onnxruntime`` or ``torch``, on the GPU of an index or, with None, on the processor.
+
+    ``others``: more of the same kind, for what deals its samples out to several.
+    """
 
     kind: str = "onnxruntime"
     gpu: Optional[int] = None
+    others: Sequence[Optional[int]] = ()
+
+    def each(self) -> "List[Executor]":
+        """An executor of one place for each place."""
+        return [Executor(self.kind, gpu) for gpu in (self.gpu, *self.others)]
 
 
 def executor_of(params: Dict[str, Any]) -> Executor:

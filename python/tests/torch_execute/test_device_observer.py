@@ -45,6 +45,29 @@ def test_counts_and_extremes_are_those_of_the_native_core(gpu):
         assert [mine[k] for k in SUMS] == pytest.approx([theirs[k] for k in SUMS], rel=1e-12)
 
 
+def same_whatever_their_number(job, kind, place):
+    found = []
+    for others in ([], [place], [place] * 4):  # more than there are samples, too
+        result = observe({**job("observe", kind=kind, gpu=place, others=others), "tensors": ["x", "c1", "r1", "g"]}, Events())
+        with open(result["statistics"], encoding="utf-8") as file:
+            found.append((json.load(file)["tensors"], safetensors.read(result["histograms"])))
+    for tensors, counts in found[1:]:
+        for one, other in zip(found[0][0], tensors):
+            assert {k: v for k, v in one.items() if k not in SUMS} == {k: v for k, v in other.items() if k not in SUMS}
+            assert [one[k] for k in SUMS] == pytest.approx([other[k] for k in SUMS], rel=1e-12)
+        for name, row in counts.items():
+            np.testing.assert_array_equal(row, found[0][1][name])
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnxruntime"])
+def test_several_places_count_what_one_counts(job, kind):
+    same_whatever_their_number(job, kind, None)
+
+
+def test_several_devices_count_what_one_counts(job, gpu):
+    same_whatever_their_number(job, "torch", gpu)
+
+
 def test_states_are_read_from_memory():
     histograms = native.load().histograms(2, 32)
     if not hasattr(histograms, "_fields"):
@@ -87,7 +110,7 @@ def test_histograms_of_the_cuda_core_are_read_as_they_lie(monkeypatch):
         arrays = [awkward(300, seed), awkward(40, seed + 1)]
         one.update([(at, array.ctypes.data, array.size) for at, array in enumerate(arrays)])
         other.update_tensors([torch.from_numpy(array) for array in arrays])
-    assert one.states() == other.states()
+    assert one.states() == other.states() == other.on_processor().states()
     np.testing.assert_array_equal(one.counts(), other.counts())
     np.testing.assert_array_equal(one.nonfinite(), other.nonfinite())
 
