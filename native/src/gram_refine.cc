@@ -17,7 +17,7 @@ constexpr double kRidge = 1e-9;  // of the mean diagonal, so that groups without
 // A chunk of rows: target and integers as [inputs, rows] for products, and [rows, inputs] for sweeps.
 class Refined {
  public:
-  Refined(const Rows& rows, const Matrix& gram, const double* target, float* scales, int8_t* integers, size_t count)
+  Refined(const Rows& rows, const Square& gram, const double* target, float* scales, int8_t* integers, size_t count)
       : rows_(rows),
         gram_(gram),
         target_(target),
@@ -82,7 +82,7 @@ class Refined {
   void multiply(size_t first, size_t last, size_t top) {
     const Matrix& from = columns_;
     for (size_t k = top; k < rows_.inputs; ++k) std::fill_n(product_[k], count_, 0.0);
-    add_product(corner(gram_, first, top), corner(from, first), last - first, rows_.inputs - top, count_, 1.0,
+    add_product(gram_.at(first, top), corner(from, first), last - first, rows_.inputs - top, count_, 1.0,
                 corner(product_, top));
   }
 
@@ -145,7 +145,7 @@ class Refined {
   }
 
   const Rows& rows_;
-  const Matrix& gram_;
+  const Square& gram_;
   const double* target_;
   float* scales_;
   int8_t* integers_;
@@ -165,8 +165,7 @@ dopt_status dopt_gram_refine(const dopt_layer* layer, const double* gram, const 
     DOPT_REQUIRE(gram != nullptr && target != nullptr && scales != nullptr && integers != nullptr, "an array is NULL");
     DOPT_REQUIRE(sweeps >= 0, "%d sweeps", sweeps);
     const dopt::Rows rows(*layer);
-    dopt::Matrix whole(rows.inputs, rows.inputs);
-    for (size_t i = 0; i < rows.inputs; ++i) std::copy_n(gram + i * rows.inputs, rows.inputs, whole[i]);
+    const dopt::Square whole(rows.inputs, gram, rows.span % dopt::kProductPad == 0);
     dopt::each_chunk(rows, [&](size_t first, size_t last) {
       dopt::Refined chunk(rows, whole, target + first * rows.inputs, scales + first * rows.groups,
                           integers + first * rows.inputs, last - first);

@@ -19,7 +19,7 @@ constexpr size_t kLeafInputs = 8;  // rounded one after the other; larger ranges
 struct Chunk {
   const Rows& rows;
   const int64_t* order;
-  const Matrix& factor;
+  const Square& factor;      // its lower triangle is read
   const Matrix& target;       // [inputs in order, rows]
   const Matrix& scales;       // [groups, rows]
   Matrix &errors, &owed;      // target minus what was taken; sum over rounded j of factor[j][k] * errors[j]
@@ -47,13 +47,13 @@ struct Chunk {
     const size_t cut = middle > first ? middle : first + kLeafInputs;
     round_range(cut, last);
     const Matrix& known = errors;
-    add_product(corner(factor, cut, first), corner(known, cut), last - cut, cut - first, count, 1.0,
+    add_product(factor.at(cut, first), corner(known, cut), last - cut, cut - first, count, 1.0,
                 corner(owed, first));
     round_range(first, cut);
   }
 };
 
-void round_rows(const Rows& rows, const int64_t* order, const Matrix& factor, const double* target,
+void round_rows(const Rows& rows, const int64_t* order, const Square& factor, const double* target,
                 const float* scales, int8_t* integers) {
   each_chunk(rows, [&](size_t first, size_t last) {
     const size_t n = rows.inputs, count = last - first;
@@ -69,12 +69,6 @@ void round_rows(const Rows& rows, const int64_t* order, const Matrix& factor, co
       for (size_t k = 0; k < n; ++k) row[order[k]] = static_cast<int8_t>(taken[k][o]);
     }
   });
-}
-
-Matrix copy_of(size_t n, const double* values) {
-  Matrix m(n, n);
-  for (size_t i = 0; i < n; ++i) std::copy_n(values + i * n, n, m[i]);
-  return m;
 }
 
 }  // namespace
@@ -95,7 +89,7 @@ dopt_status dopt_gram_round(const dopt_layer* layer, const int64_t* order, const
                    "order is no order of %zu inputs", rows.inputs);
       seen[static_cast<size_t>(order[k])] = 1;
     }
-    dopt::round_rows(rows, order, dopt::copy_of(rows.inputs, factor), target, scales, integers);
+    dopt::round_rows(rows, order, dopt::Square(rows.inputs, factor), target, scales, integers);
     return DOPT_OK;
   });
 }

@@ -44,6 +44,14 @@ Matrix::Matrix(size_t rows, size_t columns)
       stride_(blocks(columns, kProductPad) * kProductPad),
       values_(rows * stride_ + 2 * kProductPad) {}
 
+Square::Square(size_t n, const double* values, bool aligned)
+    : copy_(aligned && n % kProductPad == 0 ? 0 : n, n), stride_(n), values_(values) {
+  if (copy_.rows() == 0) return;
+  for (size_t i = 0; i < n; ++i) std::copy_n(values + i * n, n, copy_[i]);
+  stride_ = copy_.stride();
+  values_ = copy_[0];
+}
+
 void Matrix::clear() noexcept { std::fill(values_.begin(), values_.end(), 0.0); }
 
 void add_product(ConstCorner a, ConstCorner b, size_t depth, size_t m, size_t n, double sign, Corner c,

@@ -40,6 +40,21 @@ inline ConstCorner corner(const Matrix& m, size_t row = 0, size_t column = 0) no
   return {m[row] + column, m.stride()};
 }
 
+// A square matrix of the caller's that is read. Products read whole tiles of columns: where rows are not a multiple of them, or
+// products begin elsewhere (`aligned` is false), it is copied, else it is used where it lies.
+class Square {
+ public:
+  Square(size_t n, const double* values, bool aligned = true);
+
+  const double* operator[](size_t row) const noexcept { return values_ + row * stride_; }
+  ConstCorner at(size_t row, size_t column) const noexcept { return {(*this)[row] + column, stride_}; }
+
+ private:
+  Matrix copy_;
+  size_t stride_;
+  const double* values_;
+};
+
 enum class Part { kAll, kLower };
 
 // c[i][j] += sign * sum over d < depth of a[d][i] * b[d][j], i < m, j < n. kLower: at least the elements i >= j.

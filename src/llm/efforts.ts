@@ -1,7 +1,7 @@
 import type { Params } from '../bridge/protocol.js';
 import type { LlmEffort } from './options.js';
 
-type Solver = Params<'llmQuantize'>['solver'];
+export type Solver = Params<'llmQuantize'>['solver'];
 
 /** Rounding to nearest with the clip of least weighted error: seconds, and no claim to accuracy. */
 const PREVIEW: Solver = {

@@ -1,18 +1,22 @@
 import { UserError } from '../errors.js';
 import { bytes } from '../report/format.js';
-import { solverFor } from './efforts.js';
+import { type Solver, solverFor } from './efforts.js';
 import type { CalibrationSize } from './estimate.js';
 import type { LayerPlan, LlmInspection } from './layer-plan.js';
 import type { LlmOptions } from './options.js';
 
-/** Square matrices in double of a layer's inputs that exist at once: sums, factors, and copies while they are made. */
-const SQUARES = { plain: 4, cross: 6 };
-/** Targets in double that are solved at a time, and their products: TARGET_BYTES of python/dopt/llm/solve.py. */
-const TARGET_BYTES = 2 ** 26;
+/** What libraries keep while they multiply, small tensors, and freed memory that stays: KEPT_BYTES of python/dopt/llm/memory.py. */
+const PROGRAM_BYTES = 96e6;
+/** Rows in double that are solved at a time: target_bytes of python/dopt/llm/rows.py; they, what they are made of and come to. */
+const TARGET_BYTES = 3 * 24 * 2 ** 20;
 /** Tokens that judge a layer's solutions: HELD_TOKENS of python/dopt/llm/gram.py. */
 const HELD_TOKENS = 256;
+/** Sums of experts that are gathered at once: SUM_BYTES of python/dopt/llm/block.py. */
+const SUM_BYTES = 2 ** 30;
 /** Passes through a block wait for each other when what they hold is not more, or a quarter of what may be used. */
 const WAITING_BYTES = 2 ** 31;
+/** Batches that errors before a layer are learned from, at least: LEAST_CROSSING of python/dopt/llm/block.py. */
+const LEAST_CROSSING = 4;
 
 /** What of a run decides its memory, beside model and plan. */
 export type MemoryOptions = Pick<LlmOptions, 'effort' | 'rotate' | 'batch' | 'threads' | 'memory'>;
@@ -42,10 +46,13 @@ type Sizes = Pick<
   | 'outsideBytes'
   | 'baseBytes'
   | 'hidden'
+  | 'tied'
   | 'heads'
   | 'linears'
   | 'rotation'
 >;
+
+type Linear = Sizes['linears'][number];
 
 /**
  * The memory that quantization needs: the plan shows it, `--memory` is held against it, and results print it beside the peak
@@ -58,41 +65,57 @@ export function promiseMemory(
   { effort, rotate, batch, threads, memory }: MemoryOptions,
 ): MemoryPromise {
   const solver = solverFor(effort, rotate);
-  const cross = solver.ridges.length > 0 && solver.rounding === 'gptq';
   const inside = model.linears.filter(({ block }) => block !== null);
-  const most = (of: (linear: (typeof inside)[number]) => number): number => Math.max(0, ...inside.map(of));
-  const widest = most(({ shape }) => shape[0]!);
-  const inputs = most(({ shape }) => shape[1]!);
   const tokens = samples * length;
-
-  const held = HELD_TOKENS * 4;
-  const waiting = 4 * 2 * tokens * (2 * model.heads * length + 6 * model.hidden + 2 * widest);
-  const lockstep = waiting <= (memory === null ? WAITING_BYTES : memory / 4);
+  const both = 1 + floatShare(solver, Math.ceil(samples / batch)); // how often hidden states exist
   const together = Math.min(batch, samples) * length * Math.min(threads, Math.ceil(samples / batch));
-  const running = 4 * together * (3 * model.heads * length + 6 * model.hidden + 4 * widest);
-  const streams = 4 * 3 * tokens * model.hidden; // of one model twice, while it moves on
-  const passing = lockstep ? Math.max(running, waiting) : running;
+  const wide = Math.max(0, ...inside.map(({ shape }) => shape[0]!));
+
+  /** What a token holds in a pass that waits: in attention, and behind it, before a layer of so many inputs. */
+  const attending = model.heads * length + 5 * model.hidden;
+  const holding = (inputs: number): number => 2 * model.hidden + inputs;
+  const lasting = Math.max(attending, ...inside.map(({ shape }) => holding(shape[1]!)));
+  const lockstep = 4 * both * tokens * lasting <= (memory === null ? WAITING_BYTES : memory / 4);
+  const waiting = (floats: number): number => (lockstep ? 4 * both * tokens * floats : 0);
+  const running = 4 * together * (3 * model.heads * length + 6 * model.hidden + 4 * wide);
 
   const rotated = solver.rotate !== 'never' && model.rotation.possible;
   const kept = model.whole !== null ? 0 : rotated ? model.blockBytes : model.storedBlockBytes;
-  const integers = Math.max(0, ...[...weightsByBlock(inside).values()]);
-  const solving = 4 * 3 * most(({ shape }) => shape[0]! * shape[1]!) + 2 * TARGET_BYTES;
-  const gram = 8 * inputs ** 2 * (cross ? SQUARES.cross : SQUARES.plain);
-  const block = { weights: kept + integers + solving, gram, states: passing };
+  const integers = Math.max(0, ...weightsByBlock(inside).values());
+  const streams = 4 * both * tokens * model.hidden;
+  const headLinear = model.linears.find(({ head }) => head);
+  // A head that is the embedding, too, is read anew when its turn comes, or has been turned from the beginning.
+  const second = model.tied && headLinear ? 4 * headLinear.shape[0]! * model.hidden : 0;
+  const outside = (model.whole === null ? model.outsideBytes : model.bytes) + (rotated ? second : 0);
+  const moment = (weights: number, gram: number, states: number) => ({ weights, gram, states });
 
-  // The head's weights as read, rounded and judged, and its outputs for the tokens that judge.
+  // A layer is solved while passes wait behind the layers before it, whose float weights are gone.
+  const solved = inside.map((linear) => {
+    const [outputs, inputs] = [linear.shape[0]!, linear.shape[1]!];
+    const { sums, weights } = solving(linear, inside, solver);
+    const left =
+      lockstep && solver.polish === 0 && inputs > model.hidden
+        ? share(kept, outputs * inputs, integers)
+        : kept;
+    return moment(
+      left + integers + weights,
+      sums,
+      waiting(inputs > model.hidden ? holding(inputs) : attending),
+    );
+  });
+  // Passes run to the next layers, with the products of those before, and to the end, where hidden states exist twice.
+  const most = Math.max(0, ...inside.map(({ shape }) => shape[0]! * shape[1]!));
+  const moving = moment(kept + integers + 4 * 3 * most, 0, running + Math.max(streams, waiting(lasting)));
+  // The head's integers and outputs for the tokens that judge; its float weights are the network's own, or read anew.
   const quantized = new Set(plan.linears.map(({ name }) => name));
-  const outputs = model.linears.find(({ head, name }) => head && quantized.has(name))?.shape[0] ?? 0;
-  const head = {
-    weights: outputs * (4 * 4 * model.hidden + 2 * held),
-    gram: 8 * SQUARES.plain * model.hidden ** 2,
-    states: 0,
-  };
+  const head = headLinear && quantized.has(headLinear.name) ? headLinear : null;
+  const bits = plan.linears.find(({ name }) => name === head?.name)?.bits ?? 8;
+  const alone = head && solving(head, [], bits < 8 ? solver : { ...solver, ridges: [] });
+  const last = moment(alone ? alone.weights + (rotated ? 0 : second) : 0, alone?.sums ?? 0, 0);
 
-  const sum = (one: typeof block): number => one.weights + one.gram + one.states;
-  const worst = outputs > 0 && sum(head) > sum(block) ? head : block;
-  const outside = model.whole === null ? model.outsideBytes : model.bytes;
-  const base = model.baseBytes;
+  const sum = (one: typeof moving): number => one.weights + one.gram + one.states;
+  const worst = [...solved, moving, last].reduce((one, other) => (sum(other) > sum(one) ? other : one));
+  const base = model.baseBytes + PROGRAM_BYTES;
   return {
     base,
     weights: outside + worst.weights,
@@ -102,6 +125,51 @@ export function promiseMemory(
     lockstep,
   };
 }
+
+/** Bytes that solving a layer takes: its sums, and weights, targets, integers and outputs for the tokens that judge. */
+function solving(
+  { name, block, shape }: Linear,
+  inside: Linear[],
+  solver: Solver,
+): { sums: number; weights: number } {
+  const [outputs, inputs] = [shape[0]!, shape[1]!];
+  const square = 8 * inputs ** 2;
+  // Experts of a block are solved together, on sums that fit, and borrow from the sums of all.
+  const pattern = patternOf(name);
+  const experts = name.includes('.experts.')
+    ? inside.filter((one) => one.block === block && patternOf(one.name) === pattern).length
+    : 0;
+  const cross = solver.ridges.length > 0 && solver.rounding === 'gptq' && experts === 0;
+  const sharing = inside.filter((one) => one.block === block && one.shape[1] === inputs);
+  const whole = sharing.reduce((sum, one) => sum + one.shape[0]!, 0) > inputs || outputs > inputs;
+  const kept = Math.min(2, solver.ridges.length);
+  const sums = experts > 0 ? Math.min(Math.max(square, SUM_BYTES), experts * square) + square : square;
+  const parts = Math.min(TARGET_BYTES, 3 * 8 * outputs * inputs);
+  return {
+    sums: sums + (cross && whole ? kept * square : 0),
+    weights:
+      outputs * inputs * (2 + (cross ? 4 * kept : 0)) + 4 * HELD_TOKENS * (2 * inputs + outputs) + parts,
+  };
+}
+
+/** A name with its numbers left out: equal for experts that do the same. */
+const patternOf = (name: string): string => name.replaceAll(/\.\d+(?=\.|$)/g, '.*');
+
+/** The share of batches that run through the float model: needs_float of python/dopt/llm/block.py. */
+function floatShare(solver: Solver, batches: number): number {
+  const judging = (index: number): boolean =>
+    solver.heldBack > 1 && batches > 1 && index % solver.heldBack === Math.min(solver.heldBack, batches) - 1;
+  const every = Math.max(1, Math.min(solver.crossEvery, Math.floor(batches / LEAST_CROSSING)));
+  const crossing = (index: number): boolean =>
+    solver.ridges.length > 0 && solver.rounding === 'gptq' && index % every === 0;
+  const indices = Array.from({ length: batches }, (_, index) => index);
+  if (solver.polish > 0 || !indices.some(judging)) return 1;
+  return indices.filter((index) => judging(index) || crossing(index)).length / batches;
+}
+
+/** What a layer takes of a block's bytes. */
+const share = (bytes: number, weights: number, all: number): number =>
+  all > 0 ? (bytes * weights) / all : bytes;
 
 function weightsByBlock(linears: LlmInspection['linears']): Map<number | null, number> {
   const found = new Map<number | null, number>();

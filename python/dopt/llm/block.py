@@ -1,14 +1,14 @@
 """One decoder block: its sums gathered, its linears solved in order, its hidden states handed on."""
 
 import contextlib
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from dopt.llm.experts import ExpertWeight, expert_weights, intercepted
 from dopt.llm.families import Linear, linears_of
-from dopt.llm.gram import Inputs
+from dopt.llm.gram import Inputs, Pair
 from dopt.llm.linear import FLOAT, Seen, Stop, Weight, is_quantized, use
 from dopt.llm.memory import return_freed_memory
-from dopt.llm.passes import Lockstep, Repeated
+from dopt.llm.passes import Lockstep, Repeated, without_attention_weights
 from dopt.llm.solve import Prepared, Solution, grid_of, solve, squares
 from dopt.llm.steps import Step, steps_of
 from dopt.llm.stream import Stream, ordered_map
@@ -69,10 +69,17 @@ class Work:
         self.experts = expert_weights(self.stream.block(self.index), self.prefix)
         self.weights.update(self.experts)
 
-    def finish_step(self, names: List[str], solutions: Dict[str, Solution]) -> None:
-        """Gives the linears of a step their integers. Where every pass runs once, what they multiply with is kept until the next."""
+    def leave_step(self) -> None:
+        """Frees what the linears of the last step multiply with: where every pass runs once, all are behind it."""
         for name in self._step:
             self.weights[name].keep(False)
+            if self.observing and not self.options["solver"]["polish"]:
+                self.weights[name].let_go()
+        self._step = []
+
+    def finish_step(self, names: List[str], solutions: Dict[str, Solution]) -> None:
+        """Gives the linears of a step their integers. Where every pass runs once, what they multiply with is kept until the next."""
+        self.leave_step()
         for name in names:
             self.weights[name].set_quantized(solutions[name].integers, solutions[name].scales)
             self.weights[name].keep(self.observing)
@@ -86,10 +93,15 @@ class Work:
         def tap(name: str, x: Any) -> Any:
             return ranges.tap(name, x) if self.observing and is_quantized() else x
 
-        with intercepted(self.experts), contextlib.ExitStack() as stack:
+        attention = without_attention_weights(self.stream.block(self.index))
+        with intercepted(self.experts), attention, contextlib.ExitStack() as stack:
             if ranges is not None:
                 stack.enter_context(tapped(self.stream.block(self.index), self.prefix, tap))
             yield
+
+    def mapped(self, function: Callable[[Any], Any], items: List[Any]) -> Iterator[Any]:
+        """``map`` on the run's threads."""
+        return ordered_map(function, items, self.options["threads"])
 
     def forward(self, hidden: Any, mode: str, seen: Optional[Seen] = None) -> Any:
         """The block's output; None where ``seen`` stopped it."""
@@ -112,9 +124,8 @@ def solve_block(rows: Any, work: Work, states: States) -> Tuple[Dict[str, Soluti
             for part in _parts(step, work):
                 gathered = _gather(work, passes, part, len(states.float))
                 _blend(gathered, part, work)
-                return_freed_memory()  # factors are large, and what passes freed lies in small pieces
-                for group, inputs in zip(part, gathered):
-                    _solve_group(rows, work, group, inputs, solutions)
+                for group in part:
+                    _solve_group(rows, work, group, gathered.pop(0), solutions)
             work.finish_step([name for group in step for name in group], solutions)
         work.observing = True
         done = States(*passes.finish())
@@ -154,7 +165,7 @@ def _parts(step: Step, work: Work) -> List[Step]:
     size = 0
     for group in step:
         inputs = work.linears[group[0]].shape[1]
-        needed = 16 * inputs * inputs
+        needed = 8 * inputs * inputs
         if not parts or size + needed > SUM_BYTES:
             parts.append([])
             size = 0
@@ -164,26 +175,28 @@ def _parts(step: Step, work: Work) -> List[Step]:
 
 
 def _passes(work: Work, states: States, steps: List[Step]) -> Any:
-    def mapped(function: Any, items: List[Any]) -> Any:
-        return ordered_map(function, items, work.options["threads"])
-
     sure = work.all_met and not any(work.linears[name].is_expert for step in steps for group in step for name in group)
     # A pass that waits has multiplied with what came before the wait: without an order inside of the block with float weights.
     if not (sure and work.options["lockstep"] and work.options["solver"]["sequential"]):
-        return Repeated(work.forward, states, mapped, stop=sure)
+        return Repeated(work.forward, states, work.mapped, stop=sure)
     work.observing = True  # each pass runs once, and every linear in it is solved before it multiplies
-    return Lockstep(work.forward, states, mapped)
+    return Lockstep(work.forward, states, work.mapped)
 
 
 def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
     """Sums for each group of a step, over all batches."""
     solver = work.options["solver"]
-    cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
-    firsts, device = [group[0] for group in step], work.stream.source.device
+    firsts = [group[0] for group in step]
     judging = sum(judges(index, solver["heldBack"], batches) for index in range(batches))
-    gathered = [Inputs(work.linears[name].shape[1], cross, device) for name in firsts]
-    for index, (float_inputs, quantized_inputs) in enumerate(passes.inputs(firsts)):
-        for name, inputs in zip(firsts, gathered):
+    # Where passes wait, all have come to the step before its sums take memory, and what they ran through is free.
+    given = passes.inputs(firsts)
+    if passes.waits:
+        work.leave_step()
+    return_freed_memory(max(8 * work.linears[name].shape[1] ** 2 for name in firsts))  # what passes freed lies in small pieces
+    gathered = [_inputs_of(work, group) for group in step]
+    pairs: List[List[Pair]] = [[] for _ in step]
+    for index, (float_inputs, quantized_inputs) in enumerate(given):
+        for name, inputs, waiting in zip(firsts, gathered, pairs):
             x = quantized_inputs.get(name)
             if x is None:
                 continue
@@ -191,10 +204,24 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
             z = x if work.linears[name].is_expert else float_inputs.get(name)
             if judges(index, solver["heldBack"], batches):
                 inputs.hold(x if z is None else z, x, judging)
+            elif passes.waits:
+                waiting.append((z, x))
             else:
                 inputs.add(z, x)
         work.options["events"].check_cancelled()
+    for inputs, waiting in zip(gathered, pairs):
+        if waiting:
+            inputs.add_all(waiting, work.mapped)
     return gathered
+
+
+def _inputs_of(work: Work, group: List[str]) -> Inputs:
+    """Empty sums for linears that share an input. Errors before experts are not known: their tokens may differ."""
+    solver = work.options["solver"]
+    cross = bool(solver["ridges"]) and solver["rounding"] == "gptq" and not work.linears[group[0]].is_expert
+    inputs = work.linears[group[0]].shape[1]
+    whole = sum(work.linears[name].shape[0] for name in group) > inputs
+    return Inputs(inputs, cross, work.stream.source.device, whole)
 
 
 def _blend(gathered: List[Inputs], step: Step, work: Work) -> None:
@@ -203,23 +230,20 @@ def _blend(gathered: List[Inputs], step: Step, work: Work) -> None:
         same = [inputs for group, inputs in zip(step, gathered) if work.linears[group[0]].pattern == pattern]
         if len(same) < 2:
             continue
-        total = Inputs(same[0].gram.shape[0], same[0].cross is not None, same[0].gram.device)
+        total = Inputs(same[0].gram.shape[0], False, same[0].gram.device)
         for inputs in same:
             total.gram += inputs.gram
             total.tokens += inputs.tokens
-            if total.cross is not None:
-                total.cross += inputs.cross
         for inputs in same:
             inputs.blend(total)
 
 
 def _solve_group(rows: Any, work: Work, group: List[str], inputs: Inputs, solutions: Dict[str, Solution]) -> None:
-    prepared = Prepared(inputs, work.options["solver"], sum(work.linears[name].shape[0] for name in group))
-    for name in group:
-        grid = grid_of(work.options["strategies"][name], work.linears[name].shape[1])
-        found = solve(rows, work.weights[name].float(), prepared, grid)
+    prepared = Prepared(inputs, work.options["solver"])
+    grids = [grid_of(work.options["strategies"][name], work.linears[name].shape[1]) for name in group]
+    for name, found in zip(group, solve(rows, [work.weights[name] for name in group], prepared, grids)):
         if inputs.tokens == 0:
             found = found._replace(fallback="no token reached it in the calibration text")
         solutions[name] = found
         work.options["tokens"][name] = inputs.tokens
-        work.options["events"].check_cancelled()
+    work.options["events"].check_cancelled()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from dopt.errors import DoptError
 from dopt.events import Events
@@ -172,13 +172,13 @@ def observe_tail(stream: Stream, batches: List[Any], hidden: List[Any], tap: Tap
             stream.before_head(batch, each)
 
 
-def observe_outside(stream: Stream, batches: List[Any], hidden: List[Any], tap: Tap, embedding: Any, head: Any) -> None:
-    """What lies before and behind the blocks, with other weights for embedding and head where there are such."""
-    with stream.source.embedding_as(embedding), tapped_part(stream, None, tap):
+def observe_outside(stream: Stream, batches: List[Any], hidden: List[Any], tap: Tap, put_head: Callable[[], None]) -> None:
+    """What lies before and behind the blocks; ``put_head`` gives the network the head to be observed, when the embedding was."""
+    with tapped_part(stream, None, tap):
         for batch in batches:
             stream.begin(batch)
-    with stream.source.head_as(head):
-        observe_tail(stream, batches, hidden, tap)
+    put_head()
+    observe_tail(stream, batches, hidden, tap)
 
 
 def tap_of(restored: Restored, wanted: bool) -> Optional[Tap]:

@@ -5,7 +5,9 @@ batches (``crosses`` of block.py). Products of a batch are formed in float32 (fl
 float64 and in the order of the batches.
 """
 
-from typing import Any, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
+
+from dopt.llm.factor import mirror
 
 #: Inputs up to which products are formed in float64: they cost little there, and small models need them.
 EXACT_INPUTS = 256
@@ -14,44 +16,80 @@ HELD_TOKENS = 256
 #: Columns of a symmetric sum that are formed together, from the diagonal down.
 COLUMNS = 256
 
+#: (z, x) of a batch, float32 [tokens, inputs]; z None where the float model did not run.
+Pair = Tuple[Optional[Any], Any]
+
 
 class Inputs:
-    """Sums over the tokens that solve, and some tokens that judge: ``gram`` x.T x, ``cross`` (z - x).T x, whole after ``complete``."""
+    """Sums over the tokens that solve, and some tokens that judge: ``gram`` x.T x, whole after ``complete``, and (z - x).T x.
 
-    def __init__(self, inputs: int, cross: bool, device: Any = "cpu") -> None:
+    The second is a matrix as well where more outputs than inputs are solved (``whole``); for fewer it serves as a product
+    with weights alone (``crossed``), so the tokens themselves are kept, as long as they are not more than the inputs.
+    """
+
+    def __init__(self, inputs: int, cross: bool, device: Any = "cpu", whole: bool = True) -> None:
         import torch
 
         self.gram = torch.zeros(inputs, inputs, dtype=torch.float64, device=device)
-        self.cross = torch.zeros(inputs, inputs, dtype=torch.float64, device=device) if cross else None
+        self.cross = torch.zeros(inputs, inputs, dtype=torch.float64, device=device) if cross and whole else None
+        self.has_cross, self.whole = cross, whole
         self.tokens = 0
+        self._pairs: List[Tuple[Any, Any]] = []
         self._paired = 0
         self._held: List[Tuple[Any, Any]] = []
 
     def add(self, z: Optional[Any], x: Any) -> None:
-        """Adds the products of a batch: z, x float32 [tokens, inputs]; z None where the float model did not run.
+        """Adds the products of a batch: z, x float32 [tokens, inputs]; z None where the float model did not run."""
+        self.add_all([(z, x)], map)
 
-        Of the symmetric sum, the blocks from the diagonal down.
-        """
-        exact = x.shape[1] <= EXACT_INPUTS
-        off = None if z is None or self.cross is None else z - x
-        if exact:
-            off, x = None if off is None else off.double(), x.double()
-        for first in range(0, x.shape[1], COLUMNS):
-            columns = slice(first, first + COLUMNS)
-            _add_product(self.gram[first:, columns], x[:, first:], x[:, columns], exact)
-            if off is not None:
-                _add_product(self.cross[:, columns], off, x[:, columns], exact)
-        self.tokens += len(x)
-        self._paired += 0 if off is None else len(x)
+    def add_all(self, batches: List[Pair], mapped: Callable[..., Any]) -> None:
+        """The same for several, in their order. ``mapped``: a ``map`` that may use threads, over columns of the sums."""
+        inputs = len(self.gram)
+        exact = inputs <= EXACT_INPUTS
+        crossing = [(z, x) for z, x in batches if z is not None] if self.has_cross else []
+        self.tokens += sum(len(x) for _, x in batches)
+        self._paired += sum(len(x) for _, x in crossing)
+        if self.cross is None:
+            self._pairs += crossing
+            crossing = []
+            if self._paired > inputs:
+                crossing, self._pairs = self._pairs, []
+                self.cross = self.gram.new_zeros(inputs, inputs)
+        wide = [x.double() if exact else x for _, x in batches]
+
+        def one(first: int) -> None:
+            part = slice(first, first + COLUMNS)
+            for x in wide:  # of the symmetric sum, the blocks from the diagonal down
+                _add_product(self.gram[first:, part], x[:, first:], x[:, part], exact)
+            for z, x in crossing:
+                off = z[:, part] - x[:, part]
+                _add_product(self.cross[part], off.double() if exact else off, x.double() if exact else x, exact)
+
+        for _ in mapped(one, list(range(0, inputs, COLUMNS))):
+            pass
 
     def complete(self) -> None:
         """Copies the lower part of the symmetric sum to the upper one; the other sum becomes what all tokens would have given."""
         if self.cross is not None and 0 < self._paired < self.tokens:
             self.cross *= self.tokens / self._paired
             self._paired = self.tokens
-        for first in range(0, len(self.gram), COLUMNS):
-            last = first + COLUMNS
-            self.gram[first:last, last:] = self.gram[last:, first:last].t()
+        mirror(self.gram)
+
+    def crossed(self, weight: Any) -> Any:
+        """weight [outputs, inputs] float64 times (z - x).T x, as all tokens would have given it."""
+        if self.cross is not None:
+            return weight @ self.cross
+        exact = len(self.gram) <= EXACT_INPUTS
+        made = weight.new_zeros(weight.shape)
+        given = weight if exact else weight.float()
+        for z, x in self._pairs:
+            off = z - x
+            made += (given @ off.t().to(given.dtype)) @ x.to(given.dtype)
+        return made.mul_(self.tokens / max(1, self._paired))
+
+    def forget_cross(self) -> None:
+        """Frees what ``crossed`` needs."""
+        self.cross, self._pairs = None, []
 
     def hold(self, z: Any, x: Any, batches: int) -> None:
         """Keeps tokens that judge: evenly spread over the batch, one of ``batches`` that do."""
@@ -63,19 +101,17 @@ class Inputs:
         """(z, x) of the tokens that judge, float32 [tokens, inputs]; None when there are none."""
         import torch
 
-        if not self._held:
-            return None
-        return torch.cat([z for z, _ in self._held]), torch.cat([x for _, x in self._held])
+        if len(self._held) > 1:
+            both = zip(*self._held)
+            self._held = [tuple(torch.cat(each) for each in both)]  # type: ignore[list-item]
+        return self._held[0] if self._held else None
 
     def blend(self, others: "Inputs") -> None:
         """Adds of another's sums as much as is lacking for a quarter of a full rank: an expert that saw few tokens."""
         wanted = self.gram.shape[0] // 4
         if self.tokens >= wanted or others.tokens == 0:
             return
-        share = (wanted - self.tokens) / others.tokens
-        self.gram += share * others.gram
-        if self.cross is not None and others.cross is not None:
-            self.cross += share * others.cross
+        self.gram += (wanted - self.tokens) / others.tokens * others.gram
 
 
 def _add_product(total: Any, left: Any, right: Any, exact: bool) -> None:

@@ -7,7 +7,7 @@ decided for each thread (``use``), so that one block serves the float and the qu
 
 import contextlib
 import threading
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from dopt.llm.families import Linear, linears_of
 
@@ -64,25 +64,51 @@ class Seen:
 class Weight:
     """The weight of a linear, [outputs, inputs], in its two forms."""
 
-    def __init__(self, linear: Linear, stored: Optional[Any]) -> None:
+    def __init__(self, linear: Linear, stored: Optional[Any], reader: Optional[Callable[[], Any]] = None) -> None:
+        """``stored``: as in the file, conv1d is transposed; None where there are only integers. ``reader``: reads it again."""
         self.linear = linear
-        self._stored = stored  # as in the file: conv1d is transposed; None where there are only integers
+        self._stored, self._reader = stored, reader
         self.integers: Optional[Any] = None
         self.scales: Optional[Any] = None
         self._keeps = False
         self._product: Optional[Any] = None
 
+    @property
+    def shape(self) -> Tuple[int, int]:
+        """(outputs, inputs)."""
+        return self.linear.shape
+
     def float(self) -> Any:
         """float32 [outputs, inputs]."""
-        weight = self._stored.float()
+        weight = self._held().float()
         return weight.t() if self.linear.kind == "conv1d" else weight
+
+    def rows(self, rows: slice) -> Any:
+        """Some rows of ``float``, contiguous; not to be written to."""
+        stored = self._held()
+        return (stored[:, rows].t() if self.linear.kind == "conv1d" else stored[rows]).float().contiguous()
+
+    def let_go(self) -> None:
+        """Frees the float weight, which is not asked for soon: it is read again when it is."""
+        if self._reader is not None:
+            self._stored = None
+
+    def drop(self) -> None:
+        """Frees all: the block is done."""
+        self._stored = self._reader = self.integers = self.scales = self._product = None
+
+    def _held(self) -> Any:
+        if self._stored is None and self._reader is not None:
+            self._stored = self._reader()
+        return self._stored
 
     def stored(self) -> Any:
         """float32 as a numpy array, in the orientation of the file."""
-        return self._stored.float().cpu().numpy()
+        return self._held().float().cpu().numpy()
 
     def replace(self, weight: Any) -> None:
         """Another float weight, [outputs, inputs] float32."""
+        self._reader = None
         self._stored = weight.t().contiguous() if self.linear.kind == "conv1d" else weight
 
     def set_quantized(self, integers: Any, scales: Any) -> None:
@@ -101,7 +127,7 @@ class Weight:
             return self._product
         outputs, inputs = self.integers.shape
         groups = self.scales.shape[1]
-        product = self.integers.view(outputs, groups, inputs // groups).float() * self.scales[:, :, None]
+        product = self.integers.view(outputs, groups, inputs // groups).float().mul_(self.scales[:, :, None])
         product = product.view(outputs, inputs)
         if self._keeps:
             self._product = product
@@ -109,7 +135,8 @@ class Weight:
 
     def current(self) -> Any:
         """The one that this thread uses."""
-        return self.quantized() if self._stored is None or is_quantized() else self.float()
+        only = self._stored is None and self._reader is None
+        return self.quantized() if only or is_quantized() else self.float()
 
 
 def make_linear(weight: Weight, bias: Optional[Any]) -> Any:

@@ -5,11 +5,10 @@ when they are needed, stacks of experts from files with one matrix an expert (``
 of the network (an older layout, ``.bin`` files), transformers loads the whole model and ``Source.whole`` says why.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from dopt import safetensors
 from dopt.errors import DoptError
@@ -85,7 +84,7 @@ class Source:
         """The weight of a linear (dopt.llm.families.Linear), to be kept in memory."""
         from dopt.llm.linear import Weight
 
-        return Weight(linear, self.keep(linear.parameter))
+        return Weight(linear, self.keep(linear.parameter), lambda: self.keep(linear.parameter))
 
     def rotate(self, rotation: Any) -> None:
         """Weights are those of the rotated model from now on, in which head and embedding differ; None: as they were."""
@@ -135,14 +134,6 @@ class Source:
         for owner, leaf, name in parameters_of(module, prefix):
             owner._parameters[leaf] = torch.nn.Parameter(self.read(name), requires_grad=False)
 
-    def embedding_as(self, weight: Optional[Any]) -> Any:
-        """A context in which the embedding has another weight (float32 tensor); None leaves it as it is."""
-        return _exchanged(self.network.get_input_embeddings(), weight)
-
-    def head_as(self, weight: Optional[Any]) -> Any:
-        """The same for the head."""
-        return _exchanged(self.network.get_output_embeddings(), weight)
-
     @property
     def names(self) -> Dict[str, Tuple[int, ...]]:
         """Shape of every parameter of the network, by name."""
@@ -163,19 +154,6 @@ class Source:
             stat = os.stat(path)
             digest.update(f"{os.path.basename(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
         return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _exchanged(module: Any, weight: Optional[Any]) -> Iterator[None]:
-    import torch
-
-    before = module._parameters["weight"]
-    if weight is not None:
-        module._parameters["weight"] = torch.nn.Parameter(weight, requires_grad=False)
-    try:
-        yield
-    finally:
-        module._parameters["weight"] = before
 
 
 def open_model(folder: str, trust_remote_code: bool = False, device: Any = "cpu") -> Source:

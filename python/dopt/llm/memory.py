@@ -1,17 +1,29 @@
 """Memory of a run: what of it can be known from the files, and glibc's habits. src/llm/memory.ts promises how much is needed."""
 
+import os
 from typing import Any
 
 from dopt.execute.peak import resident_bytes
 
 #: Parameters of glibc's mallopt.
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
-#: Freed memory that a process of this size and less keeps: getting it back anew costs a quarter of a second a gigabyte.
-KEPT_BYTES = 2 << 30
+#: Freed memory that is kept: getting it back anew costs a quarter of a second a gigabyte, a tenth of the time of a small model.
+KEPT_BYTES = 256 << 20
+#: What is as large lies apart from the heap, and goes back as soon as it is freed.
+APART_BYTES = 8 << 20
+#: Before as much is taken in one piece, all that was freed goes back: what is done with it takes far longer.
+LARGE_BYTES = 24 << 20
 
 
-def return_freed_memory() -> None:
-    """Makes glibc serve all threads from one heap and, above ``KEPT_BYTES``, give freed blocks back to the system.
+def keep_no_buffers() -> None:
+    """Tells MKL, before it multiplies for the first time, to free what it packs matrices into: it would keep 9 MB for each thread,
+    and every pass that waits is one."""
+    os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
+
+
+def return_freed_memory(needed: int = 0) -> None:
+    """Makes glibc serve all threads from one heap, and gives freed memory back to the system where there is much of it or where
+    ``needed`` bytes are taken next.
 
     Otherwise every thread keeps what it freed, and a process that works block by block grows with the number of blocks.
     """
@@ -20,12 +32,29 @@ def return_freed_memory() -> None:
     try:
         library = ctypes.CDLL(None)
         library.mallopt(_ARENA_MAX, 1)
-        library.mallopt(_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES - 1)
-        if resident_bytes() > KEPT_BYTES:
+        library.mallopt(_MMAP_THRESHOLD, APART_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+        if needed >= LARGE_BYTES or _freed_bytes(library) > KEPT_BYTES:
             library.malloc_trim(0)
     except (OSError, AttributeError):
         pass  # another C library
+
+
+def _freed_bytes(library: Any) -> int:
+    """What the heap holds and nobody uses; for glibc before 2.33 all that the process holds."""
+    import ctypes
+
+    class Told(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in _MALLINFO]
+
+    try:
+        library.mallinfo2.restype = Told
+        return int(library.mallinfo2().fordblks)
+    except AttributeError:
+        return resident_bytes()
+
+
+_MALLINFO = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
 
 
 def stored_block_bytes(source: Any, prefix: str) -> int:

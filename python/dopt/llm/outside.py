@@ -1,15 +1,19 @@
 """What lies outside of the blocks: embedding, last norm, head."""
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from dopt.llm.artifact import Writer
 from dopt.llm.block import States, judges
-from dopt.llm.families import linears_of
+from dopt.llm.families import Linear, linears_of
 from dopt.llm.gram import Inputs
+from dopt.llm.linear import Weight
 from dopt.llm.load import Source
 from dopt.llm.network import parameters_of
 from dopt.llm.solve import Prepared, Solution, dequantized, grid_of, solve
 from dopt.llm.stream import Stream
+
+#: Weights of embedding and head that are worked on at a time.
+PART_WEIGHTS = 1 << 21
 
 
 def round_rows(weight: Any, bits: int) -> Tuple[Any, Any]:
@@ -24,19 +28,63 @@ def round_rows(weight: Any, bits: int) -> Tuple[Any, Any]:
 
 def quantize_embedding(source: Source, writer: Writer, bits: Optional[int]) -> None:
     """Writes the embedding's integers, unless an earlier run did."""
-    if bits is not None and not writer.has(source.embedding_name):
-        integers, scales = round_rows(source.read(f"{source.embedding_name}.weight"), bits)
-        writer.embedding(source.embedding_name, integers, scales)
+    import numpy as np
+
+    if bits is None or writer.has(source.embedding_name):
+        return
+    weight = source.network.get_input_embeddings().weight.data
+    integers, scales = np.empty(tuple(weight.shape), np.int8), np.empty((len(weight), 1), np.float32)
+    for rows in _parts(weight):
+        integers[rows], scales[rows] = round_rows(weight[rows], bits)
+    writer.embedding(source.embedding_name, integers, scales)
 
 
-def rounded_embedding(source: Source, bits: Optional[int]) -> Optional[Any]:
-    """The embedding as its integers stand for it; None where it stays float."""
+def round_embedding(source: Source, bits: Optional[int]) -> None:
+    """Makes the network's embedding, in its place, what its integers stand for: the float one is not needed behind the first
+    hidden states. A head that is the same matrix is read anew (``head_weight``)."""
     import torch
 
     if bits is None:
-        return None
-    rounded = round_rows(source.read(f"{source.embedding_name}.weight"), bits)
-    return dequantized(*(torch.from_numpy(each).to(source.device) for each in rounded))
+        return
+    weight = _own(source, source.network.get_input_embeddings())
+    for rows in _parts(weight):
+        weight[rows] = dequantized(*(torch.from_numpy(each).to(source.device) for each in round_rows(weight[rows], bits)))
+
+
+def head_weight(source: Source, linear: Linear) -> Weight:
+    """The float head; the network's own, where that is no embedding that was rounded."""
+    if source.shares_head:
+        return source.weight(linear)
+    return Weight(linear, source.network.get_output_embeddings().weight.data)
+
+
+def put_head(source: Source, solution: Optional[Solution], bits: Optional[int]) -> None:
+    """Makes the network's head what it will be: ``solution``, or float where there is none; ``bits``: of the embedding, which is
+    not needed any more."""
+    head = source.network.get_output_embeddings()
+    if head is None:
+        return
+    if solution is not None:
+        weight = _own(source, head)
+        for rows in _parts(weight):
+            weight[rows] = dequantized(solution.integers[rows], solution.scales[rows])
+    elif source.shares_head and bits is not None:
+        _own(source, head).copy_(source.stored_as(f"{source.head_name}.weight"))
+
+
+def _own(source: Source, module: Any) -> Any:
+    """The weight of a module, to be changed; of a model that is in memory as a whole a copy, since what was read stays."""
+    import torch
+
+    if source.whole:
+        module._parameters["weight"] = torch.nn.Parameter(module.weight.data.clone(), requires_grad=False)
+    return module.weight.data
+
+
+def _parts(matrix: Any) -> Iterator[slice]:
+    """A matrix in parts of its rows, so that copies stay small."""
+    count = max(1, PART_WEIGHTS // matrix.shape[1])
+    return (slice(first, first + count) for first in range(0, len(matrix), count))
 
 
 def quantize_head(
@@ -48,7 +96,7 @@ def quantize_head(
     if strategy["bits"] >= 8:  # a fine grid: error feedback over a whole vocabulary would cost more than it brings
         solver = {**solver, "rounding": "nearest", "ridges": []}
     cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
-    inputs = Inputs(linear.shape[1], cross, source.device)
+    inputs = Inputs(linear.shape[1], cross, source.device, whole=linear.shape[0] > linear.shape[1])
     batches = list(zip(ids.split(len(states.quantized[0])), states.float, states.quantized))
     judging = sum(judges(index, solver["heldBack"], len(batches)) for index in range(len(batches)))
     for index, (batch, z, x) in enumerate(batches):
@@ -62,8 +110,8 @@ def quantize_head(
         else:
             inputs.add(pair[0], pair[1])
         options["events"].check_cancelled()
-    weight = source.read(linear.parameter)
-    solution = solve(rows, weight, Prepared(inputs, solver, linear.shape[0]), grid_of(strategy, linear.shape[1]))
+    grid = grid_of(strategy, linear.shape[1])
+    (solution,) = solve(rows, [head_weight(source, linear)], Prepared(inputs, solver), [grid])
     return solution, inputs.tokens
 
 

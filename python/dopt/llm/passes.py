@@ -5,6 +5,7 @@ on with the integers found. What a waiting pass holds (the attention weights abo
 ``Repeated`` runs the passes anew for every step instead; it also serves mixtures of experts, whose inputs may not come.
 """
 
+import contextlib
 import threading
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -16,8 +17,30 @@ Pair = Tuple[Dict[str, Any], Dict[str, Any]]
 Forward = Callable[[Any, str, Optional[Seen]], Any]
 
 
+@contextlib.contextmanager
+def without_attention_weights(block: Any) -> Iterator[None]:
+    """While modules of attention, which return their weights [batch, heads, length, length] beside the result, return None in
+    their place, as faster implementations do: nobody asked for them, and a block holds them to its end."""
+
+    def let_go(_module: Any, _given: Any, out: Any) -> Any:
+        if isinstance(out, tuple) and len(out) > 1 and getattr(out[1], "ndim", 0) == 4 and out[1].shape[2] == out[0].shape[1]:
+            return (out[0], None, *out[2:])
+        return None
+
+    names = ((type(module).__name__.lower(), module) for module in block.modules())
+    handles = [module.register_forward_hook(let_go) for name, module in names if "attention" in name or "attn" in name]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class Repeated:
     """Runs the block from its beginning for every step."""
+
+    #: Whether passes hold their inputs until they go on.
+    waits = False
 
     def __init__(self, forward: Forward, states: Any, mapped: Callable[[Any, List[Any]], Iterator[Any]], stop: bool) -> None:
         self._forward, self._states, self._mapped, self._stop = forward, states, mapped, stop
@@ -51,6 +74,8 @@ class Repeated:
 class Lockstep:
     """Runs the block once; passes wait at every step."""
 
+    waits = True
+
     def __init__(self, forward: Forward, states: Any, mapped: Callable[[Any, List[Any]], Iterator[Any]]) -> None:
         self._mapped = mapped
         self._passes = [
@@ -58,9 +83,10 @@ class Lockstep:
             for z, x in zip(states.float, states.quantized)
         ]
 
-    def inputs(self, names: List[str]) -> Iterator[Pair]:
-        """Inputs of linears of one step, batch by batch. The names must come in every pass, behind those of before."""
-        return self._mapped(lambda pair: (pair[0].until(names), pair[1].until(names)), self._passes)
+    def inputs(self, names: List[str]) -> List[Pair]:
+        """Inputs of linears of one step, batch by batch: all passes have come to it. The names must come in every pass, behind
+        those of before."""
+        return list(self._mapped(lambda pair: (pair[0].until(names), pair[1].until(names)), self._passes))
 
     def finish(self) -> Tuple[List[Any], List[Any]]:
         """Hidden states behind the block, of both models."""
@@ -72,6 +98,7 @@ class Lockstep:
         for pair in self._passes:
             for each in pair:
                 each.abandon()
+        self._passes = []
 
 
 class _Nothing:
@@ -96,7 +123,7 @@ class _Pass(Seen):
         self._error: Optional[BaseException] = None
         self._result: Any = None
         self._abandoned = self._ended = False
-        self._work = lambda: forward(hidden, mode, self)
+        self._work: Optional[Callable[[], Any]] = lambda: forward(hidden, mode, self)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -141,10 +168,11 @@ class _Pass(Seen):
     def _run(self) -> None:
         self._resume.acquire()
         try:
-            if not self._abandoned:
+            if self._work is not None and not self._abandoned:
                 self._result = self._work()
         except BaseException as error:  # pylint: disable=broad-except
             self._error = error
         finally:
             self._ended = True
+            self._work = None  # which holds the block and, by this pass, itself
             self._paused.release()

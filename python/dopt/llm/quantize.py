@@ -15,24 +15,25 @@ from dopt.llm.families import Linear
 from dopt.llm.journal import Journal
 from dopt.llm.load import open_model
 from dopt.llm.network import parameters_of, versions
-from dopt.llm.outside import quantize_embedding, quantize_head, rounded_embedding, write_floats
+from dopt.llm.outside import put_head, quantize_embedding, quantize_head, round_embedding, write_floats
 from dopt.llm.place import Place, place_of
 from dopt.llm.polish import polished
 from dopt.llm.ranges import Ranges, grids_of, quiet
 from dopt.llm.ranges import write as write_grids
 from dopt.llm.rotate import Rotation
-from dopt.llm.solve import Solution, dequantized
+from dopt.llm.solve import Solution
 from dopt.llm.strategies import checked_strategies
 from dopt.llm.stream import Stream
 from dopt.llm.tokens import samples_of, warnings_of
 from dopt.llm.trial import choose_rotation
 
 #: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
-VERSION = 3
+VERSION = 4
 
 
 def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """Quantizes a model; see protocol-llm.ts for parameters and result."""
+    memory.keep_no_buffers()
     memory.return_freed_memory()
     with place_of(params) as place:
         return Run(params, events, place).run()
@@ -70,7 +71,7 @@ class Run:
         self.blocks: List[Dict[str, Any]] = []
         self.linears: List[Dict[str, Any]] = []
         self.seen: Dict[str, Dict[str, float]] = {}
-        self.head_weight: Any = None
+        self.head: Optional[Solution] = None
 
     def run(self) -> Dict[str, Any]:
         fingerprint = self._fingerprint()
@@ -104,17 +105,18 @@ class Run:
         if found is None:
             journal.remove()
             return 0, self.begin(batches)
+        round_embedding(self.source, self.params["embeddingBits"])
         for batch in lengths.values():
             self.stream.begin(batch)
         self.blocks, self.linears, self.seen = found["blocks"], found["linears"], found["seen"]
         return found["done"], journal.states(found["done"], self.place.device)
 
     def begin(self, batches: List[Any]) -> States:
-        """Hidden states before the first block."""
+        """Hidden states before the first block; once for a network, whose embedding is the quantized one from then on."""
         solver, count = self.options["solver"], len(batches)
         given = [self.stream.begin(each) if needs_float(solver, index, count) else None for index, each in enumerate(batches)]
-        with self.source.embedding_as(rounded_embedding(self.source, self.params["embeddingBits"])):
-            return States(given, [self.stream.begin(batch) for batch in batches])
+        round_embedding(self.source, self.params["embeddingBits"])
+        return States(given, [self.stream.begin(batch) for batch in batches])
 
     def renew(self, rotation: Optional[Rotation]) -> None:
         """Another network of the same weights, rotated or not."""
@@ -172,7 +174,7 @@ class Run:
         given = (self.place.rows, self.source, self.stream, self.place.put(self.ids))
         solution, tokens = quantize_head(*given, states, strategy, self.options)
         self.options["tokens"][self.source.head_name] = tokens
-        self.head_weight = dequantized(solution.integers, solution.scales)
+        self.head = solution
         self._write(writer, str(self.source.head_name), solution)
         self.linears.append(solution.told(str(self.source.head_name), None, self.options["tokens"]))
 
@@ -211,8 +213,11 @@ class Run:
         options, ranges = self.params["activations"], self.options["ranges"]
         if ranges is None:
             return []
-        weights = (rounded_embedding(self.source, self.params["embeddingBits"]), self.head_weight)
-        observe_outside(self.stream, self.batches(self.ids), states.quantized, ranges.tap, *weights)
+
+        def change_head() -> None:
+            put_head(self.source, self.head, self.params["embeddingBits"])
+
+        observe_outside(self.stream, self.batches(self.ids), states.quantized, ranges.tap, change_head)
         grids = grids_of({**self.seen, **ranges.state()}, options)
         write_grids(writer, grids, options, close=False)
         self.warnings += quiet(grids, options)

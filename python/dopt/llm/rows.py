@@ -29,7 +29,7 @@ class HostRows:
     """The native core (or numpy) on tensors of the processor."""
 
     #: Bytes of float64 targets that are solved at a time.
-    target_bytes = 64 << 20
+    target_bytes = 24 << 20
 
     def __init__(self, core: Any) -> None:
         self._core = core
@@ -83,24 +83,25 @@ class DeviceRows:
         return (values / spread(scales, grid)).round_().clamp_(grid.qmin, grid.qmax).to(torch.int8)
 
     def gram_round(self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any) -> Any:
-        """int8 [outputs, inputs] by error feedback; order int64 [inputs], factor lower triangular in that order."""
+        """int8 [outputs, inputs] by error feedback; order int64 [inputs], factor in that order: its lower triangle is read."""
         import torch
 
         wanted, steps = target[:, order], spread(scales, grid)[:, order]
         inputs = wanted.shape[1]
-        lower = factor / torch.diagonal(factor)  # column k over its diagonal: what column k owes for the errors behind it
+        pivots = torch.diagonal(factor)
         rounded = torch.empty_like(wanted)
         for first in reversed(range(0, inputs, BLOCK)):
             last = min(first + BLOCK, inputs)
             errors = torch.zeros_like(wanted[:, first:last])
+            lower = factor[first:last, :last] / pivots[:last]  # column k over its diagonal: what it owes for the errors behind it
             for k in reversed(range(first, last)):
                 behind = slice(k + 1 - first, last - first)
-                aim = wanted[:, k] + errors[:, behind] @ lower[k + 1 : last, k]
+                aim = wanted[:, k] + errors[:, behind] @ lower[behind, k]
                 q = (aim / steps[:, k]).round_().clamp_(grid.qmin, grid.qmax)
                 rounded[:, k] = q
                 # ``wanted`` holds what the blocks behind owe already: the error is that of the weight as it was.
                 errors[:, k - first] = target[:, order[k]] - q * steps[:, k]
-            wanted[:, :first].addmm_(errors, lower[first:last, :first])
+            wanted[:, :first].addmm_(errors, lower[:, :first])
         out = torch.empty(target.shape, dtype=torch.int8, device=target.device)
         out[:, order] = rounded.to(torch.int8)
         return out

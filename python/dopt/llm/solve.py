@@ -4,8 +4,10 @@ Rounded are the weights or others that make up for errors before the linear, whi
 them; the same tokens judge the integers, so that none are taken that are worse than plain rounding.
 """
 
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+import contextlib
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from dopt.llm.factor import BLOCK, factorize, reorder, restore, solve_rows
 from dopt.llm.gram import Inputs
 from dopt.native_rows import RowGrid
 
@@ -43,31 +45,32 @@ class Solution(NamedTuple):
 
 
 class Prepared:
-    """Factors of an input's Gram matrix, made once for all linears that share the input."""
+    """Sums over an input, made ready for all linears that share it; the one large matrix is their place for factors as well."""
 
-    def __init__(self, inputs: Inputs, solver: Dict[str, Any], outputs: int) -> None:
-        """``outputs``: of all those linears."""
+    def __init__(self, inputs: Inputs, solver: Dict[str, Any]) -> None:
         import torch
 
         self.inputs, self.solver = inputs, solver
         inputs.complete()
-        diagonal = torch.diagonal(inputs.gram)
-        self.mean = float(diagonal.mean())
-        self.importance = diagonal.clone()
+        self.importance = torch.diagonal(inputs.gram).clone()
+        self.mean = float(self.importance.mean())
         self.held = inputs.held()
-        self.order = self._order(diagonal)
+        self.order = self._find_order()
         self.damping: Optional[float] = None
         self.fallback: Optional[str] = None
-        self.factor = None
-        if solver["rounding"] == "gptq":
-            self.factor = self._find_factor()
-        self._whole = outputs > len(diagonal)
+        self._ordered = False
         #: Whether solutions are moved to where the error on the tokens that solve is less.
-        self.refines = bool(solver["refit"] or solver["sweeps"]) and inputs.tokens >= REFINING_TOKENS * len(diagonal)
-        self._changes: Dict[float, Any] = {}
+        self.refines = bool(solver["refit"] or solver["sweeps"]) and inputs.tokens >= REFINING_TOKENS * len(self.importance)
 
-    def correction(self, weight: Any, ridge: float) -> Any:
-        """What to add to weights W, float64 [outputs, inputs], so that they make up for the errors in x.
+    @property
+    def is_sound(self) -> bool:
+        """Whether there is something to solve from."""
+        return self.mean > 0 and self.mean < float("inf")
+
+    @contextlib.contextmanager
+    def corrections(self, ridge: float, last: bool = True) -> Iterator[Optional[Callable[[Any], Any]]]:
+        """correction(weight): what to add to weights W, float64 [outputs, inputs], so that they make up for the errors in x; None
+        where the sums have no solution. ``last``: no other ridge is asked for after it.
 
         The sum V minimizes |W z - V x|^2 + ridge * mean * |V - W|^2: the closed form of GPTAQ (arXiv:2504.02692, section 4)
         and Qronos (arXiv:2505.11695), damped: V - W = W (z - x).T x (x.T x + ridge * mean)^-1. The last two factors are
@@ -75,139 +78,257 @@ class Prepared:
         """
         import torch
 
-        change = self._change(ridge)
-        if self._whole:
-            return weight @ change
-        return torch.cholesky_solve((weight @ self.inputs.cross).t(), change).t()
+        gram, inputs = self.inputs.gram, self.inputs
+        torch.diagonal(gram).add_(ridge * self.mean)
+        try:
+            if not factorize(gram):
+                yield None
+            elif inputs.whole:
+                change = inputs.cross if last else inputs.cross.clone()
+                solve_rows(gram, change)
+                yield lambda weight: weight @ change
+            else:
+                yield self._correction
+        finally:
+            restore(gram, self.importance)
 
-    def can_make_up(self, ridge: float) -> bool:
-        """Whether the sums have a solution for a ridge."""
-        return self._change(ridge) is not None
+    def _correction(self, weight: Any) -> Any:
+        made = self.inputs.crossed(weight)
+        solve_rows(self.inputs.gram, made)
+        return made
 
-    def _change(self, ridge: float) -> Optional[Any]:
-        """The factors behind W as one matrix, or the Cholesky factor of the last of them."""
+    @contextlib.contextmanager
+    def rounding(self) -> Iterator[Optional[Any]]:
+        """The factor of the ordered and damped sums, in the lower triangle of a matrix [inputs, inputs]; None where there is none."""
+        if not self.is_sound:
+            self.fallback = "its input is zero or not finite on all tokens: rounded to nearest"
+            yield None
+            return
+        gram = self.inputs.gram
+        reorder(gram, self.order)
+        self._ordered = True
+        try:
+            yield gram if self._factorize_damped(gram) else None
+        finally:
+            restore(gram, self.importance[self.order])
+            if self.refines:
+                reorder(gram, self.order.argsort())
+                self._ordered = False
+
+    def power(self, weight: Any) -> float:
+        """Squared output on the tokens that solve of weights [outputs, inputs], whatever the lower triangle holds now."""
         import torch
 
-        if ridge not in self._changes:
-            gram = self.inputs.gram.clone()
-            torch.diagonal(gram).add_(ridge * self.mean)
-            change = _cholesky(gram)
-            del gram
-            if change is not None and self._whole:
-                change = torch.cholesky_solve(self.inputs.cross.t(), change).t()
-            self._changes = {ridge: change}  # one at a time: it is as large as the sums
-        return self._changes[ridge]
+        gram = self.inputs.gram
+        w = weight.double()
+        total = float((w**2 @ self.importance).sum())
+        if self._ordered:
+            w = w[:, self.order]
+        for first in range(0, len(gram), BLOCK):
+            rows = slice(first, first + BLOCK)
+            right = torch.triu(gram[rows, first:], 1)
+            total += 2 * float(((w[:, rows] @ right) * w[:, first:]).sum())
+        return total
 
-    def _order(self, diagonal: Any) -> Any:
+    def _find_order(self) -> Any:
         import torch
 
         if self.solver["actOrder"]:
-            return torch.sort(diagonal, stable=True).indices
-        return torch.arange(len(diagonal) - 1, -1, -1, device=diagonal.device)
+            return torch.sort(self.importance, stable=True).indices
+        return torch.arange(len(self.importance) - 1, -1, -1, device=self.importance.device)
 
-    def _find_factor(self) -> Optional[Any]:
-        """The factor with the least damping that gives one, then of diagonal blocks alone, then none."""
-        if not (self.mean > 0 and self.mean < float("inf")):
-            self.fallback = "its input is zero or not finite on all tokens: rounded to nearest"
-            return None
+    def _factorize_damped(self, gram: Any) -> bool:
+        """With the least damping that gives a factor, then of diagonal blocks alone, then not at all."""
         damping = self.solver["damping"]
         while damping <= self.solver["dampingMost"] * 1.001:
-            factor = _cholesky(self._damped(damping))
-            if factor is not None:
+            self._damp(gram, damping)
+            if factorize(gram):
                 if damping > self.solver["damping"]:
                     self.fallback = f"the Gram matrix needed damping {damping:g}"
                 self.damping = damping
-                return factor.contiguous()
+                return True
+            restore(gram, self.importance[self.order])
             damping *= 10**0.5
         self.damping = self.solver["dampingMost"]
-        factor = _cholesky(_block_diagonal(self._damped(self.damping), 128))
-        how = "rounded to nearest" if factor is None else "solved in diagonal blocks of 128"
+        self._damp(gram, self.damping)
+        found = _factorize_blocks(gram, 128)
+        how = "solved in diagonal blocks of 128" if found else "rounded to nearest"
         self.fallback = f"the Gram matrix is not positive definite at damping {self.damping:g}: {how}"
-        return None if factor is None else factor.contiguous()
+        return found
 
-    def _damped(self, damping: float) -> Any:
+    def _damp(self, gram: Any, damping: float) -> None:
         import torch
 
-        matrix = self.inputs.gram[self.order[:, None], self.order]
-        diagonal = torch.diagonal(matrix)
+        diagonal = torch.diagonal(gram)
         dead = diagonal == 0
         diagonal.add_(damping * self.mean)
         diagonal[dead] = self.mean
-        return matrix
 
 
-def solve(rows: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> Solution:
-    """The best solution for a linear. weight: float32 [outputs, inputs]; rows: who solves, of ``dopt.llm.rows``.
+def _factorize_blocks(gram: Any, size: int) -> bool:
+    """The factor of the blocks on the diagonal, in the lower triangle."""
+    for first in range(0, len(gram), size):
+        rows = slice(first, first + size)
+        gram[rows, :first] = 0
+        if not factorize(gram[rows, rows]):
+            return False
+    return True
 
+
+def solve(rows: Any, weights: List[Any], prepared: Prepared, grids: List[RowGrid]) -> List[Solution]:
+    """The best solutions for linears that share an input. weights: of ``dopt.llm.linear``; rows: who solves, of ``dopt.llm.rows``.
+
+    All are rounded before one is refined: what they are rounded with lies where the sums do.
     Raises DoptError NATIVE_FAILED.
     """
-    judge = Judge(weight, prepared)
-    maker = _Maker(rows, weight.contiguous(), prepared, grid)
-    made = maker.nearest()
-    error = nearest = judge.error(*made)
-    chosen, ridge = "nearest", None
-    for load in _loads(judge, maker, prepared):  # the second where the first is worse than rounding
-        found = maker.make(load)
-        found_error = judge.error(*found)
-        if found_error < error:
-            error, chosen, ridge, made = found_error, "gptq" if load is None else "cross", load, found
-            break
-    if chosen != "nearest" and prepared.refines:
-        refined = maker.refine(ridge, *made)
-        refined_error = judge.error(*refined)
-        if refined_error < error:
-            error, made = refined_error, refined
-    damping = None if chosen == "nearest" else prepared.damping
-    return Solution(*made, chosen, ridge, damping, prepared.fallback, error, nearest)
+    solver = prepared.solver
+    tries = [_Try(rows, weight, prepared, grid) for weight, grid in zip(weights, grids)]
+    for each in tries:
+        each.nearest()
+    if solver["rounding"] == "gptq":
+        if prepared.is_sound and prepared.held is not None and prepared.inputs.has_cross:
+            for ridge in solver["ridges"]:
+                with prepared.corrections(ridge, ridge == solver["ridges"][-1]) as correction:
+                    for each in tries:
+                        each.make_up(ridge, correction)
+        prepared.inputs.forget_cross()
+        with prepared.rounding() as factor:
+            for each in tries:
+                each.round(factor)
+        for each in tries:
+            each.refine()
+    return [each.solution() for each in tries]
 
 
-def _loads(judge: "Judge", maker: "_Maker", prepared: Prepared) -> List[Optional[float]]:
-    """Ridges to solve with, None for the given weights, in the order of their promise."""
-    if prepared.factor is None:
-        return []
-    best = None if prepared.inputs.cross is None else _best_ridge(judge, maker, prepared)
-    return [None] if best is None else [best, None]
+class _Try:
+    """The solution of one linear as far as it is found, made in parts of its rows so that float32 and float64 copies stay small."""
 
+    def __init__(self, rows: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> None:
+        self._rows, self._weight, self._prepared, self._grid = rows, weight, prepared, grid
+        self._target: Optional[Any] = None  # float32 [outputs, inputs] that make up for errors before the linear
+        self._ridge: Optional[float] = None
+        self._chosen, self._made = "nearest", (None, None)
+        self._judge()
+        self._error = self._error_nearest = 0.0
 
-def _best_ridge(judge: "Judge", maker: "_Maker", prepared: Prepared) -> Optional[float]:
-    """The ridge whose weights, not yet rounded, serve the tokens that judge best; None where the given weights do."""
-    least, best = judge.unrounded([(slice(None), judge.weight)]), None
-    for ridge in prepared.solver["ridges"]:
-        error = judge.unrounded(maker.targets(ridge)) if prepared.can_make_up(ridge) else least
-        if error < least:
-            least, best = error, ridge
-    return best
-
-
-class Judge:
-    """Error of a linear's output on tokens that judge: squared, over the power of the output."""
-
-    def __init__(self, weight: Any, prepared: Prepared) -> None:
-        held = prepared.held
-        self.weight, self.prepared = weight, prepared
-        self.x = None if held is None else held[1]
-        self.wanted = None if held is None else held[0] @ weight.t()
-        self.power = 0.0 if held is None else squares(self.wanted)
-
-    def error(self, integers: Any, scales: Any) -> float:
+    def _judge(self) -> None:
+        """What the tokens that judge should give: ``_wanted`` [tokens, outputs] float32, and its power."""
         import torch
 
-        made = dequantized(integers, scales)
-        if self.x is not None and self.power > 0:
-            return squares((self.x @ made.t()).sub_(self.wanted)) / self.power
-        # No tokens that judge: the error on those that solve, input errors left out.
-        off, gram = (made - self.weight).double(), self.prepared.inputs.gram
-        power = float(((self.weight.double() @ gram) * self.weight.double()).sum())
-        error = float(((off @ gram) * off).sum()) if power > 0 else float((off**2).sum())
-        power = power if power > 0 else float((self.weight.double() ** 2).sum())
-        return error / power if power > 0 else float(torch.zeros(()))
+        held, self._wanted = self._prepared.held, None
+        self._power = self._least = 0.0
+        if held is not None:
+            parts = [held[0] @ self._part(rows).t() for rows in self._parts()]
+            self._wanted = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            self._power = squares(self._wanted)
 
-    def unrounded(self, targets: Iterable[Tuple[slice, Any]]) -> float:
-        """Squared error of other weights' outputs, given in parts of their rows; 0 where no tokens judge."""
-        if self.x is None:
-            return 0.0
-        made = ((rows, self.x @ target.float().t()) for rows, target in targets)
-        return sum(squares(outputs.sub_(self.wanted[:, rows])) for rows, outputs in made)
+    def nearest(self) -> None:
+        """The weights rounded to nearest, with scales that serve error feedback as well."""
+        import torch
+
+        made = []
+        for rows in self._parts():
+            part = self._part(rows)
+            scales = self._find_scales(part)
+            made.append((self._rows.group_nearest(part.double(), self._grid, scales), scales))
+        self._own_scales = torch.cat([scales for _, scales in made])
+        self._made = (torch.cat([integers for integers, _ in made]), self._own_scales)
+        self._error = self._error_nearest = self._error_of(*self._made)
+        if self._wanted is not None:
+            self._least = self._unrounded(self._part)
+
+    def make_up(self, ridge: float, correction: Optional[Callable[[Any], Any]]) -> None:
+        """Other weights, where they, not yet rounded, serve the tokens that judge better; ``correction``: of a ridge."""
+        import torch
+
+        if correction is None:
+            return
+        target = torch.empty(self._weight.shape, device=self._prepared.importance.device)
+        for rows in self._parts():
+            part = self._part(rows).double()
+            target[rows] = part.add_(correction(part))
+        error = self._unrounded(lambda rows: target[rows])
+        if error < self._least:
+            self._least, self._target, self._ridge = error, target, ridge
+
+    def round(self, factor: Optional[Any]) -> None:
+        """Error feedback: of the weights that make up for errors, and of the given ones where that is worse than rounding to nearest."""
+        if factor is None:
+            return
+        for target in [None] if self._target is None else [self._target, None]:
+            found = self._feed_back(factor, target)
+            error = self._error_of(*found)
+            if error < self._error:
+                self._error, self._made, self._chosen = error, found, "gptq" if target is None else "cross"
+                break
+        if self._chosen != "cross":
+            self._target = self._ridge = None
+
+    def refine(self) -> None:
+        """Scales and integers moved to where the error on the tokens that solve is less, where that serves those that judge."""
+        solver, gram = self._prepared.solver, self._prepared.inputs.gram
+        if self._chosen == "nearest" or not self._prepared.refines:
+            return
+        integers, scales = (each.clone() for each in self._made)
+        for rows in self._parts():
+            part = (scales[rows], integers[rows])  # views: changed in place
+            target = self._part(rows, self._target).double()
+            self._rows.gram_refine(gram, target, self._grid, *part, solver["refit"], solver["sweeps"])
+        error = self._error_of(integers, scales)
+        if error < self._error:
+            self._error, self._made = error, (integers, scales)
+
+    def solution(self) -> Solution:
+        """What was found."""
+        damping = None if self._chosen == "nearest" else self._prepared.damping
+        told = (self._chosen, self._ridge, damping, self._prepared.fallback, self._error, self._error_nearest)
+        return Solution(*self._made, *told)
+
+    def _feed_back(self, factor: Any, target: Optional[Any]) -> Tuple[Any, Any]:
+        import torch
+
+        made = []
+        for rows in self._parts():
+            part = self._part(rows, target)
+            scales = self._own_scales[rows] if target is None else self._find_scales(part)
+            made.append((self._rows.gram_round(self._prepared.order, factor, part.double(), self._grid, scales), scales))
+        return torch.cat([integers for integers, _ in made]), torch.cat([scales for _, scales in made])
+
+    def _error_of(self, integers: Any, scales: Any) -> float:
+        """Squared error of the output on tokens that judge, over its power."""
+        if self._wanted is not None and self._power > 0:
+            return self._off(lambda rows: dequantized(integers[rows], scales[rows])) / self._power
+        # No tokens that judge: the error on those that solve, input errors left out.
+        error = power = plain = size = 0.0
+        for rows in self._parts():
+            part = self._part(rows)
+            off = dequantized(integers[rows], scales[rows]) - part
+            error, power = error + self._prepared.power(off), power + self._prepared.power(part)
+            plain, size = plain + squares(off), size + squares(part)
+        if power > 0:
+            return max(0.0, error) / power
+        return plain / size if size > 0 else 0.0
+
+    def _off(self, part: Callable[[slice], Any]) -> float:
+        """Squared error of the outputs of other weights, given in parts of their rows."""
+        x = self._prepared.held[1]  # type: ignore[index]
+        return sum(squares((x @ part(rows).t()).sub_(self._wanted[:, rows])) for rows in self._parts())  # type: ignore[index]
+
+    _unrounded = _off
+
+    def _parts(self) -> List[slice]:
+        outputs, inputs = self._weight.shape
+        count = max(64, self._rows.target_bytes // (8 * inputs) // 64 * 64)
+        return [slice(first, min(outputs, first + count)) for first in range(0, outputs, count)]
+
+    def _part(self, rows: slice, target: Optional[Any] = None) -> Any:
+        """float32 rows of the weights, or of those that make up for errors."""
+        return self._weight.rows(rows) if target is None else target[rows]
+
+    def _find_scales(self, weights: Any) -> Any:
+        kind, prepared = self._prepared.solver["scales"], self._prepared
+        importance = prepared.importance if kind == "weighted" and prepared.mean > 0 else None
+        return self._rows.group_scales(weights, self._grid, importance, 1 if kind == "absmax" else CANDIDATES, LEAST)
 
 
 def squares(tensor: Any) -> float:
@@ -223,91 +344,10 @@ def dequantized(integers: Any, scales: Any) -> Any:
     """float32 [outputs, inputs] of integers [outputs, inputs] and scales [outputs, groups], tensors."""
     outputs, inputs = integers.shape
     groups = scales.shape[1]
-    return (integers.view(outputs, groups, inputs // groups).float() * scales[:, :, None]).view(outputs, inputs)
+    return integers.view(outputs, groups, inputs // groups).float().mul_(scales[:, :, None]).view(outputs, inputs)
 
 
 def grid_of(strategy: Dict[str, Any], inputs: int) -> RowGrid:
     """The grid of ``llmStrategySchema``."""
     most = 2 ** (strategy["bits"] - 1) - 1
     return RowGrid(strategy["groupSize"] or inputs, -most - int(strategy["fullRange"]), most)
-
-
-class _Maker:
-    """Solutions of one linear, made in parts of its rows so that float64 targets stay small."""
-
-    def __init__(self, rows: Any, matrix: Any, prepared: Prepared, grid: RowGrid) -> None:
-        self._rows, self._matrix, self._prepared, self._grid = rows, matrix, prepared, grid
-        self._scales: Optional[Any] = None  # of the weights themselves
-        self._kept: Optional[Tuple[Optional[float], Any]] = None
-
-    def nearest(self) -> Tuple[Any, Any]:
-        """(integers, scales) of the weights rounded to nearest."""
-        import torch
-
-        scales = self._own_scales()
-        parts = [self._rows.group_nearest(target, self._grid, scales[rows]) for rows, target in self.targets(None)]
-        return torch.cat(parts), scales
-
-    def make(self, ridge: Optional[float]) -> Tuple[Any, Any]:
-        """(integers, scales) with error feedback, of the weights or of those that make up for errors before the linear."""
-        import torch
-
-        prepared, parts = self._prepared, []
-        for rows, target in self.targets(ridge):
-            part = self._own_scales()[rows] if ridge is None else self._find_scales(target.float())
-            parts.append((self._rows.gram_round(prepared.order, prepared.factor, target, self._grid, part), part))
-        return torch.cat([each for each, _ in parts]), torch.cat([each for _, each in parts])
-
-    def refine(self, ridge: Optional[float], integers: Any, scales: Any) -> Tuple[Any, Any]:
-        """A solution with scales and integers moved to where the error on the tokens that solve is less."""
-        solver, gram = self._prepared.solver, self._prepared.inputs.gram
-        integers, scales = integers.clone(), scales.clone()
-        for rows, target in self.targets(ridge):
-            part = (scales[rows], integers[rows])  # views: changed in place
-            self._rows.gram_refine(gram, target, self._grid, *part, solver["refit"], solver["sweeps"])
-        return integers, scales
-
-    def targets(self, ridge: Optional[float]) -> Iterable[Tuple[slice, Any]]:
-        """What is rounded, float64, in parts of the rows; kept where it is one."""
-        count = max(64, self._rows.target_bytes // (8 * self._matrix.shape[1]) // 64 * 64)
-        if count < len(self._matrix):
-            return self._targets(ridge, count)
-        if self._kept is None or self._kept[0] != ridge:
-            self._kept = (ridge, list(self._targets(ridge, count)))
-        return self._kept[1]
-
-    def _targets(self, ridge: Optional[float], count: int) -> Iterator[Tuple[slice, Any]]:
-        for first in range(0, len(self._matrix), count):
-            rows = slice(first, first + count)
-            target = self._matrix[rows].double()
-            if ridge is not None:
-                target += self._prepared.correction(target, ridge)
-            yield rows, target
-
-    def _own_scales(self) -> Any:
-        if self._scales is None:
-            self._scales = self._find_scales(self._matrix)
-        return self._scales
-
-    def _find_scales(self, weights: Any) -> Any:
-        kind, prepared = self._prepared.solver["scales"], self._prepared
-        importance = prepared.importance if kind == "weighted" and prepared.mean > 0 else None
-        return self._rows.group_scales(weights, self._grid, importance, 1 if kind == "absmax" else CANDIDATES, LEAST)
-
-
-def _cholesky(matrix: Any) -> Optional[Any]:
-    """The lower factor, contiguous; None where there is none."""
-    import torch
-
-    upper, info = torch.linalg.cholesky_ex(matrix, upper=True)  # LAPACK's columns are the rows of the lower one
-    return upper.t() if int(info) == 0 and bool(torch.isfinite(torch.diagonal(upper)).all()) else None
-
-
-def _block_diagonal(matrix: Any, size: int) -> Any:
-    import torch
-
-    out = torch.zeros_like(matrix)
-    for first in range(0, len(matrix), size):
-        part = slice(first, first + size)
-        out[part, part] = matrix[part, part]
-    return out

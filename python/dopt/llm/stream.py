@@ -74,7 +74,8 @@ class Stream:
     def drop(self, index: int) -> None:
         """Frees what ``load`` took."""
         for module in self._own[index].modules():
-            if type(module).__name__ == "StreamedLinear":
+            if type(module).__name__ == "StreamedLinear" and module.held is not None:
+                module.held.drop()  # its module lives until Python looks for cycles
                 module.held = None
         empty(self._own[index])
         self._own[index] = None
@@ -150,7 +151,8 @@ class Stream:
         block = copy.deepcopy(self._own[0])
         for owner, leaf, _ in parameters_of(block, ""):
             shape = owner._parameters[leaf].shape
-            owner._parameters[leaf] = torch.nn.Parameter(torch.zeros(shape, device=hidden.device), requires_grad=False)
+            nothing = torch.zeros(1, device=hidden.device).expand(shape)  # takes no memory
+            owner._parameters[leaf] = torch.nn.Parameter(nothing, requires_grad=False)
         return isinstance(call.whole(block, hidden), tuple)
 
     def _fill_outside(self) -> None:

@@ -6,9 +6,13 @@ import torch
 
 from dopt import native
 from dopt.llm.block import crosses
+from dopt.llm.factor import factorize, reorder, restore, solve_rows
+from dopt.llm.families import Linear
 from dopt.llm.gram import Inputs
+from dopt.llm.linear import Weight
 from dopt.llm.rows import HostRows
-from dopt.llm.solve import Prepared, dequantized, solve
+from dopt.llm.solve import Prepared, dequantized
+from dopt.llm.solve import solve as solve_all
 from dopt.native_rows import RowGrid
 
 SOLVER = {
@@ -26,8 +30,14 @@ ROWS = HostRows(native.load())
 GRID = RowGrid(16, -8, 7)
 
 
-def inputs_of(z, x, held=200):
-    inputs = Inputs(x.shape[1], True)
+def solve(weight, prepared):
+    """One linear alone."""
+    linear = Linear("proj", "linear", tuple(weight.shape), "proj.weight", None, False)
+    return solve_all(ROWS, [Weight(linear, weight)], prepared, [GRID])[0]
+
+
+def inputs_of(z, x, held=200, whole=True):
+    inputs = Inputs(x.shape[1], True, whole=whole)
     inputs.add(z[held:], x[held:])
     if held:
         inputs.hold(z[:held], x[:held], 1)
@@ -40,12 +50,33 @@ def samples(tokens=1200, inputs=48, noise=0.2, seed=0):
     return z, z + noise * z.std() * torch.randn(tokens, inputs, generator=random)
 
 
-@pytest.mark.parametrize("outputs", [5, 500], ids=["fewer", "more"])
-def test_weights_that_make_up_for_errors_minimize_what_they_say(outputs):
-    z, x = samples()
-    prepared = Prepared(inputs_of(z, x, held=0), SOLVER, outputs)
+@pytest.mark.parametrize("size", [5, 256, 300, 700])
+def test_a_factor_lies_where_the_matrix_was_and_the_matrix_comes_back(size):
+    x = torch.randn(size + 50, size, dtype=torch.float64)
+    gram = x.t() @ x
+    order, diagonal, rows = torch.randperm(size), torch.diagonal(gram).clone(), torch.randn(7, size, dtype=torch.float64)
+    ordered, matrix = gram[order][:, order], gram.clone()
+    reorder(matrix, order)
+    assert torch.equal(matrix, ordered) and factorize(matrix)
+    factor = torch.linalg.cholesky(ordered)
+    assert torch.allclose(torch.tril(matrix), factor, rtol=1e-9, atol=1e-9 * float(factor.abs().max()))
+    solved = rows.clone()
+    solve_rows(matrix, solved)
+    assert torch.allclose(solved @ ordered, rows, atol=1e-6)
+    restore(matrix, diagonal[order])
+    reorder(matrix, order.argsort())
+    assert torch.equal(matrix, gram)
+    matrix[-1, -1] = -1
+    assert not factorize(matrix)
+
+
+@pytest.mark.parametrize("whole, tokens", [(True, 1200), (False, 1200), (False, 40)], ids=["matrix", "many tokens", "few tokens"])
+def test_weights_that_make_up_for_errors_minimize_what_they_say(whole, tokens):
+    z, x = samples(tokens)
+    prepared = Prepared(inputs_of(z, x, held=0, whole=whole), SOLVER)
     weight = torch.randn(5, 48, dtype=torch.float64)
-    target = weight + prepared.correction(weight, 0.1)
+    with prepared.corrections(0.1) as correction:
+        target = weight + correction(weight)
     load = (0.1 * prepared.mean) ** 0.5
     rows = torch.cat([x.double(), load * torch.eye(48, dtype=torch.float64)])
     wanted = torch.cat([z.double() @ weight.t(), load * weight.t()])
@@ -71,7 +102,7 @@ def test_errors_of_some_batches_stand_for_all():
 def test_solutions_are_judged_on_other_tokens():
     z, x = samples()
     weight = torch.randn(32, 48)
-    found = solve(ROWS, weight, Prepared(inputs_of(z, x), SOLVER, 32), GRID)
+    found = solve(weight, Prepared(inputs_of(z, x), SOLVER))
     assert found.chosen == "cross" and found.ridge == 0.1 and found.error < 0.9 * found.error_nearest
     made = dequantized(found.integers, found.scales)
     off = ((x[:200] @ made.t() - z[:200] @ weight.t()) ** 2).sum() / ((z[:200] @ weight.t()) ** 2).sum()
@@ -81,13 +112,13 @@ def test_solutions_are_judged_on_other_tokens():
     other.add(z, x)
     flipped = torch.randn(200, 48)
     other.hold(flipped, flipped, 1)
-    worse = solve(ROWS, weight, Prepared(other, SOLVER, 32), GRID)
+    worse = solve(weight, Prepared(other, SOLVER))
     assert worse.error <= worse.error_nearest
 
 
 def test_sums_that_give_no_factor():
     weight = torch.randn(8, 48)
-    nothing = solve(ROWS, weight, Prepared(Inputs(48, True), SOLVER, 32), GRID)
+    nothing = solve(weight, Prepared(Inputs(48, True), SOLVER))
     assert nothing.chosen == "nearest" and "zero" in nothing.fallback and np.isfinite(nothing.error)
     z, x = samples()
     inputs = inputs_of(z, x)
@@ -96,11 +127,13 @@ def test_sums_that_give_no_factor():
     vector = torch.linalg.eigh(lifted)[1][:, 0]
     value = float(vector @ lifted @ vector)
     inputs.gram -= (value + 0.02 * float(torch.diagonal(lifted).mean())) * torch.outer(vector, vector)
-    ladder = Prepared(inputs, SOLVER, 8)
+    ladder = Prepared(inputs, SOLVER)
+    with ladder.rounding() as factor:
+        assert factor is not None
     assert ladder.fallback is not None and "damping" in ladder.fallback
     inputs.gram -= 100 * float(torch.diagonal(lifted).mean()) * torch.outer(vector, vector)
     torch.diagonal(inputs.gram).abs_()
-    broken = solve(ROWS, weight, Prepared(inputs, {**SOLVER, "ridges": []}, 8), GRID)
+    broken = solve(weight, Prepared(inputs, {**SOLVER, "ridges": []}))
     assert "not positive definite" in broken.fallback and np.isfinite(broken.error)
 
 
@@ -109,5 +142,5 @@ def test_an_input_that_is_always_zero():
     z[:, 7] = 0
     x[:, 7] = 0
     weight = torch.randn(8, 48)
-    found = solve(ROWS, weight, Prepared(inputs_of(z, x), SOLVER, 32), GRID)
+    found = solve(weight, Prepared(inputs_of(z, x), SOLVER))
     assert found.chosen != "nearest" and torch.isfinite(found.scales).all()
