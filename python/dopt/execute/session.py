@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from dopt.errors import DoptError
 from dopt.execute.slices import tensors_read
@@ -170,8 +170,8 @@ def _start(model: Any, path: str, threads: int, gpu: Optional[int] = None) -> An
         if not has_external_data(model.graph):
             session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
         else:
-            with _beside(model, path) as sibling:
-                session = onnxruntime.InferenceSession(sibling, options, providers=providers)
+            with _with_data(model, path, options) as source:
+                session = onnxruntime.InferenceSession(source, options, providers=providers)
         if gpu is not None and "CUDAExecutionProvider" not in session.get_providers():
             raise DoptError(  # it has said why on its standard error, and would go on without
                 "GPU_UNAVAILABLE",
@@ -189,12 +189,14 @@ def _start(model: Any, path: str, threads: int, gpu: Optional[int] = None) -> An
 
 
 @contextlib.contextmanager
-def _beside(model: Any, path: str) -> Iterator[str]:
-    """A file with ``model`` for as long as it is needed; its external data is that of ``path``.
+def _with_data(model: Any, path: str, options: Any) -> Iterator[Union[str, bytes]]:
+    """What a session over ``model`` can be made of, for as long as it is needed; its external data is that of ``path``.
 
-    External data is found relative to the model file, so the changed proto has to lie beside the original, or, where that
-    folder cannot be written to, beside links to the data.
+    External data is found relative to the model file, so the changed proto has to lie beside the original. Where that folder
+    cannot be written to, onnxruntime is told the folder, or, where it is too old for that, the proto lies beside links to the
+    data (which newer versions refuse to follow out of the folder).
     """
+    folder = os.path.dirname(os.path.abspath(path))
     sibling = f"{path}.observer-{os.getpid()}.tmp"
     try:
         try:
@@ -208,11 +210,22 @@ def _beside(model: Any, path: str) -> Iterator[str]:
         else:
             yield sibling
             return
+        if _takes_a_folder():
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+            yield model.SerializeToString()
+            return
         with tempfile.TemporaryDirectory(prefix="dopt-model-") as scratch:
-            yield _linked(model, os.path.dirname(os.path.abspath(path)), scratch)
+            yield _linked(model, folder, scratch)
     finally:
         if os.path.exists(sibling):
             os.remove(sibling)
+
+
+def _takes_a_folder() -> bool:
+    """Whether onnxruntime can be told where external data lies: since 1.20."""
+    import onnxruntime
+
+    return tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) >= (1, 20)
 
 
 def _linked(model: Any, folder: str, scratch: str) -> str:

@@ -2,19 +2,21 @@
 
 import contextlib
 import ctypes
+import errno
 import json
 
 import numpy as np
 import pytest
 import torch
 from models import convolutional
-from onnx import save
+from onnx import load, save
 from sources import data_source
 
 from dopt import gpu as gpus
 from dopt import native, safetensors
 from dopt.errors import DoptError
 from dopt.events import Events
+from dopt.execute import session
 from dopt.execute.channels import observe_channels
 from dopt.execute.device_observer import CoreHistogramSet, TorchHistogramSet, states_in
 from dopt.execute.observe import observe
@@ -168,3 +170,19 @@ def test_samples_that_overflow_are_named_and_devices_that_are_not_there(job, gpu
     with pytest.raises(DoptError) as caught:
         observe({**params, "executor": {"kind": "torch", "gpu": 99}}, Events())
     assert caught.value.code == "GPU_UNAVAILABLE"
+
+
+def test_weights_in_a_folder_that_cannot_be_written_to(job, tmp_path, monkeypatch):
+    given = {**job("observe"), "tensors": ["c1", "r1"]}
+    save(load(given["model"]), given["model"], save_as_external_data=True, location="weights.bin", size_threshold=0)
+    plain = observe(given, Events())
+
+    def refuse(path, *rest, **named):
+        if ".observer-" in str(path):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return open(path, *rest, **named)
+
+    monkeypatch.setattr(session, "open", refuse, raising=False)
+    again = observe({**given, "out": str(tmp_path / "again")}, Events())
+    for one, other in zip(safetensors.read(plain["histograms"]).values(), safetensors.read(again["histograms"]).values()):
+        np.testing.assert_array_equal(one, other)
