@@ -5,8 +5,12 @@ import type { CalibrationSize } from './estimate.js';
 import type { LayerPlan, LlmInspection } from './layer-plan.js';
 import type { LlmOptions } from './options.js';
 
-/** What libraries keep while they multiply, small tensors, and freed memory that stays: KEPT_BYTES of python/dopt/llm/memory.py. */
-const PROGRAM_BYTES = 96e6;
+/**
+ * What libraries keep while they multiply, small tensors, and freed memory that stays: more of it where the sums of no layer
+ * are large (LARGE_BYTES of python/dopt/llm/memory.py).
+ */
+const PROGRAM_BYTES = { large: 96e6, small: 200e6 };
+const LARGE_BYTES = 24 * 2 ** 20;
 /** Rows in double that are solved at a time: target_bytes of python/dopt/llm/rows.py; they, what they are made of and come to. */
 const TARGET_BYTES = 3 * 24 * 2 ** 20;
 /** Tokens that judge a layer's solutions: HELD_TOKENS of python/dopt/llm/gram.py. */
@@ -115,7 +119,8 @@ export function promiseMemory(
 
   const sum = (one: typeof moving): number => one.weights + one.gram + one.states;
   const worst = [...solved, moving, last].reduce((one, other) => (sum(other) > sum(one) ? other : one));
-  const base = model.baseBytes + PROGRAM_BYTES;
+  const large = inside.some(({ shape }) => 8 * shape[1]! ** 2 >= LARGE_BYTES);
+  const base = model.baseBytes + PROGRAM_BYTES[large ? 'large' : 'small'];
   return {
     base,
     weights: outside + worst.weights,

@@ -99,7 +99,7 @@ describe('memory', () => {
     const { base, weights, gram, states, total, lockstep } = promiseMemory(model, plan, size, usual);
     const tokens = 128 * 128;
     const share = 1 + 12 / 32; // of 32 batches four judge, and errors before a layer are learned from eight
-    expect([base, lockstep]).toEqual([5e8 + 96e6, true]);
+    expect([base, lockstep]).toEqual([5e8 + 200e6, true]);
     expect(weights).toBe(2e6 + 2e6 + 256 * 256 + 2 * 256 * 512 + 12 * 256 * 512);
     expect(gram).toBe(0); // passes move on to the next layer
     const running = 4 * (2 * 4 * 128) * (3 * 4 * 128 + 6 * 256 + 4 * 256);

@@ -76,9 +76,9 @@ class Inputs:
         mirror(self.gram)
 
     def crossed(self, weight: Any) -> Any:
-        """weight [outputs, inputs] float64 times (z - x).T x, as all tokens would have given it."""
+        """weight [outputs, inputs] times (z - x).T x, as all tokens would have given it, in the weight's type."""
         if self.cross is not None:
-            return weight @ self.cross
+            return weight @ self.cross.to(weight.dtype)
         exact = len(self.gram) <= EXACT_INPUTS
         made = weight.new_zeros(weight.shape)
         given = weight if exact else weight.float()

@@ -7,12 +7,13 @@ from dopt.execute.peak import resident_bytes
 
 #: Parameters of glibc's mallopt.
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
-#: Freed memory that is kept: getting it back anew costs a quarter of a second a gigabyte, a tenth of the time of a small model.
-KEPT_BYTES = 256 << 20
-#: What is as large lies apart from the heap, and goes back as soon as it is freed.
-APART_BYTES = 8 << 20
 #: Before as much is taken in one piece, all that was freed goes back: what is done with it takes far longer.
 LARGE_BYTES = 24 << 20
+#: Freed memory that is kept, and from which size on pieces lie apart from the heap and go back as soon as they are freed: where
+#: what is taken next is large, and where it is not. To get memory anew costs a quarter of a second a gigabyte, a fifth of the
+#: time of a small model.
+LARGE_KEPT, LARGE_APART = 256 << 20, 8 << 20
+SMALL_KEPT, SMALL_APART = 1 << 30, 32 << 20
 
 
 def keep_no_buffers() -> None:
@@ -32,9 +33,10 @@ def return_freed_memory(needed: int = 0) -> None:
     try:
         library = ctypes.CDLL(None)
         library.mallopt(_ARENA_MAX, 1)
-        library.mallopt(_MMAP_THRESHOLD, APART_BYTES)
-        library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
-        if needed >= LARGE_BYTES or _freed_bytes(library) > KEPT_BYTES:
+        kept, apart = (LARGE_KEPT, LARGE_APART) if needed >= LARGE_BYTES else (SMALL_KEPT, SMALL_APART)
+        library.mallopt(_MMAP_THRESHOLD, apart)
+        library.mallopt(_TRIM_THRESHOLD, kept)
+        if needed >= LARGE_BYTES or _freed_bytes(library) > kept:
             library.malloc_trim(0)
     except (OSError, AttributeError):
         pass  # another C library

@@ -8,13 +8,15 @@ import contextlib
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from dopt.llm.factor import BLOCK, factorize, reorder, restore, solve_rows
-from dopt.llm.gram import Inputs
+from dopt.llm.gram import EXACT_INPUTS, Inputs
 from dopt.native_rows import RowGrid
 
 #: Clips that are tried for each group, from this share of the whole range on.
 CANDIDATES, LEAST = 64, 0.35
 #: Tokens an input from which on solutions are refined: the error on fewer says more of those tokens than of the text.
 REFINING_TOKENS = 4
+#: Sums up to this size are copied for their factors: larger ones make room for them where they lie, which takes longer.
+COPIED_BYTES = 24 << 20
 
 
 class Solution(NamedTuple):
@@ -58,7 +60,7 @@ class Prepared:
         self.order = self._find_order()
         self.damping: Optional[float] = None
         self.fallback: Optional[str] = None
-        self._ordered = False
+        self._ordered, self._copies = False, 8 * len(self.importance) ** 2 <= COPIED_BYTES
         #: Whether solutions are moved to where the error on the tokens that solve is less.
         self.refines = bool(solver["refit"] or solver["sweeps"]) and inputs.tokens >= REFINING_TOKENS * len(self.importance)
 
@@ -69,8 +71,8 @@ class Prepared:
 
     @contextlib.contextmanager
     def corrections(self, ridge: float, last: bool = True) -> Iterator[Optional[Callable[[Any], Any]]]:
-        """correction(weight): what to add to weights W, float64 [outputs, inputs], so that they make up for the errors in x; None
-        where the sums have no solution. ``last``: no other ridge is asked for after it.
+        """correction(weight): what to add to weights W [outputs, inputs] so that they make up for the errors in x; None where the
+        sums have no solution. ``last``: no other ridge is asked for after it.
 
         The sum V minimizes |W z - V x|^2 + ridge * mean * |V - W|^2: the closed form of GPTAQ (arXiv:2504.02692, section 4)
         and Qronos (arXiv:2505.11695), damped: V - W = W (z - x).T x (x.T x + ridge * mean)^-1. The last two factors are
@@ -79,22 +81,26 @@ class Prepared:
         import torch
 
         gram, inputs = self.inputs.gram, self.inputs
-        torch.diagonal(gram).add_(ridge * self.mean)
+        # Its largest eigenvalue is below n * mean, so that float32 costs n / ridge * 1e-7 of the correction at the most.
+        dtype = torch.float64 if not self._copies or len(gram) <= EXACT_INPUTS else torch.float32
+        matrix = gram.to(dtype, copy=True) if self._copies else gram
+        torch.diagonal(matrix).add_(ridge * self.mean)
         try:
-            if not factorize(gram):
+            if not factorize(matrix):
                 yield None
             elif inputs.whole:
-                change = inputs.cross if last else inputs.cross.clone()
-                solve_rows(gram, change)
-                yield lambda weight: weight @ change
+                change = inputs.cross.to(dtype, copy=not last)
+                solve_rows(matrix, change)
+                yield lambda weight: weight.to(dtype) @ change
             else:
-                yield self._correction
+                yield lambda weight: self._correction(matrix, weight.to(dtype))
         finally:
-            restore(gram, self.importance)
+            if not self._copies:
+                restore(gram, self.importance)
 
-    def _correction(self, weight: Any) -> Any:
+    def _correction(self, matrix: Any, weight: Any) -> Any:
         made = self.inputs.crossed(weight)
-        solve_rows(self.inputs.gram, made)
+        solve_rows(matrix, made)
         return made
 
     @contextlib.contextmanager
@@ -105,6 +111,10 @@ class Prepared:
             yield None
             return
         gram = self.inputs.gram
+        if self._copies:
+            matrix = gram[self.order][:, self.order]
+            yield matrix if self._factorize_damped(matrix) else None
+            return
         reorder(gram, self.order)
         self._ordered = True
         try:
@@ -245,8 +255,8 @@ class _Try:
             return
         target = torch.empty(self._weight.shape, device=self._prepared.importance.device)
         for rows in self._parts():
-            part = self._part(rows).double()
-            target[rows] = part.add_(correction(part))
+            part = self._part(rows)
+            target[rows] = part.double().add_(correction(part))
         error = self._unrounded(lambda rows: target[rows])
         if error < self._least:
             self._least, self._target, self._ridge = error, target, ridge
