@@ -1,7 +1,7 @@
 """Sums over the tokens of a linear's input: what its integers are solved from.
 
 x is the input that the quantized model feeds a linear, z the input in the float model: x for all tokens, z for those of some
-batches (``crosses`` of block.py). Products of a batch are formed in float32 (float64 for few inputs), sums over batches in
+batches (``crosses`` of block.py). Products of a batch are formed in float32 (float64 for few inputs), sums of x over batches in
 float64 and in the order of the batches.
 """
 
@@ -31,7 +31,7 @@ class Inputs:
         import torch
 
         self.gram = torch.zeros(inputs, inputs, dtype=torch.float64, device=device)
-        self.cross = torch.zeros(inputs, inputs, dtype=torch.float64, device=device) if cross and whole else None
+        self.cross = self._no_cross() if cross and whole else None
         self.has_cross, self.whole = cross, whole
         self.tokens = 0
         self._pairs: List[Tuple[Any, Any]] = []
@@ -54,19 +54,25 @@ class Inputs:
             crossing = []
             if self._paired > inputs:
                 crossing, self._pairs = self._pairs, []
-                self.cross = self.gram.new_zeros(inputs, inputs)
+                self.cross = self._no_cross()
         wide = [x.double() if exact else x for _, x in batches]
 
         def one(first: int) -> None:
             part = slice(first, first + COLUMNS)
             for x in wide:  # of the symmetric sum, the blocks from the diagonal down
-                _add_product(self.gram[first:, part], x[:, first:], x[:, part], exact)
+                _add_product(self.gram[first:, part], x[:, first:], x[:, part])
             for z, x in crossing:
                 off = z[:, part] - x[:, part]
-                _add_product(self.cross[part], off.double() if exact else off, x.double() if exact else x, exact)
+                _add_product(self.cross[part], off.double() if exact else off, x.double() if exact else x)
 
         for _ in mapped(one, list(range(0, inputs, COLUMNS))):
             pass
+
+    def _no_cross(self) -> Any:
+        """Zeros for (z - x).T x: what is learned from a share of the tokens needs no more than float32."""
+        import torch
+
+        return self.gram.new_zeros(self.gram.shape, dtype=torch.float64 if len(self.gram) <= EXACT_INPUTS else torch.float32)
 
     def complete(self) -> None:
         """Copies the lower part of the symmetric sum to the upper one; the other sum becomes what all tokens would have given."""
@@ -114,9 +120,9 @@ class Inputs:
         self.gram += (wanted - self.tokens) / others.tokens * others.gram
 
 
-def _add_product(total: Any, left: Any, right: Any, exact: bool) -> None:
+def _add_product(total: Any, left: Any, right: Any) -> None:
     """total [inputs, columns] += left.T right."""
-    if exact:
+    if total.dtype == left.dtype:
         total.addmm_(left.t(), right)
     else:
         total += left.t() @ right

@@ -14,7 +14,7 @@ from dopt.native_rows import RowGrid
 #: Clips that are tried for each group, from this share of the whole range on.
 CANDIDATES, LEAST = 64, 0.35
 #: Tokens an input from which on solutions are refined: the error on fewer says more of those tokens than of the text.
-REFINING_TOKENS = 4
+REFINING_TOKENS = 8
 #: Sums up to this size are copied for their factors: larger ones make room for them where they lie, which takes longer.
 COPIED_BYTES = 24 << 20
 
