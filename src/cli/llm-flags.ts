@@ -268,4 +268,10 @@ export function requireText(files: readonly string[]): void {
 }
 
 export const llmFormatFlag = (description: string) =>
-  Flags.string({ options: [...LLM_FORMATS], multiple: true, description, helpGroup: 'RESULT' });
+  Flags.string({
+    options: [...LLM_FORMATS],
+    multiple: true,
+    delimiter: ',',
+    description,
+    helpGroup: 'RESULT',
+  });
