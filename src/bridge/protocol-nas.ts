@@ -18,6 +18,8 @@ const runShape = {
   application: z.enum(['image_classification', 'object_detection', 'semantic_segmentation']),
   /** Height, width, channels. */
   inputShape: z.array(count).length(3),
+  /** Whether pictures, and what PreNet gives and PostNet gets, have channels first; in PyTorch they always do. */
+  channelsFirst: z.boolean(),
   trainFolder: z.string(),
   valFolder: z.string(),
   epochs: count,
@@ -50,6 +52,8 @@ export const NAS_METHODS = {
       folder: z.string(),
       /** Height, width, channels. */
       inputShape: z.array(count).length(3),
+      /** As in the methods below. */
+      channelsFirst: z.boolean(),
       filters: z.array(count).min(1),
       strides: z.array(count).min(1),
       features: z.array(z.number().int().nonnegative()),
@@ -136,6 +140,8 @@ export const NAS_METHODS = {
       calibrationBatches: count,
       /** Batches that a network goes on with from the shared weights before it is scored. */
       tuneBatches: z.number().int().nonnegative(),
+      /** How often it does, each time from other new weights and with other batches; what is found is their mean. */
+      tuneSeeds: count,
       networks: z.array(
         z.strictObject({
           key: z.string(),

@@ -89,6 +89,7 @@ it.each([
   ['{kind: standalone, epochs: 2, halving: {first: 2}}', /epochs/, /more than halving.first, 2/],
   ['{kind: standalone, halving: {factor: 1}}', /factor/, /2/],
   ['{kind: standalone, tune: 80}', /tune/, /kind: supernet/],
+  ['{tune: 0, seeds: 2}', /seeds/, /kind: supernet and tune/],
 ])('refuses an evaluator of %s', async (evaluator, place, expected) => {
   const text = SAMPLE.replace('    optimizer:', `    evaluator: ${evaluator}\n    optimizer:`);
   const error = await read(text).catch((thrown) => thrown);

@@ -163,12 +163,22 @@ const strategySchema = z
           .describe(
             'batches that a network goes on with from the shared weights before it is scored, whose loss then orders networks; 80 when left out',
           ),
+        seeds: z
+          .number()
+          .int()
+          .positive()
+          .optional()
+          .describe(
+            'how often a network goes on from the shared weights, each time with other new ones and other batches: loss and score are means; 2 when left out',
+          ),
       })
-      .superRefine(({ kind, epochs, halving, inherit, tune }, context) => {
+      .superRefine(({ kind, epochs, halving, inherit, tune, seeds }, context) => {
         const issue = (key: string, message: string): void =>
           context.addIssue({ code: 'custom', path: [key], message });
         if (kind === 'supernet' && halving) issue('halving', 'kind: standalone');
         if (kind === 'standalone' && tune !== undefined) issue('tune', 'kind: supernet');
+        if (seeds !== undefined && (kind === 'standalone' || tune === 0))
+          issue('seeds', 'kind: supernet and tune');
         if (inherit && !halving) issue('inherit', 'halving, which keeps the weights');
         if (halving && (epochs ?? ALONE_EPOCHS) <= halving.first)
           issue('epochs', `more than halving.first, ${halving.first}`);

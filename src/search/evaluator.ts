@@ -30,12 +30,19 @@ export function removeWeights(work: string): void {
 /** Batches that a candidate's normalizations are set by. */
 const CALIBRATION_BATCHES = 8;
 
-/** Batches that networks go on with from shared weights where a scenario does not say. */
-const TUNE_BATCHES = 80;
+/** How networks go on from shared weights: for so many batches, as often as there are seeds. */
+export interface Tune {
+  batches: number;
+  seeds: number;
+}
 
-/** Batches that each network of a scenario goes on with from shared weights before it is scored; 0 where it is trained alone. */
-export const tuneOf = ({ evaluator: { kind, tune = TUNE_BATCHES } }: Scenario): number =>
-  kind === 'supernet' ? tune : 0;
+/** What is done where a scenario does not say. */
+const TUNE: Tune = { batches: 80, seeds: 2 };
+
+/** How each network of a scenario goes on before it is scored; for no batch where it is trained alone. */
+export function tuneOf({ evaluator: { kind, tune = TUNE.batches, seeds = TUNE.seeds } }: Scenario): Tune {
+  return kind === 'supernet' && tune > 0 ? { batches: tune, seeds } : { batches: 0, seeds: 1 };
+}
 
 /** How a scenario trains the best of its networks on; null where all are trained alike. */
 export function halvingIn({ evaluator }: Scenario): Halving | null {
@@ -87,7 +94,7 @@ export async function pythonEvaluator(
   const shared = scenario.evaluator.kind === 'supernet';
   const weights = new KeptWeights(work, run, scenario);
   const checkpoint = shared ? join(work, CHECKPOINTS[scenario.framework]) : null;
-  const tuneBatches = tuneOf(scenario);
+  const tune = tuneOf(scenario);
   const epochs = shared ? run.epochs : (scenario.evaluator.epochs ?? ALONE_EPOCHS);
   if (checkpoint !== null)
     try {
@@ -114,7 +121,8 @@ export async function pythonEvaluator(
         epochs,
         checkpoint,
         calibrationBatches: CALIBRATION_BATCHES,
-        tuneBatches,
+        tuneBatches: tune.batches,
+        tuneSeeds: tune.seeds,
         networks,
       };
       const { results } = await session.run('nasScore', params, (event) => passOn(event, progress));

@@ -7,14 +7,13 @@ import type { EnvironmentKind, TorchProfile } from '../bridge/profiles.js';
 import { progressJob } from '../bridge/progress-job.js';
 import type { Progress } from '../cli/progress.js';
 import { DEFAULT_FILTERS, DEFAULT_STRIDES, readScenario, type Scenario } from '../config/scenario.js';
-import { UserError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { CostModel } from '../target/cost-model.js';
 import { networkOf } from '../target/network.js';
 import { loadTarget } from '../target/target-files.js';
 import { Costs, type Frame, type Limit, problemOf } from './network/costs.js';
 import type { Skeleton } from './network/layers.js';
-import { gpusOf } from './run-params.js';
+import { channelsFirst, gpusOf } from './run-params.js';
 import type { Problem } from './strategies/strategy.js';
 
 export interface OpenOptions {
@@ -57,14 +56,13 @@ export interface ClusterPlace {
 /**
  * Reads a scenario and looks at the user's fixed parts.
  *
- * Rejects with UserError SCENARIO_INVALID, SEARCH_UNSUPPORTED, TARGET_UNKNOWN, TARGET_PRECISION, and with what Python says
+ * Rejects with UserError SCENARIO_INVALID, TARGET_UNKNOWN, TARGET_PRECISION, and with what Python says
  * of user_module.py: NAS_USER_MODULE, NAS_NETWORK.
  */
 export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
   const { progress, signal } = options;
   const scenario = onDevices(await readScenario(options.scenario), options.gpus);
   for (const note of scenario.notes) progress.warn(note);
-  refuseUnsupported(scenario, options.scenario);
   const limits = limitsOf(scenario, options.target);
   const environment = await trainingEnvironment(scenario, options);
   const job = progressJob(environment, options.threads, progress, signal);
@@ -81,6 +79,7 @@ export async function openSearch(options: OpenOptions): Promise<OpenSearch> {
     framework,
     folder,
     inputShape: supernet.input_shape,
+    channelsFirst: channelsFirst(scenario),
     ...layers,
     out: resolve(options.work),
   };
@@ -132,15 +131,6 @@ export async function requireGpus(
     requireDriver(index);
     await requireGpu(environment, framework === 'TensorFlow' ? 'tensorflow' : 'torch', index, signal);
   }
-}
-
-function refuseUnsupported({ framework, supernet }: Scenario, place: string): void {
-  if (framework === 'TensorFlow' && supernet.data_format === 'channels_first')
-    throw new UserError('SEARCH_UNSUPPORTED', 'Networks in TensorFlow are searched with channels last.', {
-      place,
-      expected: 'data_format: channels_last',
-      suggestions: ['Turn the axes of the pictures in build_dataset_search.'],
-    });
 }
 
 /** The scenario's constraint first, then the further ones. */

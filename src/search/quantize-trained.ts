@@ -6,6 +6,7 @@ import type { QuantizeOptions } from '../quantize/options.js';
 import { quantize } from '../quantize/quantize.js';
 import { chooseMetric } from '../verify/choose-metric.js';
 import type { Retrained, RetrainOptions } from './retrain.js';
+import type { RunParams } from './run-params.js';
 
 export interface QuantizedNetwork {
   /** Run folder: models, parameters, report. */
@@ -18,12 +19,12 @@ type Trained = Omit<Retrained, 'version' | 'quantized'>;
 /** Quantizes a network that was retrained, in a folder beside it, as `dopt quantize` does. */
 export async function quantizeTrained(
   trained: Trained,
-  inputShape: readonly number[],
+  input: Pick<RunParams, 'inputShape' | 'channelsFirst'>,
   options: RetrainOptions,
 ): Promise<QuantizedNetwork> {
   const run = join(trained.folder, 'int8');
   const { progress, signal, command } = options;
-  const result = await quantize(optionsFor(trained, run, inputShape, options), { progress, signal, command });
+  const result = await quantize(optionsFor(trained, run, input, options), { progress, signal, command });
   return { run, result };
 }
 
@@ -31,11 +32,12 @@ export async function quantizeTrained(
 function optionsFor(
   { folder, model, weights, input, calibration, validation, labels, number }: Trained,
   out: string,
-  [height, width, channels]: readonly number[],
+  { inputShape, channelsFirst }: Pick<RunParams, 'inputShape' | 'channelsFirst'>,
   { profile, environment, threads, target }: RetrainOptions,
 ): QuantizeOptions {
   const torch = model.endsWith('.onnx');
-  const shape = torch ? [1, channels!, height!, width!] : [1, height!, width!, channels!];
+  const [height, width, channels] = inputShape;
+  const shape = channelsFirst ? [1, channels!, height!, width!] : [1, height!, width!, channels!];
   return {
     model: torch ? join(folder, '../../results', `model_arch_result_${number}.py`) : model,
     framework: 'auto',
@@ -49,7 +51,7 @@ function optionsFor(
     verifyData: validation,
     parts: null,
     labels,
-    preprocess: preprocessSchema.parse({ layout: torch ? 'nchw' : 'nhwc' }),
+    preprocess: preprocessSchema.parse({ layout: channelsFirst ? 'nchw' : 'nhwc' }),
     metric: chooseMetric({ flag: undefined, recipe: undefined, labels: labels !== null }),
     inputShapes: { [input]: shape },
     outputs: null,

@@ -74,9 +74,9 @@ export async function retrain(options: RetrainOptions): Promise<Retrained> {
     const job = progressJob(environment, threads, progress, signal);
     const params = { ...run, checkpoint, out: folder, name, samples: SAMPLES };
     const { loss: ____, ...written } = await job(`Train network ${number}`, 'nasRetrain', params);
-    const { epochs, inputShape } = run;
+    const { epochs } = run;
     const trained = { number, epochs, searchScore: network.score, folder, ...written };
-    const quantized = options.quantize ? await quantizeTrained(trained, inputShape, options) : null;
+    const quantized = options.quantize ? await quantizeTrained(trained, run, options) : null;
     return { version: 1, ...trained, quantized };
   } finally {
     unlock();

@@ -37,6 +37,10 @@ export const tensorboardFolder = (work: string): string => join(work, 'tensorboa
 const optimizerOf = (framework: Scenario['framework'], application: keyof typeof LEARNING_RATES) =>
   framework === 'TensorFlow' && application === 'semantic_segmentation' ? 'Momentum' : 'Adam';
 
+/** Whether networks of a scenario read pictures with channels first. */
+export const channelsFirst = ({ framework, supernet }: Pick<Scenario, 'framework' | 'supernet'>): boolean =>
+  framework === 'PyTorch' || supernet.data_format === 'channels_first';
+
 /** What Python gets to know of a scenario; `folder` is that of user_module.py, `work` that of the search's files. */
 export function runParams(
   { scenario, folder, work }: { scenario: Scenario; folder: string; work: string },
@@ -50,6 +54,7 @@ export function runParams(
     folder,
     application,
     inputShape: supernet.input_shape,
+    channelsFirst: channelsFirst(scenario),
     trainFolder: dataOf(dataset.train_dir, folder),
     valFolder: dataOf(dataset.val_dir, folder),
     epochs: scenario.epochs,

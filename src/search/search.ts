@@ -68,7 +68,7 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
     const digest = digestOf({
       ...{ decides, skeleton, limits, seed, pop_size, strategy: options.strategy },
       // What is left out of a scenario decides too.
-      ...(tune > 0 && { tune }),
+      ...(tune.batches > 0 && { tune }),
     });
     const digests = { digest, space: digestOf({ skeleton }) };
     const journal = new SearchJournal(join(work, 'search.ndjson'), digests, options.extend);
@@ -90,7 +90,7 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
       mode: scenario.searcher.mode,
       evaluations,
       size: Math.min(ROUND, pop_size),
-      byLoss: tune > 0 && journal.haveLosses,
+      byLoss: tune.batches > 0 && journal.haveLosses,
       halving: halvingIn(scenario),
       inherit: scenario.evaluator.inherit,
       costsOf: (genome) => costs.of(genome),

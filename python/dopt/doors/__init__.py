@@ -15,7 +15,18 @@ _DOORS = {"tensorflow": "dopt.doors.tensorflow.door", "pytorch": "dopt.doors.tor
 
 
 def _door(params: Params, function: str) -> Callable[..., Any]:
+    if params["framework"] == "tensorflow":
+        _compute_channels_first(params.get("model"))
     return getattr(importlib.import_module(_DOORS[params["framework"]]), function)
+
+
+def _compute_channels_first(path: Any) -> None:
+    """Lets TensorFlow run a frozen graph with channels first on a processor: version 2.8 does where it uses oneDNN, which it
+    reads when it is loaded. Others are left to its own kernels."""
+    if path is not None and path.lower().endswith(".pb") and os.path.isfile(path):
+        with open(path, "rb") as file:
+            if b"NCHW" in file.read():
+                os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def convert(params: Params, events: Events) -> Params:

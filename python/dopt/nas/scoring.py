@@ -56,6 +56,17 @@ def _none(reason: str) -> Dict[str, Any]:
     return {"score": None, "loss": None, "reason": reason}
 
 
+#: What lies between the seeds of a network's trainings, and so is far from the seeds that others are trained alone by.
+BETWEEN_SEEDS = 1_000_003
+
+
+def averaged(verdicts: Sequence[Verdict]) -> Verdict:
+    """Mean score and mean loss of trainings of one network: most of what one says beside another is the luck of its beginning."""
+    losses = [loss for _, loss in verdicts if loss is not None]
+    score = sum(score for score, _ in verdicts) / len(verdicts)
+    return score, sum(losses) / len(losses) if losses else None
+
+
 def last_half(losses: Sequence[float]) -> Optional[float]:
     """Mean loss of the last half of the batches of a training; None where there are none.
 

@@ -1,7 +1,8 @@
 """The blocks that a searched network is made of, in TensorFlow (Keras).
 
 A layer is a dict: ``block``, ``in``, ``out`` (channels), ``stride``, ``kernel``, ``hidden`` (channels inside the block),
-``squeeze`` (channels of squeeze-and-excitation, 0 for none). Maps are batch, height, width, channels. This file imports
+``squeeze`` (channels of squeeze-and-excitation, 0 for none). Maps are batch, height, width, channels: where the fixed parts
+have channels first, their maps are turned, and a converter takes both turns out. This file imports
 nothing but tensorflow: it is written into every result, so that a result runs alone.
 """
 
@@ -73,6 +74,29 @@ class Layer(tf.keras.layers.Layer):
         elif self.shortcut is not None:
             outputs = outputs + self.shortcut(inputs, training=training)
         return tf.nn.relu(outputs) if self.relu else outputs
+
+
+class FromChannelsFirst(tf.keras.Model):
+    """A beginning whose map has channels first."""
+
+    def __init__(self, fixed):
+        super().__init__()
+        self.fixed = fixed
+
+    def call(self, inputs, training=None):
+        return tf.transpose(self.fixed(inputs, training=training), (0, 2, 3, 1))
+
+
+class ToChannelsFirst(tf.keras.Model):
+    """An end that reads maps with channels first, one or a list of them."""
+
+    def __init__(self, fixed):
+        super().__init__()
+        self.fixed = fixed
+
+    def call(self, inputs, training=None):
+        maps = tf.nest.map_structure(lambda each: tf.transpose(each, (0, 3, 1, 2)), inputs)
+        return self.fixed(maps, training=training)
 
 
 class Network(tf.keras.Model):

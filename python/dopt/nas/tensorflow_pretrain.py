@@ -47,6 +47,7 @@ def _classification(run: Run) -> Any:
     (Loshchilov, Hutter, "SGDR", ICLR 2017, equation 5, without restarts).
     """
     module, folder, shape = run.module, run.params["trainFolder"], run.params["inputShape"]
+    first = run.params["channelsFirst"]
     names = pretrain.class_folders(folder, CHECKPOINT)
     files = pretrain.pictures(folder, names)
 
@@ -56,12 +57,12 @@ def _classification(run: Run) -> Any:
             self.classes = tf.keras.layers.Dense(len(names))
 
         def call(self, inputs: Any, training: Any = None) -> Any:
-            return self.classes(tf.reduce_mean(inputs, (1, 2)))
+            return self.classes(tf.reduce_mean(inputs, (2, 3) if first else (1, 2)))
 
     def user(epochs: int, batch_size: int) -> Any:
         steps = epochs * (len(files) // min(batch_size, len(files)))
         return SimpleNamespace(
-            build_dataset_search=lambda dir, is_training: _pictures(files, shape),
+            build_dataset_search=lambda dir, is_training: _pictures(files, shape, first),
             lr_scheduler=lambda rate, step: rate * 0.5 * (1 + math.cos(math.pi * int(step) / steps)),
             loss_op=lambda labels, logits: tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits),
         )
@@ -70,13 +71,14 @@ def _classification(run: Run) -> Any:
     return parts, user(run.params["epochs"], run.params["batchSize"])
 
 
-def _pictures(files: List[Tuple[str, int]], shape: List[int]) -> Tuple[Any, int]:
+def _pictures(files: List[Tuple[str, int]], shape: List[int], first: bool) -> Tuple[Any, int]:
     height, width, channels = shape
     paths, kinds = zip(*files)
 
     def read(path: Any, kind: Any) -> Any:
         picture = tf.numpy_function(lambda path: pretrain.read_picture(path.decode(), height, width), [path], tf.float32)
-        return tf.image.random_flip_left_right(tf.ensure_shape(picture, (height, width, channels))), kind
+        picture = tf.image.random_flip_left_right(tf.ensure_shape(picture, (height, width, channels)))
+        return tf.transpose(picture, (2, 0, 1)) if first else picture, kind
 
     data = tf.data.Dataset.from_tensor_slices((list(paths), list(kinds)))
     return data.shuffle(len(paths)).map(read), len(paths)

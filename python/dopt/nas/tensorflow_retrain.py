@@ -11,6 +11,7 @@ from dopt.nas.scoring import write_whole
 from dopt.nas.tensorflow_export import freeze
 from dopt.nas.tensorflow_run import Run
 from dopt.nas.tensorflow_train import alone, fit
+from dopt.nas.tensorflow_user import input_shape
 
 
 def retrain(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -26,7 +27,7 @@ def retrain(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     out, name = params["out"], params["name"]
     weights, model = os.path.join(out, f"{name}.h5"), os.path.join(out, f"{name}.pb")
     network.save_weights(weights)
-    frozen = freeze(network, tf.zeros((1, *params["inputShape"])))
+    frozen = freeze(network, tf.zeros((1, *input_shape(params))))
     write_whole(model, lambda file: file.write(frozen.graph_def.SerializeToString()))
     tensor = frozen.inputs[0].split(":")[0]
     train = write_samples(_arrays(run.batches(True, 0)), out, "calibration", tensor, params["samples"])

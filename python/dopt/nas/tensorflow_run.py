@@ -33,8 +33,8 @@ class Run:
         from dopt.nas.tensorflow_supernet import Supernet
 
         self.seed(self.params["seed"])
-        parts = self.module.PreNet(), self.params["largest"], self.module.PostNet(), self.params["features"]
-        network = Supernet(*parts)
+        pre_net, post_net = tensorflow_user.fixed_parts(self.module, self.params)
+        network = Supernet(pre_net, self.params["largest"], post_net, self.params["features"])
         network.active = layers
         self.built(network)
         return network
@@ -43,13 +43,14 @@ class Run:
         """One candidate with weights of its own."""
         from dopt.nas.tensorflow_blocks import Network
 
-        network = Network(self.module.PreNet(), layers, self.module.PostNet(), self.params["features"])
+        pre_net, post_net = tensorflow_user.fixed_parts(self.module, self.params)
+        network = Network(pre_net, layers, post_net, self.params["features"])
         self.built(network)
         return network
 
     def built(self, network: Any) -> None:
         """Keras makes weights when it sees a first input."""
-        network(tf.zeros((1, *self.params["inputShape"])), training=False)
+        network(tf.zeros((1, *tensorflow_user.input_shape(self.params))), training=False)
 
     def batches(self, training: bool, epoch: int = 0, whose: Any = None) -> tensorflow_user.Batches:
         """Batches of the folder for training or validation; shuffled as the seed and the epoch say.
@@ -93,12 +94,14 @@ class Run:
         own = self.module.UserModule(epochs, self.params["batchSize"])
         self._learn(network, self._batches(range(done, done + epochs), own), lambda number: self.rate(number, own))
 
-    def tune(self, network: Any, steps: int) -> List[float]:
-        """Trains one network for so many batches, with the learning rates that the user has for one epoch; the loss of each."""
+    def tune(self, network: Any, steps: int, number: int = 0) -> List[float]:
+        """Trains one network for so many batches, with the learning rates that the user has for one epoch; the loss of each.
+        Batches are the same for all networks, and others with another ``number``."""
         own = self.module.UserModule(1, self.params["batchSize"])
         whole = self.batches(True, 0, own).steps or steps
-        batches = itertools.islice(self._batches(itertools.count(), own), steps)
-        return self._learn(network, batches, lambda number: self.rate(number * whole // steps, own))
+        first = number * math.ceil(steps / whole)
+        batches = itertools.islice(self._batches(itertools.count(first), own), steps)
+        return self._learn(network, batches, lambda step: self.rate(step * whole // steps, own))
 
     def _batches(self, epochs: Iterable[int], own: Any) -> Iterator[Any]:
         for epoch in epochs:
@@ -135,7 +138,7 @@ class Run:
             return user.score_of(self.user.metrics_op([self.params["valFolder"], model], [generator, names, count]))
         total, count, metric = 0.0, 0, None
         for inputs, labels in data:
-            found = self.user.metrics_op(labels, predicted(forward(inputs), labels))
+            found = self.user.metrics_op(labels, predicted(forward(inputs), labels, self.params["channelsFirst"]))
             if hasattr(found, "result"):
                 metric = found
                 continue
@@ -153,13 +156,16 @@ class Run:
         return isinstance(error, tf.errors.ResourceExhaustedError)
 
 
-def predicted(outputs: Any, labels: Any) -> Any:
+def predicted(outputs: Any, labels: Any, first: bool) -> Any:
     """What a metric gets of a network: its outputs, but classes of pixels where PostNet gives logits by scale, each a dict of
-    a dict, as DeepLab's code does: of the last scale, as large as the labels."""
+    a dict, as DeepLab's code does: of the last scale, as large as the labels. ``first``: logits have channels first."""
     if not (isinstance(outputs, dict) and all(isinstance(each, dict) for each in outputs.values())):
         return outputs
     size = tf.shape(labels)[1:3]
-    return {name: tf.argmax(tf.image.resize(list(scales.values())[-1], size), 3) for name, scales in outputs.items()}
+    last = {name: list(scales.values())[-1] for name, scales in outputs.items()}
+    if first:
+        last = {name: tf.transpose(each, (0, 2, 3, 1)) for name, each in last.items()}
+    return {name: tf.argmax(tf.image.resize(each, size), 3) for name, each in last.items()}
 
 
 def names_of(network: Any) -> List[str]:

@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 from dopt.errors import DoptError
 from dopt.nas import tensorflow_user, user
-from dopt.nas.scoring import Judge, Scorer, Training, Verdict, last_half, scored, train_parts
+from dopt.nas.scoring import BETWEEN_SEEDS, Judge, Scorer, Training, Verdict, averaged, last_half, scored, train_parts
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -19,20 +19,23 @@ def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 
     module = tensorflow_user.load(params["folder"])
     pre_net, post_net = module.PreNet(), module.PostNet()
-    inputs = tf.zeros((1, *params["inputShape"]))
+    inputs, first = tf.zeros((1, *tensorflow_user.input_shape(params))), params["channelsFirst"]
     outputs = _run("PreNet", pre_net, inputs)
     if not tf.is_tensor(outputs) or outputs.shape.rank != 4:
-        raise DoptError("NAS_NETWORK", "PreNet must give one map: batch, height, width, channels.", place="user_module.py")
-    sizes, maps = list(outputs.shape[1:3]), []
+        raise DoptError("NAS_NETWORK", f"PreNet must give one map: batch, {'channels, height, width' if first else 'height, width, channels'}.",
+                        place="user_module.py")
+    channels, *sizes = outputs.shape[1:] if first else [outputs.shape[3], *outputs.shape[1:3]]
+    described = {"channels": channels, "height": sizes[0], "width": sizes[1]}
+    maps = []
     for filters, stride in zip(params["filters"], params["strides"]):
         sizes = [math.ceil(side / stride) for side in sizes]
-        maps.append(tf.zeros((1, *sizes, filters)))
+        maps.append(tf.zeros((1, filters, *sizes) if first else (1, *sizes, filters)))
     last = [*(maps[index] for index in params["features"]), maps[-1]] if params["features"] else maps[-1]
     _run("PostNet", post_net, last)
     files = {"pre": os.path.join(params["out"], "pre.onnx"), "post": os.path.join(params["out"], "post.onnx")}
-    _export(pre_net, inputs, files["pre"])
-    _export(post_net, last, files["post"])
-    return {"channels": outputs.shape[3], "height": outputs.shape[1], "width": outputs.shape[2], **files}
+    _export(pre_net, inputs, files["pre"], first)
+    _export(post_net, last, files["post"], first)
+    return {**described, **files}
 
 
 def _run(name: str, network: Any, inputs: Any) -> Any:
@@ -43,7 +46,7 @@ def _run(name: str, network: Any, inputs: Any) -> Any:
         raise user.fails_on(name, shapes, error) from error
 
 
-def _export(network: Any, inputs: Any, path: str) -> None:
+def _export(network: Any, inputs: Any, path: str, first: bool) -> None:
     import tensorflow as tf
 
     from dopt.doors.tensorflow.convert import convert_graph
@@ -56,7 +59,7 @@ def _export(network: Any, inputs: Any, path: str) -> None:
     shapes = dict(zip(frozen.inputs, frozen.shapes))
     names = {name: name.split(":")[0] for name in [*frozen.inputs, *frozen.outputs]}
     borders = frozen.inputs, frozen.outputs
-    model = convert_graph(frozen.graph_def, "user_module.py", *borders, shapes, names, frozen.maps)
+    model = convert_graph(frozen.graph_def, "user_module.py", *borders, shapes, names, [] if first else frozen.maps)
     with open(path, "wb") as file:
         file.write(model.SerializeToString())
 
@@ -92,11 +95,14 @@ def _shared(run: Any, params: Dict[str, Any]) -> Scorer:
         if params["tuneBatches"] == 0:
             recalibrate(shared, batches)
             return run.evaluate(shared), None
+        return averaged([once(candidate, number) for number in range(params["tuneSeeds"])])
+
+    def once(candidate: Dict[str, Any], number: int) -> Verdict:
         tf.keras.backend.clear_session()
-        run.seed(candidate["seed"])
+        run.seed(candidate["seed"] + BETWEEN_SEEDS * number)
         network = run.network(candidate["layers"])
         go_on(network, shared)
-        losses = run.tune(network, params["tuneBatches"])
+        losses = run.tune(network, params["tuneBatches"], number)
         recalibrate(network, batches)
         return run.evaluate(tf.function(lambda inputs: network(inputs, training=False))), last_half(losses)
 

@@ -1,7 +1,7 @@
 """The user's part of a search in TensorFlow."""
 
 import inspect
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from dopt.errors import DoptError
 from dopt.nas import user as shared
@@ -24,6 +24,21 @@ class PostNet(tf.keras.Model):  # call(self, inputs, training)""",
 def load(folder: str) -> Any:
     """The user's module. Raises DoptError NAS_USER_MODULE."""
     return shared.load(folder, INTERFACE)
+
+
+def input_shape(params: Dict[str, Any]) -> List[int]:
+    """Shape of a picture as the user's networks read it."""
+    height, width, channels = params["inputShape"]
+    return [channels, height, width] if params["channelsFirst"] else [height, width, channels]
+
+
+def fixed_parts(module: Any, params: Dict[str, Any]) -> Tuple[Any, Any]:
+    """PreNet and PostNet for searched layers between them, whose maps have channels last."""
+    from dopt.nas.tensorflow_blocks import FromChannelsFirst, ToChannelsFirst
+
+    if params["channelsFirst"]:
+        return FromChannelsFirst(module.PreNet()), ToChannelsFirst(module.PostNet())
+    return module.PreNet(), module.PostNet()
 
 
 class Whole(NamedTuple):

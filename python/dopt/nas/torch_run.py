@@ -103,12 +103,14 @@ class Run:
         steps = len(self.loader(self.params["trainFolder"], True))
         self._learn(network, own, self._batches(range(done, done + epochs)), steps)
 
-    def tune(self, network: Any, steps: int) -> List[float]:
-        """Trains one network for so many batches, with the schedule that the user has for one epoch; the loss of each."""
+    def tune(self, network: Any, steps: int, number: int = 0) -> List[float]:
+        """Trains one network for so many batches, with the schedule that the user has for one epoch; the loss of each.
+        Batches are the same for all networks, and others with another ``number``."""
         if steps == 0:
             return []
         own = self.module.UserModule(1, self.params["batchSize"])
-        return self._learn(network, own, islice(self._batches(count()), steps), steps)
+        epochs = math.ceil(steps / len(self.loader(self.params["trainFolder"], True)))
+        return self._learn(network, own, islice(self._batches(count(number * epochs)), steps), steps)
 
     def _batches(self, epochs: Iterable[int]) -> Iterator[Any]:
         for epoch in epochs:

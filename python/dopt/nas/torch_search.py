@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 from dopt.doors.torch.patches import export_settings
 from dopt.errors import DoptError
 from dopt.nas import torch_user, user
-from dopt.nas.scoring import Judge, Scorer, Training, Verdict, last_half, scored, train_parts
+from dopt.nas.scoring import BETWEEN_SEEDS, Judge, Scorer, Training, Verdict, averaged, last_half, scored, train_parts
 from dopt.nas.torch_run import Run
 
 
@@ -77,14 +77,17 @@ def _shared(run: Run, params: Dict[str, Any]) -> Scorer:
         if len(batches) >= params["calibrationBatches"]:
             break
 
-    def judge(candidate: Dict[str, Any]) -> Verdict:
-        shared.active = candidate["layers"]
-        run.seed(candidate["seed"])
+    def once(candidate: Dict[str, Any], number: int) -> Verdict:
+        run.seed(candidate["seed"] + BETWEEN_SEEDS * number)
         network = run.network(candidate["layers"])
         (go_on if params["tuneBatches"] > 0 else cut_out)(network, shared)
-        losses = run.tune(network, params["tuneBatches"])
+        losses = run.tune(network, params["tuneBatches"], number)
         recalibrate(network, batches)
         return run.evaluate(network), last_half(losses)
+
+    def judge(candidate: Dict[str, Any]) -> Verdict:
+        shared.active = candidate["layers"]
+        return averaged([once(candidate, number) for number in range(params["tuneSeeds"])])
 
     return judge
 

@@ -140,11 +140,12 @@ def params(folder, **changes):
     networks = [[layer("conv", hidden=0)], [layer("residual")]]
     return {
         "framework": "TensorFlow", "folder": folder, "application": "image_classification",
-        "inputShape": [8, 8, 3], "trainFolder": os.path.join(folder, "data"), "valFolder": os.path.join(folder, "data"),
+        "inputShape": [8, 8, 3], "channelsFirst": False,
+        "trainFolder": os.path.join(folder, "data"), "valFolder": os.path.join(folder, "data"),
         "epochs": 2, "batchSize": 8, "features": [], "seed": 1, "gpu": None, "threads": 1,
         "optimizer": {"type": "Momentum", "learningRate": 0.05, "betas": [0.9, 0.999], "momentum": 0.9},
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.npz"),
-        "deck": networks, "guide": networks[1], "calibrationBatches": 2, "tuneBatches": 0, "preTrainFolder": None, "places": [None],
+        "deck": networks, "guide": networks[1], "calibrationBatches": 2, "tuneBatches": 0, "tuneSeeds": 1, "preTrainFolder": None, "places": [None],
         "networks": [candidate(str(i), each) for i, each in enumerate(networks)], **changes,
     }
 
@@ -165,8 +166,8 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     assert [each["key"] for each in scores[0]] == ["0", "1"]
     assert all(each["reason"] is None and 0 <= each["score"] <= 1 and each["loss"] is None for each in scores[0])
     # Networks that go on from the shared weights score the same whatever was scored before them.
-    gone = tensorflow_search.score(params(folder, tuneBatches=6), Events())["results"]
-    second = tensorflow_search.score(params(folder, tuneBatches=6, networks=params(folder)["networks"][1:]), Events())["results"]
+    gone = tensorflow_search.score(params(folder, tuneBatches=6, tuneSeeds=2), Events())["results"]
+    second = tensorflow_search.score(params(folder, tuneBatches=6, tuneSeeds=2, networks=params(folder)["networks"][1:]), Events())["results"]
     assert gone[1:] == second and all(each["reason"] is None and each["loss"] > 0 for each in gone)
 
 
@@ -336,8 +337,8 @@ def test_fixed_parts_are_described(project, tmp_path):
     import onnx
 
     given = {
-        "framework": "TensorFlow", "folder": project(), "inputShape": [8, 8, 3], "filters": [16], "strides": [2],
-        "features": [], "out": str(tmp_path),
+        "framework": "TensorFlow", "folder": project(), "inputShape": [8, 8, 3], "channelsFirst": False, "filters": [16],
+        "strides": [2], "features": [], "out": str(tmp_path),
     }
     described = tensorflow_search.describe(given, Events())
     assert (described["channels"], described["height"], described["width"]) == (8, 8, 8)

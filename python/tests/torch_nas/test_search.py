@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
-from dopt.nas.scoring import last_half  # noqa: E402
+from dopt.nas.scoring import averaged, last_half  # noqa: E402
 from dopt.nas import torch_parallel, torch_pretrain, torch_run, torch_search, torch_train, torch_user  # noqa: E402
 from dopt.nas.torch_blocks import Network  # noqa: E402
 from dopt.nas.torch_inherit import inherit  # noqa: E402
@@ -140,7 +140,7 @@ def params(folder, **changes):
         "largest": [{"conv": networks[0][0], "residual": networks[1][0]}], "checkpoint": os.path.join(folder, "net.pth"),
         "deck": networks, "guide": networks[1],
         "preTrainFolder": None, "places": [None], "inputShape": [8, 8, 3], "framework": "PyTorch",
-        "calibrationBatches": 2, "tuneBatches": 0,
+        "calibrationBatches": 2, "tuneBatches": 0, "tuneSeeds": 1,
         "networks": [candidate(str(i), each) for i, each in enumerate(networks)], **changes,
     }
 
@@ -166,6 +166,10 @@ def test_networks_go_on_from_the_shared_weights(project):
     both = torch_search.score(given, Events())["results"]
     second = torch_search.score(dict(given, networks=given["networks"][1:]), Events())["results"]
     assert both[1:] == second and all(each["reason"] is None and each["loss"] > 0 for each in both)
+    twice = torch_search.score(dict(given, tuneSeeds=2), Events())["results"]
+    for once, mean in zip(both, twice):
+        assert mean["loss"] not in (None, once["loss"])
+    assert averaged([(1.0, 4.0), (3.0, 2.0)]) == (2.0, 3.0) and averaged([(1.0, None)]) == (1.0, None)
     run = torch_run.Run(given)
     shared = run.supernet()
     shared.load_state_dict(torch.load(given["checkpoint"])["network"])
