@@ -31,7 +31,9 @@ class DeviceView(NamedTuple):
         return size
 
 
-class _DLTensor(ctypes.Structure):
+class DLTensor(ctypes.Structure):
+    """An array as DLPack describes it."""
+
     _fields_ = [
         ("data", ctypes.c_void_p),
         ("device_type", ctypes.c_int32),
@@ -72,7 +74,7 @@ def _from_dlpack(array: Any) -> DeviceView:
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     # The capsule is not consumed: its own deleter runs when `owner` goes.
-    tensor = _DLTensor.from_address(pointer(capsule, b"dltensor"))
+    tensor = DLTensor.from_address(pointer(capsule, b"dltensor"))
     if tensor.device_type != _CUDA:
         raise _refused(array, "it is not in CUDA memory (DLPack device %d)" % tensor.device_type)
     if tensor.lanes != 1 or tensor.code not in _CODES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from .native_rows import RowGrid
 
@@ -51,12 +51,21 @@ class NumpyRows:
         self, gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any, refit: bool, sweeps: int
     ) -> None:
         """Scales and integers made better in place; see ``RowCalls``."""
+        in_turns(_sweep, _fit, refit, sweeps)(gram, target, grid, scales, integers)
+
+
+def in_turns(sweep: Callable[..., None], fit: Callable[..., None], refit: bool, sweeps: int) -> Callable[..., None]:
+    """``gram_refine`` of its two parts: a fit of the scales behind each sweep, or alone where there is no sweep."""
+
+    def refine(*given: Any) -> None:
         for _ in range(sweeps):
-            _sweep(gram, target, grid, scales, integers)
+            sweep(*given)
             if refit:
-                _fit(gram, target, grid, scales, integers)
+                fit(*given)
         if refit and sweeps == 0:
-            _fit(gram, target, grid, scales, integers)
+            fit(*given)
+
+    return refine
 
 
 def spread(scales: Any, grid: RowGrid, inputs: int) -> Any:

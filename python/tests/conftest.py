@@ -82,3 +82,15 @@ def gpu(request, monkeypatch):
     monkeypatch.setattr(gpus, "KIND", name)
     monkeypatch.setattr(gpus, "_torch", lambda: {"version": torch.__version__, "devices": [device], "reason": None})
     return 0
+
+
+def pytest_collection_finish(session):
+    """Makes the device that stands in for a GPU known before any test runs: PyTorch makes its threads for gradients at the first
+    backward pass, one for each device that is known then."""
+    if any("gpu" in getattr(item, "fixturenames", ()) for item in session.items):
+        try:
+            import stand_in
+
+            stand_in.install()
+        except ImportError:
+            pass  # no PyTorch: the tests say so

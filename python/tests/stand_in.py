@@ -7,6 +7,8 @@ what it forgets to move fails as it would there. Needs a PyTorch whose dispatche
 
 import ctypes
 
+from dopt.device_arrays import DLTensor
+
 NAME = "standin"
 _CPU, _DEVICE = 1, 12  # kDLCPU; kDLExtDev, which is PyTorch's PrivateUse1
 _MAY_MIX = ("aten::copy_", "aten::_copy_from", "aten::_to_copy", "aten::_copy_from_and_resize")
@@ -24,22 +26,9 @@ _capsule = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p,
 
 
 class _Managed(ctypes.Structure):
-    """DLManagedTensor of https://dmlc.github.io/dlpack, its DLTensor written out."""
+    """DLManagedTensor of https://dmlc.github.io/dlpack."""
 
-    _fields_ = [
-        ("data", ctypes.c_uint64),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("byte_offset", ctypes.c_uint64),
-        ("manager", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-    ]
+    _fields_ = [("tensor", DLTensor), ("manager", ctypes.c_void_p), ("deleter", ctypes.c_void_p)]
 
 
 def install():
@@ -88,9 +77,10 @@ def _alias(tensor, device_type):
     code, bits = _type_of(tensor.dtype)
     # PyTorch gives memory up wherever it is, exceptions pending, so no Python may run then. Opening a spin lock overwrites
     # the first word of what it is given, here the address of the data, and that is seen at the next look.
-    managed = _Managed(tensor.data_ptr(), device_type, 0, ndim, code, bits, 1, shape, strides, 0, None, _DELETER)
+    described = DLTensor(tensor.data_ptr(), device_type, 0, ndim, code, bits, 1, shape, strides, 0)
+    managed = _Managed(described, None, _DELETER)
     _sweep()
-    _held[ctypes.addressof(managed)] = (managed, managed.data, shape, strides, tensor)
+    _held[ctypes.addressof(managed)] = (managed, managed.tensor.data, shape, strides, tensor)
     return torch._C._from_dlpack(_capsule(ctypes.addressof(managed), b"dltensor", None))
 
 
@@ -98,7 +88,7 @@ def _sweep():
     """Forgets what PyTorch has given up."""
     _state["swept"] += 1
     if _state["swept"] % _SWEEP == 0:
-        for address in [address for address, (managed, data, *_) in list(_held.items()) if managed.data != data]:
+        for address in [address for address, (managed, data, *_) in list(_held.items()) if managed.tensor.data != data]:
             _held.pop(address, None)
 
 

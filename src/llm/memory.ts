@@ -12,7 +12,7 @@ import type { LlmOptions } from './options.js';
 const PROGRAM_BYTES = { large: 96e6, small: 200e6 };
 const LARGE_BYTES = 24 * 2 ** 20;
 /** Rows in double that are solved at a time: target_bytes of python/dopt/llm/rows.py; they, what they are made of and come to. */
-const TARGET_BYTES = 3 * 24 * 2 ** 20;
+const TARGET_BYTES = 3 * 12 * 2 ** 20;
 /** Tokens that judge a layer's solutions: HELD_TOKENS of python/dopt/llm/gram.py. */
 const HELD_TOKENS = 256;
 /** Sums of experts that are gathered at once: SUM_BYTES of python/dopt/llm/block.py. */

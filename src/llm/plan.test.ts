@@ -92,7 +92,7 @@ describe('a plan', () => {
 
 describe('memory', () => {
   /** Three chunks of targets in double, and tokens that judge. */
-  const parts = 3 * 24 * 2 ** 20;
+  const parts = 3 * 12 * 2 ** 20;
   const judged = (outputs: number, inputs: number): number => 4 * 256 * (2 * inputs + outputs);
 
   it('is the program, what lies outside, and the worst moment of a block', () => {

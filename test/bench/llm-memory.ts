@@ -2,7 +2,7 @@
  * Memory of quantizing a large language model beside what the plan promised: the section of docs/benchmarks.md.
  *
  *   npm run bench:llm-memory -- [--blocks 22] [--width 2048] [--inner 5632] [--heads 32] [--vocabulary 32000]
- *     [--samples 8] [--length 256] [--effort balanced] [--memory 8G] [--work DIR]
+ *     [--samples 8] [--length 256] [--effort balanced] [--threads N] [--memory 8G] [--work DIR]
  *
  * Weights are random, 1.1 billion of them by default. A block is freed before the next one is read, so two of them already need
  * what 22 do, in an eleventh of the time. Uses the built command (npm run build).
@@ -19,7 +19,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const string = { type: 'string' } as const;
 const { values } = parseArgs({
   options: {
-    ...{ width: string, inner: string, heads: string, vocabulary: string, memory: string },
+    ...{ width: string, inner: string, heads: string, vocabulary: string, threads: string, memory: string },
     blocks: { ...string, default: '22' },
     samples: { ...string, default: '8' },
     length: { ...string, default: '256' },
@@ -60,7 +60,9 @@ await execa(
       'never',
     ],
     ...['--profile', 'current', '--out', out],
-    ...(values.memory === undefined ? [] : ['--memory', values.memory]),
+    ...(['memory', 'threads'] as const).flatMap((name) =>
+      values[name] === undefined ? [] : [`--${name}`, values[name]],
+    ),
   ],
   { stdio: 'inherit' },
 );

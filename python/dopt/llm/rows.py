@@ -7,7 +7,7 @@ at a time; its sums run in another order, so that single integers may differ fro
 
 from typing import Any, Optional
 
-from dopt.native_numpy_rows import COARSE, FITS, RIDGE, share_of
+from dopt.native_numpy_rows import COARSE, FITS, RIDGE, in_turns, share_of
 from dopt.native_rows import RowGrid
 
 #: Columns that are solved before what they changed is brought to all others, by one product.
@@ -29,7 +29,7 @@ class HostRows:
     """The native core (or numpy) on tensors of the processor."""
 
     #: Bytes of float64 targets that are solved at a time.
-    target_bytes = 24 << 20
+    target_bytes = 12 << 20
 
     def __init__(self, core: Any) -> None:
         self._core = core
@@ -110,12 +110,7 @@ class DeviceRows:
         self, gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any, refit: bool, sweeps: int
     ) -> None:
         """Lowers the squared error on ``gram`` in place: scales by least squares, integers by coordinate descent."""
-        for _ in range(sweeps):
-            _sweep(gram, target, grid, scales, integers)
-            if refit:
-                _fit(gram, target, grid, scales, integers)
-        if refit and sweeps == 0:
-            _fit(gram, target, grid, scales, integers)
+        in_turns(_sweep, _fit, refit, sweeps)(gram, target, grid, scales, integers)
 
 
 def spread(scales: Any, grid: RowGrid) -> Any:
