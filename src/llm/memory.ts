@@ -9,7 +9,7 @@ import type { LlmOptions } from './options.js';
  * What libraries keep while they multiply, small tensors, and freed memory that stays: more of it where the sums of no layer
  * are large (LARGE_BYTES of python/dopt/llm/memory.py).
  */
-const PROGRAM_BYTES = { large: 96e6, small: 200e6 };
+const PROGRAM_BYTES = { large: 150e6, small: 220e6 };
 const LARGE_BYTES = 24 * 2 ** 20;
 /** Rows in double that are solved at a time: target_bytes of python/dopt/llm/rows.py; they, what they are made of and come to. */
 const TARGET_BYTES = 3 * 12 * 2 ** 20;
@@ -74,14 +74,14 @@ export function promiseMemory(
   const both = 1 + floatShare(solver, Math.ceil(samples / batch)); // how often hidden states exist
   const together = Math.min(batch, samples) * length * Math.min(threads, Math.ceil(samples / batch));
   const wide = Math.max(0, ...inside.map(({ shape }) => shape[0]!));
+  const deep = Math.max(0, ...inside.map(({ shape }) => shape[1]!));
 
   /** What a token holds in a pass that waits: in attention, and behind it, before a layer of so many inputs. */
   const attending = model.heads * length + 5 * model.hidden;
   const holding = (inputs: number): number => 2 * model.hidden + inputs;
-  const lasting = Math.max(attending, ...inside.map(({ shape }) => holding(shape[1]!)));
+  const lasting = Math.max(attending, holding(deep));
   const lockstep = 4 * both * tokens * lasting <= (memory === null ? WAITING_BYTES : memory / 4);
   const waiting = (floats: number): number => (lockstep ? 4 * both * tokens * floats : 0);
-  const running = 4 * together * (3 * model.heads * length + 6 * model.hidden + 4 * wide);
 
   const rotated = solver.rotate !== 'never' && model.rotation.possible;
   const kept = model.whole !== null ? 0 : rotated ? model.blockBytes : model.storedBlockBytes;
@@ -96,7 +96,7 @@ export function promiseMemory(
   // A layer is solved while passes wait behind the layers before it, whose float weights are gone.
   const solved = inside.map((linear) => {
     const [outputs, inputs] = [linear.shape[0]!, linear.shape[1]!];
-    const { sums, weights } = solving(linear, inside, solver);
+    const { sums, weights } = solving(linear, inside, solver, together);
     const left =
       lockstep && solver.polish === 0 && inputs > model.hidden
         ? share(kept, outputs * inputs, integers)
@@ -107,9 +107,14 @@ export function promiseMemory(
       waiting(inputs > model.hidden ? holding(inputs) : attending),
     );
   });
-  // Passes run to the next layers, with the products of those before, and to the end, where hidden states exist twice.
+  // Passes run through attention, then through what is behind it with the products of its first layers, to hidden states of their own.
   const most = Math.max(0, ...inside.map(({ shape }) => shape[0]! * shape[1]!));
-  const moving = moment(kept + integers + 4 * 3 * most, 0, running + Math.max(streams, waiting(lasting)));
+  const scores = 4 * together * (2 * model.heads * length + 4 * model.hidden);
+  const turned = 4 * together * (2 * model.hidden + 4 * wide);
+  const moving = [
+    moment(kept + 4 * most, 0, scores + waiting(attending)),
+    moment(kept + integers + 4 * 3 * most, 0, turned + Math.max(streams, waiting(holding(deep)))),
+  ];
   // The head's integers and outputs for the tokens that judge; its float weights are the network's own, or read anew.
   const quantized = new Set(plan.linears.map(({ name }) => name));
   const head = headLinear && quantized.has(headLinear.name) ? headLinear : null;
@@ -117,8 +122,8 @@ export function promiseMemory(
   const alone = head && solving(head, [], bits < 8 ? solver : { ...solver, ridges: [] });
   const last = moment(alone ? alone.weights + (rotated ? 0 : second) : 0, alone?.sums ?? 0, 0);
 
-  const sum = (one: typeof moving): number => one.weights + one.gram + one.states;
-  const worst = [...solved, moving, last].reduce((one, other) => (sum(other) > sum(one) ? other : one));
+  const sum = (one: typeof last): number => one.weights + one.gram + one.states;
+  const worst = [...solved, ...moving, last].reduce((one, other) => (sum(other) > sum(one) ? other : one));
   const large = inside.some(({ shape }) => 8 * shape[1]! ** 2 >= LARGE_BYTES);
   const base = model.baseBytes + PROGRAM_BYTES[large ? 'large' : 'small'];
   return {
@@ -131,11 +136,15 @@ export function promiseMemory(
   };
 }
 
-/** Bytes that solving a layer takes: its sums, and weights, targets, integers and outputs for the tokens that judge. */
+/**
+ * Bytes that solving a layer takes: its sums, and weights, targets, integers, outputs for the tokens that judge, and errors before
+ * it of the tokens that go through a block together.
+ */
 function solving(
   { name, block, shape }: Linear,
   inside: Linear[],
   solver: Solver,
+  together = 0,
 ): { sums: number; weights: number } {
   const [outputs, inputs] = [shape[0]!, shape[1]!];
   const square = 8 * inputs ** 2;
@@ -153,7 +162,10 @@ function solving(
   return {
     sums: sums + (cross && whole ? kept * square : 0),
     weights:
-      outputs * inputs * (2 + (cross ? 4 * kept : 0)) + 4 * HELD_TOKENS * (2 * inputs + outputs) + parts,
+      outputs * inputs * (2 + (cross ? 4 * kept : 0)) +
+      4 * HELD_TOKENS * (2 * inputs + outputs) +
+      (cross && !whole ? 4 * together * inputs : 0) +
+      parts,
   };
 }
 
