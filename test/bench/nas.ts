@@ -2,7 +2,7 @@
  * How good the searches are, on tables of networks that others have trained, and with --only on networks that are trained
  * here: the tables of docs/search.md.
  *
- *   npm run bench:nas -- [--only macro,nasbench201,overhead,rank,rank-others,rank-whole,better,better-tf] [--seeds 30] [--assets DIR] [--work DIR] [--workers N]
+ *   npm run bench:nas -- [--only macro,nasbench201,overhead,rank,rank-whole,better,better-tf] [--seeds 30] [--assets DIR] [--work DIR] [--workers N] [--profile torch|current]
  */
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -13,7 +13,7 @@ import { better, betterTensorflow } from './nas/better.js';
 import { cells201 } from './nas/cells201.js';
 import { macro } from './nas/macro.js';
 import { overhead } from './nas/overhead.js';
-import { rank, rankOthers, rankWhole } from './nas/rank.js';
+import { rank, rankWhole } from './nas/rank.js';
 import type { NasSection } from './nas/section.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -22,7 +22,6 @@ const SECTIONS: readonly NasSection[] = [
   cells201,
   overhead,
   rank,
-  rankOthers,
   rankWhole,
   better,
   betterTensorflow,
@@ -35,6 +34,8 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '30' },
     /** Processes that train networks. */
     workers: { type: 'string', default: '1' },
+    /** PyTorch of 2022 (torch) or of today (current), for the sections about ranks. */
+    profile: { type: 'string', default: 'torch' },
     assets: { type: 'string', default: process.env.DOPT_ASSETS ?? join(ROOT, '../shared/assets') },
     work: { type: 'string', default: join(tmpdir(), 'dopt-bench-nas') },
   },
@@ -46,6 +47,7 @@ const places = {
   work: resolve(values.work),
   seeds: Number(values.seeds),
   workers: Number(values.workers),
+  profile: values.profile === 'current' ? ('current' as const) : ('torch' as const),
 };
 for (const name of names) {
   const section = SECTIONS.find((one) => one.name === name);

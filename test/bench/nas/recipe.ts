@@ -1,5 +1,6 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { TorchProfile } from '../../../src/bridge/profiles.js';
 import { streamProgress } from '../../../src/cli/progress.js';
 import { pythonEvaluator } from '../../../src/search/evaluator.js';
 import { type OpenSearch, openSearch } from '../../../src/search/open.js';
@@ -74,8 +75,12 @@ export const optionsOf = (folder: string, target: string) => ({
 });
 
 /** Opens the scenario of a folder as `dopt search` does. */
-export const openFolder = (folder: string, target: string): Promise<OpenSearch> =>
-  openSearch({ ...optionsOf(folder, target), work: join(folder, 'log_search') });
+export const openFolder = (
+  folder: string,
+  target: string,
+  profile: TorchProfile = 'torch',
+): Promise<OpenSearch> =>
+  openSearch({ ...optionsOf(folder, target), profile, work: join(folder, 'log_search') });
 
 /** A scenario whose networks are trained alone, each for so many epochs, from the weights that a seed gives. */
 export const alone = (open: OpenSearch, epochs: number, seed = open.scenario.searcher.seed): OpenSearch => ({

@@ -1,3 +1,5 @@
+import type { TorchProfile } from '../../../src/bridge/profiles.js';
+
 /** Where things lie, and how much is measured. */
 export interface NasPlaces {
   /** The package. */
@@ -9,6 +11,8 @@ export interface NasPlaces {
   seeds: number;
   /** Processes that train. */
   workers: number;
+  /** Whose PyTorch they train by. */
+  profile: TorchProfile;
 }
 
 /** One comparison of searches, on a table of trained networks or by training. */
