@@ -29,7 +29,7 @@ export type MemoryOptions = Pick<LlmOptions, 'effort' | 'rotate' | 'batch' | 'th
 export interface MemoryPromise {
   /** Interpreter and frameworks. */
   base: number;
-  /** What lies outside of the blocks in float32, and a block: as it is kept, its integers, copies of its largest layer. */
+  /** What lies outside of the blocks in float32, a block (as it is kept, its integers, parts of a layer), and what libraries keep. */
   weights: number;
   /** Sums over the inputs of the widest layer, and factors. */
   gram: number;
@@ -125,13 +125,13 @@ export function promiseMemory(
   const sum = (one: typeof last): number => one.weights + one.gram + one.states;
   const worst = [...solved, ...moving, last].reduce((one, other) => (sum(other) > sum(one) ? other : one));
   const large = inside.some(({ shape }) => 8 * shape[1]! ** 2 >= LARGE_BYTES);
-  const base = model.baseBytes + PROGRAM_BYTES[large ? 'large' : 'small'];
+  const program = PROGRAM_BYTES[large ? 'large' : 'small'];
   return {
-    base,
-    weights: outside + worst.weights,
+    base: model.baseBytes,
+    weights: outside + worst.weights + program,
     gram: worst.gram,
     states: streams + worst.states,
-    total: base + outside + streams + sum(worst),
+    total: model.baseBytes + program + outside + streams + sum(worst),
     lockstep,
   };
 }
