@@ -49,6 +49,11 @@ class Work:
             if each.name in options["strategies"]
         }
 
+    @property
+    def sum_bytes(self) -> int:
+        """Size of the sums over the widest input."""
+        return max((8 * each.shape[1] ** 2 for each in self.linears.values()), default=0)
+
     def steps(self, hidden: Any) -> List[Step]:
         """The order in which the linears are solved, found by running the first block of each kind."""
         own = len(self.prefix)
@@ -192,7 +197,7 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
     given = passes.inputs(firsts)
     if passes.waits:
         work.leave_step()
-    return_freed_memory(max(8 * work.linears[name].shape[1] ** 2 for name in firsts))  # what passes freed lies in small pieces
+    return_freed_memory(work.sum_bytes)  # what passes freed lies in small pieces
     gathered = [_inputs_of(work, group) for group in step]
     pairs: List[List[Pair]] = [[] for _ in step]
     for index, (float_inputs, quantized_inputs) in enumerate(given):

@@ -34,7 +34,7 @@ VERSION = 4
 def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """Quantizes a model; see protocol-llm.ts for parameters and result."""
     memory.keep_no_buffers()
-    memory.return_freed_memory()
+    memory.return_freed_memory(memory.LARGE_BYTES)
     with place_of(params) as place:
         return Run(params, events, place).run()
 
@@ -146,7 +146,7 @@ class Run:
         self._write_rest(writer, work)
         writer.end_block(index)
         self.stream.drop(index)
-        memory.return_freed_memory()
+        memory.return_freed_memory(work.sum_bytes)
         seconds = time.monotonic() - begun
         self.blocks.append({"block": index, "error": error, "rotated": self.rotated, "seconds": seconds})
         return states
