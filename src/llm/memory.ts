@@ -9,7 +9,7 @@ import type { LlmOptions } from './options.js';
  * What libraries keep while they multiply, small tensors, and freed memory that stays: more of it where the sums of no layer
  * are large (LARGE_BYTES of python/dopt/llm/memory.py).
  */
-const PROGRAM_BYTES = { large: 150e6, small: 220e6 };
+const PROGRAM_BYTES = { large: 175e6, small: 220e6 };
 const LARGE_BYTES = 24 * 2 ** 20;
 /** Rows in double that are solved at a time: target_bytes of python/dopt/llm/rows.py; they, what they are made of and come to. */
 const TARGET_BYTES = 3 * 12 * 2 ** 20;
