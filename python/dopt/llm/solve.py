@@ -13,6 +13,8 @@ from dopt.native_rows import RowGrid
 
 #: Clips that are tried for each group, from this share of the whole range on.
 CANDIDATES, LEAST = 64, 0.35
+#: The same, as dense, for a second try where a row has one scale: what a clipped tail costs behind error feedback depends on the text.
+GENTLE_CANDIDATES, GENTLE = 20, 0.8
 #: Tokens an input from which on solutions are refined: the error on fewer says more of those tokens than of the text.
 REFINING_TOKENS = 8
 #: Sums up to this size are copied for their factors: larger ones make room for them where they lie, which takes longer.
@@ -266,10 +268,9 @@ class _Try:
         if factor is None:
             return
         for target in [None] if self._target is None else [self._target, None]:
-            found = self._feed_back(factor, target)
-            error = self._error_of(*found)
+            *found, error = self._feed_back(factor, target)
             if error < self._error:
-                self._error, self._made, self._chosen = error, found, "gptq" if target is None else "cross"
+                self._error, self._made, self._chosen = error, tuple(found), "gptq" if target is None else "cross"
                 break
         if self._chosen != "cross":
             self._target = self._ridge = None
@@ -294,15 +295,44 @@ class _Try:
         told = (self._chosen, self._ridge, damping, self._prepared.fallback, self._error, self._error_nearest)
         return Solution(*self._made, *told)
 
-    def _feed_back(self, factor: Any, target: Optional[Any]) -> Tuple[Any, Any]:
+    def _feed_back(self, factor: Any, target: Optional[Any]) -> Tuple[Any, Any, float]:
+        """Integers, scales and the error of the output."""
         import torch
 
-        made = []
+        made, off = [], 0.0
+        judged = self._wanted is not None and self._power > 0
         for rows in self._parts():
             part = self._part(rows, target)
-            scales = self._own_scales[rows] if target is None else self._find_scales(part)
-            made.append((self._rows.gram_round(self._prepared.order, factor, part.double(), self._grid, scales), scales))
-        return torch.cat([integers for integers, _ in made]), torch.cat([scales for _, scales in made])
+            scales = self._own_scales[rows].clone() if target is None else self._find_scales(part)
+            integers = self._rows.gram_round(self._prepared.order, factor, part.double(), self._grid, scales)
+            if judged:
+                wanted = self._wanted[:, rows]  # type: ignore[index]
+                errors = self._row_errors(integers, scales, wanted)
+                if self._grid.group == part.shape[1]:
+                    self._clip_less(factor, part, wanted, errors, integers, scales)
+                off += float(errors.sum(dtype=torch.float64))
+            made.append((integers, scales))
+        found = torch.cat([integers for integers, _ in made]), torch.cat([scales for _, scales in made])
+        return (*found, off / self._power if judged else self._error_of(*found))
+
+    def _clip_less(self, factor: Any, part: Any, wanted: Any, errors: Any, integers: Any, scales: Any) -> None:
+        """Rows that serve the tokens that judge better when less of them is clipped, in place; ``errors``: of each row."""
+        least = part.amax(dim=1).div(self._grid.qmax).maximum(part.amin(dim=1).div(self._grid.qmin)).mul_(GENTLE)
+        at = (scales[:, 0] < least).nonzero()[:, 0]
+        if len(at) == 0:
+            return
+        rows = part[at]
+        gentle = self._find_scales(rows, GENTLE_CANDIDATES, GENTLE)
+        other = self._rows.gram_round(self._prepared.order, factor, rows.double(), self._grid, gentle)
+        after = self._row_errors(other, gentle, wanted[:, at])
+        better = after < errors[at]
+        at = at[better]
+        integers[at], scales[at], errors[at] = other[better], gentle[better], after[better]
+
+    def _row_errors(self, integers: Any, scales: Any, wanted: Any) -> Any:
+        """float32 [outputs]: squared error of each output on the tokens that judge."""
+        x = self._prepared.held[1]  # type: ignore[index]
+        return (x @ dequantized(integers, scales).t()).sub_(wanted).square_().sum(dim=0)
 
     def _error_of(self, integers: Any, scales: Any) -> float:
         """Squared error of the output on tokens that judge, over its power."""
@@ -335,10 +365,10 @@ class _Try:
         """float32 rows of the weights, or of those that make up for errors."""
         return self._weight.rows(rows) if target is None else target[rows]
 
-    def _find_scales(self, weights: Any) -> Any:
+    def _find_scales(self, weights: Any, candidates: int = CANDIDATES, least: float = LEAST) -> Any:
         kind, prepared = self._prepared.solver["scales"], self._prepared
         importance = prepared.importance if kind == "weighted" and prepared.mean > 0 else None
-        return self._rows.group_scales(weights, self._grid, importance, 1 if kind == "absmax" else CANDIDATES, LEAST)
+        return self._rows.group_scales(weights, self._grid, importance, 1 if kind == "absmax" else candidates, least)
 
 
 def squares(tensor: Any) -> float:
