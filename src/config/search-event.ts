@@ -16,6 +16,10 @@ export const searchEventSchema = z.discriminatedUnion('event', [
     version: z.literal(1),
     digest: z.string().describe('digest of all that decides which networks are tried and what they score'),
     space: z.string().describe('digest of what genomes stand for; under another one no score can be kept'),
+    /** How networks go on from shared weights before their loss is taken, where they do. */
+    tune: z
+      .strictObject({ batches: z.number().int().positive(), seeds: z.number().int().positive() })
+      .optional(),
     time: z.string(),
   }),
   z.strictObject({

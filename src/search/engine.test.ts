@@ -149,6 +149,24 @@ it('goes by losses where it is told to, which its journal keeps', async () => {
   expect(opened().haveLosses).toBe(false);
 });
 
+it('compares losses only where all are means over as many batches', () => {
+  const tune = (batches: number) => ({ batches, seeds: 2 });
+  const open = (digest: string, batches: number) =>
+    new SearchJournal(journal, { digest, space: 's', tune: tune(batches) }, true);
+  const propose = (one: SearchJournal) => {
+    one.add({ event: 'proposed', round: 0, genomes: [[0]] });
+    one.add({ event: 'scored', key: '0', score: 1, loss: 2, reason: null });
+  };
+  open('a', 40);
+  propose(open('b', 80)); // nothing was tried with 40
+  expect(open('b', 80).haveLosses).toBe(true);
+  expect(open('c', 80).haveLosses).toBe(true);
+  expect(open('d', 160).haveLosses).toBe(false);
+  writeFileSync(journal, readFileSync(journal, 'utf8').replaceAll(/"tune":\{[^}]*\},/g, ''));
+  expect(open('d', 80).haveLosses).toBe(true); // as it was opened, by a version that did not say
+  expect(open('e', 80).haveLosses).toBe(false);
+});
+
 it('what is wrong with all networks ends the search', async () => {
   const broken: Evaluator = {
     workers: 2,

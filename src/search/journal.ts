@@ -1,6 +1,17 @@
 import { type SearchEvent, searchEventSchema } from '../config/search-event.js';
 import { UserError } from '../errors.js';
 import { appendLine, readLines } from '../run/lines.js';
+import type { Tune } from './evaluator.js';
+
+/** What a journal is opened for. */
+export interface SearchSettings {
+  /** Digest of all that decides the search. */
+  digest: string;
+  /** Digest of what genomes stand for. */
+  space: string;
+  /** How networks go on from shared weights before their loss is taken, where they do. */
+  tune?: Tune;
+}
 
 /**
  * The journal of a search: one event a line, each on the disk before anything follows from it. It is the only state: a
@@ -11,20 +22,18 @@ export class SearchJournal {
   readonly carried: number;
   /** Whether it was begun anew in the place of one of another search in which nothing was tried. */
   readonly replaced: boolean;
-  /** Whether all networks with a score have a loss too; none need have been tried. */
+  /** Whether all networks with a score have a loss too, taken alike; none need have been tried. */
   readonly haveLosses: boolean;
   private events: SearchEvent[];
 
   /**
    * Opens a journal or begins one.
-   * @param digest of all that decides the search
-   * @param space digest of what genomes stand for
    * @param extend goes on under another digest of the same space, with all scores kept
    * @throws UserError SEARCH_CHANGED for a journal of another search, SEARCH_JOURNAL for a file that is none
    */
   constructor(
     private readonly path: string,
-    { digest, space }: { digest: string; space: string },
+    { digest, space, tune }: SearchSettings,
     extend: boolean,
   ) {
     this.events = readLines(path).map((line, index) => parse(line, path, index + 1));
@@ -34,10 +43,12 @@ export class SearchJournal {
     this.replaced = opened !== undefined && !same && untried;
     if (opened && !same && !untried && (!extend || opened.space !== space))
       throw changed(path, opened.space === space);
-    const event = { event: 'opened', version: 1, digest, space, time: new Date().toISOString() } as const;
+    const time = new Date().toISOString();
+    const event = { event: 'opened', version: 1, digest, space, ...(tune && { tune }), time } as const;
     if (!same) this.add(event);
-    this.haveLosses = haveLosses(this.events);
-    this.carried = carriedOf(same ? this.events : [...this.events, event]);
+    const all = same ? this.events : [...this.events, event];
+    this.haveLosses = haveLosses(all);
+    this.carried = carriedOf(all);
   }
 
   /** What happened before this process; given out once, so that it does not stay in memory. */
@@ -54,9 +65,17 @@ export class SearchJournal {
   }
 }
 
-/** Whether networks can be compared by their loss: each that has a score has one. */
-export const haveLosses = (events: readonly SearchEvent[]): boolean =>
-  events.every((event) => event.event !== 'scored' || event.score === null || event.loss !== undefined);
+/** Whether networks can be compared by their loss: each that has a score has one, and all are means over as many batches. */
+export function haveLosses(events: readonly SearchEvent[]): boolean {
+  const kinds = new Set<string>();
+  let settings = '';
+  for (const event of events) {
+    if (event.event === 'opened') settings = JSON.stringify(event.tune ?? null);
+    else if (event.event === 'proposed') kinds.add(settings);
+    else if (event.event === 'scored' && event.score !== null && event.loss === undefined) return false;
+  }
+  return kinds.add(settings).size === 1;
+}
 
 /** Networks that were proposed before the latest settings. */
 export function carriedOf(events: readonly SearchEvent[]): number {

@@ -70,8 +70,8 @@ export async function search(options: SearchRunOptions): Promise<SearchResult> {
       // What is left out of a scenario decides too.
       ...(tune.batches > 0 && { tune }),
     });
-    const digests = { digest, space: digestOf({ skeleton }) };
-    const journal = new SearchJournal(join(work, 'search.ndjson'), digests, options.extend);
+    const settings = { digest, space: digestOf({ skeleton }), ...(tune.batches > 0 && { tune }) };
+    const journal = new SearchJournal(join(work, 'search.ndjson'), settings, options.extend);
     // Weights of a search that was changed before it tried anything are not those of this one.
     if (journal.replaced) removeWeights(work);
     const evaluator = await pythonEvaluator(open, work, options);
