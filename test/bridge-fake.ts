@@ -69,7 +69,7 @@ export function fakeInterpreter(file: string, version: string): string {
     `#!/bin/sh
 case "$1 $2" in
   "-I -c") echo ${version} ;;
-  "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "$$" > "$3/started" ;;
+  "-m venv") mkdir -p "$3/bin" "$3/lib" && cp "$0" "$3/bin/python" && echo "$$" > "$3/started" ;;
   "-m pip") echo "Collecting everything"; eval "$FAKE_PIP" ;;
   *) exec ${anyPython()} -S "$@" ;; # without site-packages
 esac
