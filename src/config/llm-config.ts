@@ -39,7 +39,7 @@ export const llmConfigSchema = z.strictObject({
       no_split_module_classes: z
         .array(z.string())
         .default(BLOCK_CLASSES)
-        .describe('read and not used: decoder blocks are found in the model'),
+        .describe('read and not used: no process holds more than a layer'),
     })
     .prefault({}),
   dataset: z

@@ -17,10 +17,12 @@ from dopt.capture.save import discard
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes
 from dopt.gpu import memory_explained, torch_device
+from dopt.llm.evaluate import through_blocks
 from dopt.llm.load import open_model
 from dopt.llm.place import SMALLER
 from dopt.llm.processes import Processes, together
 from dopt.llm.restore import open_quantized
+from dopt.llm.stream import Stream
 from dopt.llm.student import Student, write_trained
 from dopt.llm.tokens import samples_of
 from dopt.safetensors import write_error
@@ -260,17 +262,17 @@ def schedule(kind: str, step: int, steps: int, warmup: int) -> float:
 
 
 def _teach(params: Dict[str, Any], ids: Any, events: Events, group: Processes) -> Teacher:
-    """Runs the float model once over all samples, each process over its share."""
+    """Runs the float model once over all samples, block by block, each process over its share."""
     import torch
 
-    source = open_model(params["model"], params["trustRemoteCode"], ids.device)
-    source.fill(source.network, "")
+    stream = Stream(open_model(params["model"], params["trustRemoteCode"], ids.device))
+    batches = [ids[part] for part in _parts(group.share(list(range(len(ids)))), params["microBatch"])]
+    _, (hidden,) = through_blocks([stream], batches, [None], 1, events)
     values, tokens = [], []
-    own = group.share(list(range(len(ids))))
     with torch.no_grad():
-        for part in _parts(own, params["microBatch"]):
-            events.progress(part[0], len(ids), f"teacher {part[0]} of {len(ids)}")
-            logits = source.network(input_ids=ids[part], use_cache=False).logits[:, :-1].float()
+        for index, batch in enumerate(batches):
+            events.progress(index, len(batches), f"teacher {index} of {len(batches)}")
+            logits = stream.end(batch, hidden[index])[:, :-1].float()
             if params["loss"] == "kl":
                 logits = torch.log_softmax(logits / params["temperature"], dim=-1)
             found = logits.topk(min(params["top"], logits.shape[-1] - 1), dim=-1)

@@ -157,7 +157,7 @@ def _ended(others: List[Any]) -> DoptError:
         "A process that trained along has ended before its time.",
         kind="external",
         found=f"exit status {', '.join(statuses)}",
-        suggestions=["Its last lines are in python.log of the run folder.", "Try fewer processes: each holds the whole model."],
+        suggestions=["Its last lines are in python.log of the run folder.", "Try fewer processes: each holds the embedding, and what lies between the layers of its samples."],
     )
 
 

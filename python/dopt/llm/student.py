@@ -1,13 +1,15 @@
 """A quantized network with gradients: integers fixed, scales and norms free."""
 
 import hashlib
-from typing import Any, Dict, List, Optional
+import math
+from typing import Any, Dict, List, Set
 
 from dopt.llm.artifact import Reader, Writer
 from dopt.llm.families import linears_of
 from dopt.llm.network import parameters_of
 from dopt.llm.restore import Restored
 from dopt.llm.rows import half_scale
+from dopt.llm.scaled import scaled_linear, stays_on
 
 
 class Student:
@@ -20,15 +22,23 @@ class Student:
         import torch
 
         self.restored, self.network = restored, restored.network
-        restored.fill(self.network, "")
         self.scales: Dict[str, Any] = {}
         self.norms: Dict[str, Any] = {}
-        quantized = {layer["name"] for layer in restored.reader.index["linears"]}
         frozen = {restored.embedding_name, restored.head_name}
-        if "scales" in trainable:
-            for linear in linears_of(self.network, ""):
-                if linear.kind != "expert" and linear.name in quantized and linear.name not in frozen:
-                    self.scales[linear.name] = self._replace(linear.name, linear.kind == "conv1d")
+        rows = {layer["name"]: layer for layer in restored.reader.index["linears"]}
+        linears = [
+            linear
+            for linear in linears_of(self.network, "")
+            if linear.kind != "expert" and linear.name in rows and linear.name not in frozen
+        ]
+        stays = stays_on(restored.device, sum(math.prod(rows[linear.name]["shape"]) for linear in linears))
+        self._fill({f"{linear.name}.weight" for linear in linears})
+        for linear in linears:
+            module = self._replace(linear.name, stays)
+            if "scales" in trainable:
+                self.scales[linear.name] = module
+            else:
+                module.factor.requires_grad_(False)
         if "norms" in trainable:
             for owner, leaf, name in parameters_of(self.network, ""):
                 if "norm" in type(owner).__name__.lower():
@@ -52,41 +62,27 @@ class Student:
             for name, parameter in self.parameters().items():
                 parameter.copy_(values[name])
 
-    def _replace(self, name: str, transposed: bool) -> Any:
+    def _fill(self, left_out: Set[str]) -> None:
+        """All weights but those of linears that read their own."""
+        import torch
+
+        for owner, leaf, name in parameters_of(self.network, ""):
+            if name not in left_out:
+                owner._parameters[leaf] = torch.nn.Parameter(self.restored.read(name), requires_grad=False)
+
+    def _replace(self, name: str, stays: bool) -> Any:
         """A module in the place of a linear whose weight is integers times scales."""
         owner: Any = self.network
         *parents, leaf = name.split(".")
         for each in parents:
             owner = getattr(owner, each)
+        reader = self.restored.reader
         bias = getattr(owner, leaf).bias
-        layer = self.restored.reader.layer(name)
-        module = make_trainable(layer.integers, layer.scales, bias).to(self.restored.device)
+        module = scaled_linear(
+            lambda: reader.layer(name).integers, reader.layer(name).scales, bias, self.restored.device, stays
+        )
         setattr(owner, leaf, module)
         return module
-
-
-def make_trainable(integers: Any, scales: Any, bias: Optional[Any]) -> Any:
-    """A linear over fixed integers [outputs, inputs] with a trainable factor for each of its scales [outputs, groups]."""
-    import numpy as np
-    import torch
-
-    class ScaledLinear(torch.nn.Module):
-        """y = (integers * scales * factor) x + bias."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("integers", torch.from_numpy(np.array(integers)))
-            self.register_buffer("scales", torch.from_numpy(np.array(scales)))
-            self.factor = torch.nn.Parameter(torch.ones(scales.shape))
-            self.bias = bias
-
-        def forward(self, x: Any) -> Any:
-            outputs, inputs = self.integers.shape
-            steps = (self.scales * self.factor)[:, :, None]
-            groups = self.integers.view(outputs, steps.shape[1], -1).float()
-            return torch.nn.functional.linear(x, (groups * steps).view(outputs, inputs), self.bias)
-
-    return ScaledLinear()
 
 
 def write_trained(out: str, student: Student) -> str:
