@@ -27,6 +27,17 @@ const quantizerSchema = z.strictObject({
 /** Energy of a tensor, and of what differs from it. */
 const errorSchema = z.strictObject({ signal: z.number(), noise: z.number() });
 
+/** Tensors of a model by channel, over the samples. */
+const channelParams = z.strictObject({
+  model: z.string(),
+  /** With the axis of their channels; −1 is the last. */
+  tensors: z.array(z.strictObject({ tensor: z.string(), axis: z.number().int() })),
+  source: dataSourceSchema,
+  out: z.string(),
+  threads: z.number().int().positive(),
+  executor,
+});
+
 export const EXECUTE_METHODS = {
   /** Runs float.onnx over the samples and gathers statistics.json + statistics.safetensors. */
   observe: method(
@@ -54,29 +65,14 @@ export const EXECUTE_METHODS = {
 
   /** Extremes, mean squares and means of tensors per channel, over the samples: `channels.safetensors` in `out`. */
   observeChannels: method(
-    z.strictObject({
-      model: z.string(),
-      tensors: z.array(z.strictObject({ tensor: z.string(), axis: z.number().int() })),
-      source: dataSourceSchema,
-      out: z.string(),
-      threads: z.number().int().positive(),
-      executor,
-    }),
+    channelParams,
     /** float64 [4, channels] under each tensor's name: min, max, mean square, mean. */
     z.strictObject({ channels: z.string(), samples: z.number().int() }),
   ),
 
   /** Distributions of tensors by channel and the growth of their extremes: `profile.safetensors` in `out`. */
   profile: method(
-    z.strictObject({
-      model: z.string(),
-      /** With the axis of their channels; −1 is the last. */
-      tensors: z.array(z.strictObject({ tensor: z.string(), axis: z.number().int() })),
-      source: dataSourceSchema,
-      out: z.string(),
-      threads: z.number().int().positive(),
-      executor,
-    }),
+    channelParams,
     /**
      * `X/moments`, float64 [7, channels]: finite values, least, largest, sums of x, x², x³, x⁴; `X/growth`, float64
      * [points, 3]: samples so far, least and largest value, at 1, 2, 4, … samples and at the end.
