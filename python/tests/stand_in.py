@@ -6,6 +6,7 @@ what it forgets to move fails as it would there. Needs a PyTorch whose dispatche
 """
 
 import ctypes
+import threading
 
 from dopt.device_arrays import DLTensor
 
@@ -16,6 +17,7 @@ _MAY_MIX = ("aten::copy_", "aten::_copy_from", "aten::_to_copy", "aten::_copy_fr
 _SWEEP = 256
 
 _held, _arrays, _types = {}, {}, {}
+_sweeping = threading.Lock()
 _state = {"library": None, "operations": 0, "swept": 0}
 
 
@@ -41,6 +43,7 @@ def install():
         except ImportError:
             return None
         setup(NAME)
+        _name_operations()
         _state["library"] = torch.library.Library("_", "IMPL")
         _state["library"].fallback(_run, "PrivateUse1")
         _state["convolutions"] = torch.library.Library("aten", "IMPL")
@@ -49,6 +52,21 @@ def install():
             _state["convolutions"].impl(op, lambda *args, op=op: _run(op, *args), "PrivateUse1")
         torch.Tensor.__deepcopy__ = _copying(torch.Tensor.__deepcopy__)
     return NAME
+
+
+def _name_operations():
+    """Makes the Python object of every operation, before threads do.
+
+    PyTorch hands ``_run`` the object that it met first and borrows it. Two threads that meet an operation at once would make
+    two, of which the module keeps the second: the first is freed while PyTorch still hands it over.
+    """
+    import torch
+
+    for full in torch._C._dispatch_get_all_op_names():
+        namespace, _, rest = full.partition("::")
+        if namespace == "aten":
+            name, _, overload = rest.partition(".")
+            getattr(getattr(torch.ops.aten, name), overload or "default")
 
 
 def _copying(plain):
@@ -85,11 +103,17 @@ def _alias(tensor, device_type):
 
 
 def _sweep():
-    """Forgets what PyTorch has given up."""
+    """Forgets what PyTorch has given up; one thread at a time.
+
+    A second one would drop an address that the first had already freed, and that by then may be that of a new alias.
+    """
     _state["swept"] += 1
-    if _state["swept"] % _SWEEP == 0:
-        for address in [address for address, (managed, data, *_) in list(_held.items()) if managed.tensor.data != data]:
-            _held.pop(address, None)
+    if _state["swept"] % _SWEEP == 0 and _sweeping.acquire(blocking=False):
+        try:
+            for address in [address for address, (managed, data, *_) in list(_held.items()) if managed.tensor.data != data]:
+                del _held[address]
+        finally:
+            _sweeping.release()
 
 
 def _type_of(dtype):
@@ -135,6 +159,7 @@ class _Bytes:
 def _run(op, *args, **kwargs):
     """What every operation on the device does: run on the processor over the same memory."""
     import torch
+
     _state["operations"] += 1
     givens, others = [], []
 
