@@ -152,7 +152,11 @@ export type LlmFormat = (typeof LLM_FORMATS)[number];
 export const LLM_METHODS = {
   /** What a model is and has, found without reading its weights: every linear, and what will be in the way. */
   llmInspect: method(
-    z.strictObject(modelShape),
+    z.strictObject({
+      ...modelShape,
+      /** Text that is to calibrate, so that its tokens are counted. */
+      text: llmTextSchema.pick({ files: true, chat: true }).nullable(),
+    }),
     z.strictObject({
       architecture: z.string(),
       family: z.string(),
@@ -206,6 +210,8 @@ export const LLM_METHODS = {
       baseBytes: z.number(),
       /** Heads of attention. */
       heads: z.number().int(),
+      /** Of the text that is to calibrate; null without one, and where it is so long that it has enough for every usual size. */
+      textTokens: z.number().int().nullable(),
       /** Digest over the configuration and the names, shapes and places of the weights. */
       sha256: z.string(),
       versions: versionsSchema,

@@ -23,6 +23,7 @@ export const inspection = (): LlmInspection => ({
   parameters: 1,
   bytes: 1,
   fileBytes: 1,
+  textTokens: null,
   tied: true,
   norm: 'rms',
   linears: [

@@ -11,9 +11,9 @@ import { coverage } from './coverage.js';
 import { type CalibrationSize, usualCalibration } from './estimate.js';
 import { type LayerPlan, type LlmInspection, planLayers } from './layer-plan.js';
 import { requireMemory } from './memory.js';
-import type { LlmModelOptions, LlmOptions } from './options.js';
+import type { LlmOptions } from './options.js';
 import { sensitivityOf } from './sensitivity.js';
-import { checkTextFiles, isTokens } from './text.js';
+import { calibrationSize, checkTextFiles, countedText, isTokens } from './text.js';
 
 /** A model looked at, with the width of every layer decided. */
 export interface OpenedLlm {
@@ -45,10 +45,10 @@ export function checkModelFolder(folder: string): void {
 }
 
 /** What a model is, without its weights. Rejects as the Python method `llmInspect` does. */
-export function inspectModel(context: StageContext, options: LlmModelOptions): Promise<LlmInspection> {
-  checkModelFolder(options.model);
+function inspectModel(context: StageContext, options: LlmOptions): Promise<LlmInspection> {
   const { model, trustRemoteCode } = options;
-  return stageJob(context, 'inspect', 'llmInspect', { model, trustRemoteCode }, (found) =>
+  const text = countedText(options.calibration);
+  return stageJob(context, 'inspect', 'llmInspect', { model, trustRemoteCode, text }, (found) =>
     [found.architecture, `${found.blocks} blocks`, `${count(found.parameters)} parameters`].join(', '),
   );
 }
@@ -65,9 +65,7 @@ export async function openLlm(context: StageContext, options: LlmOptions): Promi
   checkTextFiles('--verify-data', options.verification?.files ?? []);
   const model = await inspectModel(context, options);
   requireTokenizer(model, options);
-  const usual = usualCalibration(model);
-  const { samples, length } = options.calibration;
-  const size = { samples: samples ?? usual.samples, length: length ?? usual.length };
+  const size = calibrationSize(options.calibration, usualCalibration(model), model);
   const plan = planWidths(model, options);
   // What passes hold lies where the model runs.
   const covered = coverage(model, plan, size, {

@@ -48,6 +48,7 @@ const model: LlmInspection = {
   storedBlockBytes: 2e6,
   baseBytes: 5e8,
   heads: 4,
+  textTokens: null,
   sha256: '',
   versions: { torch: '', transformers: '' },
 };

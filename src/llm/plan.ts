@@ -10,6 +10,7 @@ import type { LlmInspection } from './layer-plan.js';
 import { refusalOf } from './memory.js';
 import { checkModelFolder, planWidths } from './open.js';
 import type { LlmOptions } from './options.js';
+import { calibrationSize, checkTextFiles, countedText } from './text.js';
 
 /** What `dopt llm plan` finds. */
 export interface LlmPlan {
@@ -22,24 +23,22 @@ export interface LlmPlan {
 /**
  * Looks at a model and says what would become of each layer, what it would take, and writes nothing.
  *
- * Rejects with UserError LLM_MODEL_NOT_FOUND, those of `planLayers` and `widenWithin`, and as `llmInspect` does.
+ * Rejects with UserError LLM_MODEL_NOT_FOUND, those of `checkTextFiles`, `planLayers` and `widenWithin`, and as `llmInspect` does.
  */
 export async function planLlm(
   options: LlmOptions,
   { progress = silentProgress, signal }: LlmContext = {},
 ): Promise<LlmPlan> {
   checkModelFolder(options.model);
+  checkTextFiles('--data', options.calibration.files);
   const environment = await llmEnvironment(options.profile, options.environment, (line) =>
     progress.note(line),
   );
   const run = progressJob(environment, options.threads, progress, signal);
   const { model: folder, trustRemoteCode } = options;
-  const model = await run('inspect', 'llmInspect', { model: folder, trustRemoteCode });
-  const usual = usualCalibration(model);
-  const size = {
-    samples: options.calibration.samples ?? usual.samples,
-    length: options.calibration.length ?? usual.length,
-  };
+  const text = countedText(options.calibration);
+  const model = await run('inspect', 'llmInspect', { model: folder, trustRemoteCode, text });
+  const size = calibrationSize(options.calibration, usualCalibration(model), model);
   const covered = coverage(model, planWidths(model, options), size, options);
   const { linears: _, ...rest } = model;
   return { model: rest, coverage: covered, refusal: refusalOf(covered.memory, options.memory) };

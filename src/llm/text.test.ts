@@ -6,7 +6,7 @@ import type { UserError } from '../errors.js';
 import { subjectOf } from './evaluate.js';
 import { checkModelFolder } from './open.js';
 import { sensitivityOf } from './sensitivity.js';
-import { checkTextFiles } from './text.js';
+import { calibrationSize, checkTextFiles } from './text.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dopt-llm-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -38,5 +38,42 @@ describe('refused before anything is started', () => {
 
   it('nothing for text', () => {
     expect(code(() => checkTextFiles('--data', [file('b.jsonl', '{"text": "a"}')]))).toBe('none');
+  });
+});
+
+describe('how much calibrates', () => {
+  const usual = { samples: 128, length: 512 };
+  const none = { samples: null, length: null, bos: true };
+  const tokenizer = { vocabulary: 100, bos: 1, eos: 2, chatTemplate: false };
+
+  it.each([
+    ['what is usual, where the tokens were not counted', none, { textTokens: null, tokenizer }, usual],
+    ['what is usual of a text that has more', none, { textTokens: 128 * 511, tokenizer }, usual],
+    [
+      'what the text has, BOS aside',
+      none,
+      { textTokens: 128 * 511 - 1, tokenizer },
+      { samples: 127, length: 512 },
+    ],
+    [
+      'all tokens where there is no BOS',
+      none,
+      { textTokens: 5120, tokenizer: null },
+      { samples: 10, length: 512 },
+    ],
+    [
+      'no more than the text has, whatever was asked for',
+      { samples: 64, length: 100, bos: false },
+      { textTokens: 1000, tokenizer },
+      { samples: 10, length: 100 },
+    ],
+    [
+      'one sample at least, which fails where it is read',
+      none,
+      { textTokens: 3, tokenizer },
+      { samples: 1, length: 512 },
+    ],
+  ])('%s', (_, asked, model, expected) => {
+    expect(calibrationSize(asked, usual, model)).toEqual(expected);
   });
 });

@@ -3,6 +3,7 @@ import { extname } from 'node:path';
 import type { Params } from '../bridge/protocol.js';
 import { UserError } from '../errors.js';
 import type { CalibrationSize } from './estimate.js';
+import type { LlmInspection } from './layer-plan.js';
 import type { LlmText } from './options.js';
 
 const ENDINGS = ['.txt', '.json', '.jsonl', '.npy'];
@@ -43,6 +44,22 @@ export function checkTextFiles(flag: string, files: readonly string[]): void {
 /** Whether a tokenizer is not needed: token numbers are given. */
 export const isTokens = (files: readonly string[]): boolean =>
   files.length > 0 && files.every((file) => extname(file).toLowerCase() === '.npy');
+
+/** Whose tokens `llmInspect` counts. */
+export const countedText = ({ files, chat }: LlmText): Params<'llmInspect'>['text'] =>
+  files.length > 0 ? { files, chat } : null;
+
+/** What calibrates: as much as was asked for or is usual, and no more samples than the text has. */
+export function calibrationSize(
+  { samples, length, bos }: Pick<LlmText, 'samples' | 'length' | 'bos'>,
+  usual: CalibrationSize,
+  { textTokens, tokenizer }: Pick<LlmInspection, 'textTokens' | 'tokenizer'>,
+): CalibrationSize {
+  const size = { samples: samples ?? usual.samples, length: length ?? usual.length };
+  if (textTokens === null) return size;
+  const own = size.length - (bos && tokenizer !== null && tokenizer.bos !== null ? 1 : 0);
+  return { ...size, samples: Math.max(1, Math.min(size.samples, Math.floor(textTokens / own))) };
+}
 
 /** A text as Python takes it; what is not said is as `usual` says. */
 export const textParams = (text: LlmText, usual: CalibrationSize): Params<'llmEvaluate'>['text'] => ({

@@ -10,17 +10,21 @@ from dopt.llm.load import Source, open_model
 from dopt.llm.memory import stored_block_bytes
 from dopt.llm.network import versions
 from dopt.llm.rotate import why_not
-from dopt.llm.tokens import open_tokenizer
+from dopt.llm.tokens import are_numbers, count_tokens, open_tokenizer
 
 
 def inspect(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     """What a model is; reads no weights unless transformers has to load them all."""
     source = open_model(params["model"], params["trustRemoteCode"])
-    return describe(source, params["trustRemoteCode"])
+    found = describe(source, params["trustRemoteCode"])
+    text = params["text"]
+    if text is None or (found["tokenizer"] is None and not are_numbers(text["files"])):
+        return {**found, "textTokens": None}
+    return {**found, "textTokens": count_tokens(text, params["model"], params["trustRemoteCode"])}
 
 
 def describe(source: Source, trust_remote_code: bool = False) -> Dict[str, Any]:
-    """The result of ``llmInspect`` for an open model."""
+    """The result of ``llmInspect`` for an open model, but for what is of a text."""
     network, config = source.network, source.config
     blocks = find_blocks(network, config)
     inside = [linears_of(block, blocks.prefix(index)) for index, block in enumerate(blocks.modules)]

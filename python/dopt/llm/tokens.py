@@ -9,6 +9,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from dopt.errors import DoptError
 from dopt.llm.network import require_transformers
 
+#: Longer texts have tokens enough for every size that calibrates by itself.
+_COUNTED_BYTES = 4 * 2**20
 _TOKENIZER_FILES = re.compile(r"tokenizer|vocab|.*\.(tiktoken|model)$")
 
 
@@ -88,6 +90,19 @@ def samples_of(text: Dict[str, Any], folder: str, vocabulary: int, trust_remote_
     return samples, {**count, "bos": bos, "sha256": digest}
 
 
+def count_tokens(text: Dict[str, Any], folder: str, trust_remote_code: bool = False) -> Optional[int]:
+    """Tokens of the files of ``llmTextSchema``; None where counting them would take seconds. Raises as ``samples_of`` does."""
+    if sum(os.path.getsize(path) for path in text["files"]) > _COUNTED_BYTES:
+        return None
+    documents, _ = _documents(text, folder, trust_remote_code)
+    return sum(int(each.size) for each in documents)
+
+
+def are_numbers(files: List[str]) -> bool:
+    """Whether token numbers are given instead of text."""
+    return all(path.endswith(".npy") for path in files)
+
+
 def warnings_of(text: Dict[str, Any], result: Dict[str, Any]) -> List[str]:
     """What is wrong with a calibration text, in sentences."""
     found = []
@@ -102,7 +117,7 @@ def _documents(text: Dict[str, Any], folder: str, trust_remote_code: bool) -> Tu
     """Token numbers of every document, one- or (from ``.npy``) two-dimensional, and the tokenizer (None for numbers)."""
     import numpy as np
 
-    if all(path.endswith(".npy") for path in text["files"]):
+    if are_numbers(text["files"]):
         return [_numbers(path) for path in text["files"]], None
     tokenizer = open_tokenizer(folder, trust_remote_code)
     found = []

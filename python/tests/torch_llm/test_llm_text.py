@@ -1,0 +1,59 @@
+"""Texts that calibrate: what their tokens are, and how many."""
+
+import numpy as np
+import pytest
+
+from dopt.errors import DoptError
+from dopt.llm import tokens
+from dopt.llm.generate import _chat
+from dopt.llm.tokens import count_tokens, open_tokenizer, samples_of
+
+WORDS = ["<s>", "[user]", "[model]", "a", "b", "c", "?"]
+TEMPLATE = "{% for each in messages %}[user] {{ each['content'] }}{% endfor %}{% if add_generation_prompt %} [model]{% endif %}"
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    """A tokenizer with a token a word, BOS and a chat template."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", unk_token="?")
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(str(tmp_path / "model"))
+    return str(tmp_path / "model")
+
+
+def text(tmp_path, content="a b c a b c a", chat=False, **more):
+    (tmp_path / "text.txt").write_text(content)
+    return {"files": [str(tmp_path / "text.txt")], "samples": None, "length": 3, "chat": chat, "bos": True, **more}
+
+
+def test_tokens_are_counted_as_samples_are_cut(folder, tmp_path):
+    for chat, expected in ((False, 7), (True, 8)):
+        given = text(tmp_path, chat=chat)
+        samples, result = samples_of(given, folder, len(WORDS))
+        assert count_tokens(given, folder) == result["available"] == expected
+        assert samples.tolist()[0] == ([0, 1, 3] if chat else [0, 3, 4])
+        assert len(samples) == expected // 2
+
+
+def test_numbers_are_counted_without_a_tokenizer(tmp_path):
+    np.save(str(tmp_path / "ids.npy"), np.arange(24).reshape(4, 6))
+    assert count_tokens({"files": [str(tmp_path / "ids.npy")], "chat": False}, str(tmp_path)) == 24
+
+
+def test_long_texts_are_not_counted(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tokens, "_COUNTED_BYTES", 5)
+    assert count_tokens(text(tmp_path), folder) is None
+
+
+def test_prompts_go_through_the_chat_template(folder, tmp_path):
+    tokenizer = open_tokenizer(folder)
+    assert _chat(tokenizer, "a b", folder) == "[user] a b [model]"
+    tokenizer.chat_template = None
+    with pytest.raises(DoptError) as caught:
+        _chat(tokenizer, "a b", folder)
+    assert caught.value.code == "LLM_NO_CHAT_TEMPLATE"
