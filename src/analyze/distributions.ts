@@ -6,7 +6,7 @@ import type { NativeCore } from '../native/index.js';
 import { channelView } from '../quantize/algorithms/channel-view.js';
 import type { Layer } from '../quantize/layers.js';
 import { outputChannelAxis } from '../quantize/plan/weights.js';
-import type { Observed } from '../quantize/solve.js';
+import type { Observed } from '../quantize/solution.js';
 import { histogramView, VIEW_BINS } from '../report/distribution.js';
 import { channelFindings } from './algorithms/channels.js';
 import { type GrowthPoint, lastDoubling } from './algorithms/growth.js';

@@ -4,7 +4,8 @@ import { plan } from '../../test/helpers/plan.js';
 import { loadNative } from '../native/index.js';
 import { qdqRewrite } from '../quantize/apply.js';
 import type { Layer } from '../quantize/layers.js';
-import { type SolvedActivation, solveLayers } from '../quantize/solve.js';
+import type { SolvedActivation } from '../quantize/solution.js';
+import { solveLayers } from '../quantize/solve.js';
 import { withFloatWeights, withoutQuantizers } from './instrument.js';
 
 const core = loadNative();

@@ -4,7 +4,7 @@ import type { RunResult } from '../config/result.js';
 import type { NativeCore } from '../native/index.js';
 import { type CalibrationMethod, methodRange, wideRange } from '../quantize/algorithms/ranges.js';
 import { INT16 } from '../quantize/plan/precision.js';
-import type { Observed } from '../quantize/solve.js';
+import type { Observed } from '../quantize/solution.js';
 import { shellQuote } from '../report/shell.js';
 import type { Moments } from './algorithms/moments.js';
 import { type Grid, gridOf } from './probes.js';

@@ -9,7 +9,7 @@ import { weightScales } from '../quantize/algorithms/weights.js';
 import type { Layer } from '../quantize/layers.js';
 import { loadObserved } from '../quantize/observe.js';
 import { outputChannelAxis } from '../quantize/plan/weights.js';
-import type { Observed } from '../quantize/solve.js';
+import type { Observed } from '../quantize/solution.js';
 
 /** The numbers of a finished run that an analysis works with. */
 export interface Subject {

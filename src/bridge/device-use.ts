@@ -1,5 +1,5 @@
-import type { Finding } from './doctor.js';
 import { findReady } from './environments.js';
+import type { Finding } from './finding.js';
 import { type GpuState, gpuStates, noDriver } from './gpu.js';
 import type { Places } from './interpreters.js';
 import { PROFILE_SPECS, type Profile } from './profiles.js';

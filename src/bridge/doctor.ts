@@ -4,23 +4,11 @@ import { canBring } from './bring-python.js';
 import { nativeLibraryPath } from './child-environment.js';
 import { diagnoseUses } from './device-use.js';
 import { findReady, pythonNotFound } from './environments.js';
+import type { Finding } from './finding.js';
 import { findInterpreter, machinePlaces, type Places } from './interpreters.js';
 import { minorOf, PROFILE_SPECS, PROFILES, type Profile } from './profiles.js';
 import { PythonRuntime } from './runtime.js';
 import type { Environment } from './stamps.js';
-
-/** What the doctor says about one thing. */
-export interface Finding {
-  name: string;
-  /** `warning`: dopt works without it, in a poorer way. `missing`: it does not. */
-  status: 'ok' | 'warning' | 'missing';
-  /** What was found, or why it was not. */
-  found: string;
-  /** Path, where there is one. */
-  where: string | null;
-  /** What to do; empty when all is well. */
-  remedies: string[];
-}
 
 export interface Diagnosis {
   findings: Finding[];

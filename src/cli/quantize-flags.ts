@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import * as Flags from '@oclif/core/flags';
 import type { InferredFlags } from '@oclif/core/interfaces';
 import type { Recipe } from '../config/recipe.js';
+import { EFFORTS, type Effort } from '../quantize/effort.js';
 import {
   ALGORITHM_NAMES,
   type Algorithm,
@@ -12,8 +13,6 @@ import {
   engineFor,
 } from '../quantize/engine.js';
 import {
-  EFFORTS,
-  type Effort,
   type QuantizeOptions,
   STRATEGIES,
   type Strategy,

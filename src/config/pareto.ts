@@ -48,3 +48,6 @@ export const paretoSchema = z.strictObject({
   ),
 });
 export type Pareto = z.infer<typeof paretoSchema>;
+
+/** A network that no other beats in score, or loss, and cost. */
+export type FrontNetwork = Pareto['networks'][number];

@@ -8,7 +8,7 @@ import { type Tensor, writeSafetensors } from '../graph/safetensors.js';
 import { integerReaders } from '../quantize/apply.js';
 import { type StageContext, stageJob } from '../quantize/context.js';
 import type { Layer } from '../quantize/layers.js';
-import type { SolvedActivation, SolvedLayer } from '../quantize/solve.js';
+import type { SolvedActivation, SolvedLayer } from '../quantize/solution.js';
 import { type Door, inFramework } from './convert.js';
 
 /** A quantization as plain data: what goes into the model's own format. */

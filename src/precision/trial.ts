@@ -5,7 +5,7 @@ import { metricJob, type StageContext, stageJob } from '../quantize/context.js';
 import type { ChosenSamples } from '../quantize/data.js';
 import type { OpenedModel } from '../quantize/open.js';
 import { labelsOf } from '../quantize/stages.js';
-import type { SampleEnergies } from '../verify/evaluate.js';
+import type { SampleEnergies } from '../verify/request.js';
 import type { MaterializedSample } from '../verify/tensors.js';
 import { verifySamples } from '../verify/verify.js';
 import { measured } from './goal.js';

@@ -3,7 +3,7 @@ import type { Plan } from '../config/plan.js';
 import type { NewNode, Rewrite } from '../config/rewrite.js';
 import type { Tensor } from '../graph/safetensors.js';
 import type { Layer } from './layers.js';
-import type { SolvedActivation, SolvedLayer } from './solve.js';
+import type { SolvedActivation, SolvedLayer } from './solution.js';
 
 /** A rewrite and the initializers it brings in. */
 export interface QdqRewrite {

@@ -1,6 +1,6 @@
 import { EXIT, UserError } from '../errors.js';
 import { nearMatches } from '../graph/near-match.js';
-import type { Effort } from './options.js';
+import type { Effort } from './effort.js';
 
 /** Algorithms that a run can do without, each with what it does. What is essential has no switch. */
 export const ALGORITHMS = {

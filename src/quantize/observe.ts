@@ -3,7 +3,7 @@ import { type Statistics, statisticsSchema } from '../config/statistics.js';
 import { Bug } from '../errors.js';
 import { readJson, SafetensorsFile } from '../graph/safetensors.js';
 import type { ChannelStatistics } from './algorithms/channel-scales.js';
-import type { Observed } from './solve.js';
+import type { Observed } from './solution.js';
 
 /** Tensors whose values calibration must see: all that take their range from data, and what concats compare. */
 export function tensorsToObserve(plan: Plan): string[] {

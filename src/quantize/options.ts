@@ -4,15 +4,9 @@ import type { Metric } from '../config/metric.js';
 import type { Goal } from '../config/precision.js';
 import type { Framework } from '../doors/detect.js';
 import type { Calibration } from './algorithms/ranges.js';
+import type { Effort } from './effort.js';
 import type { Algorithm, Engine } from './engine.js';
 import type { Precision } from './plan/precision.js';
-
-/**
- * How much work goes into accuracy: `fast` stops at the ranges, `balanced` refines layer by layer, `best` compares ways of
- * refining on samples that were kept back.
- */
-export const EFFORTS = ['fast', 'balanced', 'best'] as const;
-export type Effort = (typeof EFFORTS)[number];
 
 /** Widths of activations and weights. */
 export const STRATEGIES = ['int8-8', 'int16-8'] as const;

@@ -1,7 +1,7 @@
 import type { Plan } from '../config/plan.js';
 import type { QuantParam, QuantParams } from '../config/quant-params.js';
 import type { Layer } from './layers.js';
-import type { SolvedActivation, SolvedLayer } from './solve.js';
+import type { SolvedActivation, SolvedLayer } from './solution.js';
 
 /** The open parameter file: every scale and zero point of the quantized model, in graph order. */
 export function quantParamsFile(

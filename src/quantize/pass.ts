@@ -13,8 +13,8 @@ import { collectLayers, type Layer } from './layers.js';
 import { loadObserved } from './observe.js';
 import { preparedWith } from './open.js';
 import type { QuantizeOptions } from './options.js';
-import type { Refinement } from './refine.js';
-import { type ActivationSolution, type Observed, solveActivations } from './solve.js';
+import type { ActivationSolution, Observed, Refinement } from './solution.js';
+import { solveActivations } from './solve.js';
 import { applyStage, channelStage, observeStage, type Prepared, refineStage } from './stages.js';
 
 /** What calibration saw. */

@@ -3,7 +3,7 @@ import { GraphBuilder } from '../../test/helpers/graph-builder.js';
 import type { Result } from '../bridge/protocol.js';
 import type { Layer } from './layers.js';
 import { inputsTooNarrow } from './refine.js';
-import type { ActivationSolution } from './solve.js';
+import type { ActivationSolution } from './solution.js';
 
 /** x → reshape r → conv a → conv b; what the walk found at both, 20 dB. */
 function narrow(bits: 8 | 16): string[] {

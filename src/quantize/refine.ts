@@ -9,7 +9,7 @@ import type { Range } from './algorithms/ranges.js';
 import { weightLimit } from './algorithms/weights.js';
 import { dequantized } from './apply.js';
 import type { Layer } from './layers.js';
-import type { ActivationSolution, SolvedActivation } from './solve.js';
+import type { ActivationSolution, Refinement, SolvedActivation } from './solution.js';
 
 /**
  * How weights are solved (native/include/dopt.h, "Layers on Gram matrices"). One light ridge for layers that see many
@@ -82,16 +82,6 @@ function rangeChoice(
     dtype: `${format.signed ? '' : 'u'}int${format.bits}`,
     candidates: ranges.map(({ low, high }) => core.quantParams(low, high, format)),
   };
-}
-
-export interface Refinement {
-  activations: Map<string, SolvedActivation>;
-  /** Bias corrections by layer name. */
-  shifts: Map<string, Float32Array>;
-  /** Weights by layer name that were solved to keep the layer's output; each lies on its grid. */
-  weights: Map<string, Float32Array>;
-  /** Inputs of the network that 8 bits turned out to be too few for. */
-  narrow: NarrowInput[];
 }
 
 /** A refinement that changes nothing. */

@@ -6,7 +6,8 @@ import { qdqRewrite } from './apply.js';
 import type { Layer } from './layers.js';
 import { quantParamsFile } from './params.js';
 import { unrefined } from './refine.js';
-import { type Observed, solveActivations, solveLayers } from './solve.js';
+import type { Observed } from './solution.js';
+import { solveActivations, solveLayers } from './solve.js';
 
 const core = loadNative();
 const UINT8 = { bits: 8 as const, signed: false, symmetric: false };

@@ -1,7 +1,6 @@
-import type { Plan, QuantizerFormat } from '../config/plan.js';
-import type { TensorStatistics } from '../config/statistics.js';
+import type { Plan } from '../config/plan.js';
 import { Bug } from '../errors.js';
-import type { Histogram, NativeCore, ScaleZeroPoint } from '../native/index.js';
+import type { Histogram, NativeCore } from '../native/index.js';
 import { type ChannelStatistics, channelScales } from './algorithms/channel-scales.js';
 import { channelView } from './algorithms/channel-view.js';
 import { type ConcatInput, tyingPays } from './algorithms/concat.js';
@@ -10,50 +9,7 @@ import { type Calibration, ofFewBits, type Range, rangesFor } from './algorithms
 import { quantizeBias, weightScales } from './algorithms/weights.js';
 import type { Layer } from './layers.js';
 import { parameterRoots } from './plan/precision.js';
-import type { Refinement } from './refine.js';
-
-/** Parameters of one quantized activation. */
-export interface SolvedActivation {
-  tensor: string;
-  format: QuantizerFormat;
-  scale: number;
-  zeroPoint: number;
-  low: number;
-  high: number;
-  rule: string;
-  /** Expected squared error per element of this quantizer alone; null where nothing was observed. */
-  error: number | null;
-  /** Smallest and largest value met in calibration. */
-  seen: [number, number] | null;
-  /** The tensor whose parameters these are; itself unless shared or tied. */
-  root: string;
-  /** One scale a channel instead of the common one above; see algorithms/channel-scales.ts. */
-  channels: { axis: number; parameters: ScaleZeroPoint[] } | null;
-}
-
-/** Integers of one layer with weights. */
-export interface SolvedLayer {
-  name: string;
-  integers: Int8Array;
-  scales: Float32Array;
-  /** Float bias, folded and corrected; null for a layer without one. */
-  bias: Float32Array | null;
-  /** int32 bias at s_x·s_w; null without a bias or when the layer's input is not quantized. */
-  quantizedBias: { integers: Int32Array; scales: Float32Array } | null;
-}
-
-export interface Observed {
-  statistics: TensorStatistics;
-  histogram: Histogram;
-}
-
-export interface ActivationSolution {
-  activations: Map<string, SolvedActivation>;
-  /** Further ranges worth trying per root tensor, the one in use first; only where there is a choice. */
-  candidates: Map<string, Range[]>;
-  /** What was decided for each concat, and why. */
-  concats: { node: string; tied: boolean; reason: string }[];
-}
+import type { ActivationSolution, Observed, Refinement, SolvedActivation, SolvedLayer } from './solution.js';
 
 /**
  * Scales and zero points of all activations.

@@ -20,15 +20,9 @@ import type { Layer } from './layers.js';
 import { loadChannels, tensorsToObserve, tensorsWithChannels } from './observe.js';
 import type { QuantizeOptions } from './options.js';
 import { quantParamsFile } from './params.js';
-import {
-  applyRefinement,
-  inputsTooNarrow,
-  RECONSTRUCTION,
-  type Refinement,
-  refinementLayers,
-  unrefined,
-} from './refine.js';
-import { type ActivationSolution, solveLayers } from './solve.js';
+import { applyRefinement, inputsTooNarrow, RECONSTRUCTION, refinementLayers, unrefined } from './refine.js';
+import type { ActivationSolution, Refinement } from './solution.js';
+import { solveLayers } from './solve.js';
 import { walkIndices } from './walk-samples.js';
 
 /** Bins of a calibration histogram: four to eight of them make one step of an 8-bit grid over the whole range. */

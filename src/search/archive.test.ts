@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { Archive } from './archive.js';
-import type { Tried } from './engine.js';
+import type { Tried } from './evaluation.js';
 
 const network = (at: number): Tried => ({
   genome: [at % 7, 299 - (at % 300)],

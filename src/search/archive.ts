@@ -1,5 +1,5 @@
 import { type Failure, failureSchema } from '../config/search-event.js';
-import type { Tried } from './engine.js';
+import type { Tried } from './evaluation.js';
 import type { Space } from './space.js';
 
 /** Networks of a part of an archive. */

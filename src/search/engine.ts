@@ -1,38 +1,11 @@
-import type { Failure } from '../config/search-event.js';
 import { DoptError } from '../errors.js';
 import type { Halving } from './algorithms/halving.js';
 import { Archive } from './archive.js';
+import type { Evaluator, Parent, Stage, Training, Tried, Verdict } from './evaluation.js';
 import type { SearchJournal } from './journal.js';
-import { type Parent, Rungs, type Stage, stageKey } from './rungs.js';
+import { Rungs, stageKey } from './rungs.js';
 import { type Genome, genomeKey, genomeOf } from './space.js';
-import type { Problem, Scored, Strategy } from './strategies/strategy.js';
-
-/** What an evaluator says of a network. */
-export interface Verdict {
-  key: string;
-  score: number | null;
-  /** Mean loss of the last batches that it was trained with, where the evaluator says so. */
-  loss?: number | null | undefined;
-  reason: Failure | null;
-}
-
-/** How a network is to be trained. */
-export interface Training {
-  /** Epochs in all; null for what the evaluator gives every network. */
-  epochs: number | null;
-  /** The network whose weights it begins with. */
-  parent: Parent | null;
-}
-
-/** Scores networks. A verdict depends on the network and its training alone, not on the others, the order, or the worker. */
-export interface Evaluator {
-  /** How many networks can be scored at the same time. */
-  readonly workers: number;
-  /** Rejects with ExternalError PYTHON_DIED or PYTHON_HANG when a worker was lost; it is there again for the next network. */
-  score(genome: Genome, worker: number, training?: Training): Promise<Verdict>;
-  /** Weights of all other trainings will not be asked for again. */
-  retain?(stages: readonly Stage[]): void;
-}
+import type { Problem, Strategy } from './strategies/strategy.js';
 
 /**
  * `synchronous`: rounds are proposed when all networks of the one before have a verdict, so that what is tried does not depend
@@ -62,14 +35,6 @@ export interface SearchOptions {
   onVerdict?: (done: number) => void;
   /** Called with all networks of closed rounds when another one was closed; once where none was. */
   onRound?: (all: Archive) => Promise<void> | void;
-}
-
-/** A network of a finished round. */
-export interface Tried extends Scored {
-  /** Epochs that it was trained for, where networks differ in that. */
-  epochs: number | null;
-  score: number | null;
-  reason: Failure | null;
 }
 
 /** How often a network is tried whose worker was lost. */

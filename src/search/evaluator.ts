@@ -7,12 +7,11 @@ import type { Progress } from '../cli/progress.js';
 import { ALONE_EPOCHS, type Scenario } from '../config/scenario.js';
 import { digestOf } from '../run/digest.js';
 import { type Halving, halvingOf } from './algorithms/halving.js';
-import type { Evaluator, Training } from './engine.js';
+import type { Evaluator, Stage, Training, Tune } from './evaluation.js';
 import { deckOf } from './network/deck.js';
 import { guideLayers, largestLayers, layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
 import { gpusOf, type RunParams, runParams } from './run-params.js';
-import type { Stage } from './rungs.js';
 import { type Genome, genomeKey } from './space.js';
 
 /** Files of shared weights. */
@@ -29,12 +28,6 @@ export function removeWeights(work: string): void {
 
 /** Batches that a candidate's normalizations are set by. */
 const CALIBRATION_BATCHES = 8;
-
-/** How networks go on from shared weights: for so many batches, as often as there are seeds. */
-export interface Tune {
-  batches: number;
-  seeds: number;
-}
 
 /** What is done where a scenario does not say. */
 const TUNE: Tune = { batches: 80, seeds: 2 };

@@ -1,7 +1,7 @@
 import { type SearchEvent, searchEventSchema } from '../config/search-event.js';
 import { UserError } from '../errors.js';
 import { appendLine, readLines } from '../run/lines.js';
-import type { Tune } from './evaluator.js';
+import type { Tune } from './evaluation.js';
 
 /** What a journal is opened for. */
 export interface SearchSettings {

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { FrontNetwork } from '../config/pareto.js';
 import { VERSION } from '../version.js';
 import type { OpenSearch } from './open.js';
-import type { FrontNetwork } from './results.js';
 import { channelsFirst } from './run-params.js';
 
 /** Sources of the blocks, from src/ and from dist/ alike. */

@@ -1,18 +1,11 @@
 import { join } from 'node:path';
 import { preprocessSchema } from '../config/data.js';
-import type { RunResult } from '../config/result.js';
 import { engineFor } from '../quantize/engine.js';
 import type { QuantizeOptions } from '../quantize/options.js';
 import { quantize } from '../quantize/quantize.js';
 import { chooseMetric } from '../verify/choose-metric.js';
-import type { Retrained, RetrainOptions } from './retrain.js';
+import type { QuantizedNetwork, Retrained, RetrainOptions } from './retrained.js';
 import type { RunParams } from './run-params.js';
-
-export interface QuantizedNetwork {
-  /** Run folder: models, parameters, report. */
-  run: string;
-  result: RunResult;
-}
 
 type Trained = Omit<Retrained, 'version' | 'quantized'>;
 

@@ -1,11 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { JobSession } from '../bridge/job-session.js';
-import type { Pareto } from '../config/pareto.js';
+import type { FrontNetwork, Pareto } from '../config/pareto.js';
 import { renderSearch } from '../report/search/page.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { VERSION } from '../version.js';
-import type { Tried } from './engine.js';
+import type { Tried } from './evaluation.js';
 import { layersOf } from './network/layers.js';
 import type { OpenSearch } from './open.js';
 import { UNITS } from './profile.js';
@@ -13,9 +13,6 @@ import { programOf } from './program.js';
 import { tensorboardFolder } from './run-params.js';
 import { genomeKey } from './space.js';
 import { scoredOf, volumes } from './volume.js';
-
-/** A network that no other beats in score, or loss, and cost. */
-export type FrontNetwork = Pareto['networks'][number];
 
 /** Networks that no other beats in score and first cost, cheapest first; of equal ones the first that was tried. */
 export function frontOf(tried: readonly Tried[]): Tried[] {

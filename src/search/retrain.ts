@@ -1,48 +1,17 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { progressJob } from '../bridge/progress-job.js';
+import type { FrontNetwork } from '../config/pareto.js';
 import { type Pareto, paretoSchema } from '../config/pareto.js';
 import { readScenario } from '../config/scenario.js';
 import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
 import { CHECKPOINTS } from './evaluator.js';
-import { type OpenOptions, onDevices, requireGpus, trainingEnvironment, workFolder } from './open.js';
-import { type QuantizedNetwork, quantizeTrained } from './quantize-trained.js';
-import type { FrontNetwork } from './results.js';
+import { onDevices, requireGpus, trainingEnvironment, workFolder } from './open.js';
+import { quantizeTrained } from './quantize-trained.js';
+import type { Retrained, RetrainOptions } from './retrained.js';
 import { requireData, runParams } from './run-params.js';
-
-export interface RetrainOptions extends Omit<OpenOptions, 'work'> {
-  /** Folder of the search's results. */
-  out: string;
-  /** N of model_arch_result_N.py. */
-  number: number;
-  /** Those of the scenario where null. */
-  epochs: number | null;
-  /** Whether the trained network is quantized too. */
-  quantize: boolean;
-  /** Command line for the manifest of that run. */
-  command: readonly string[];
-}
-
-export interface Retrained {
-  version: 1;
-  number: number;
-  epochs: number;
-  /** What the metric says of the network now, and what the search had said of it. */
-  score: number;
-  searchScore: number;
-  folder: string;
-  /** What was trained: ONNX or .pb, and the weights alone. */
-  model: string;
-  weights: string;
-  input: string;
-  calibration: string;
-  validation: string;
-  labels: string | null;
-  /** The run folder of its quantization, and the metric before and after. */
-  quantized: QuantizedNetwork | null;
-}
 
 /** Samples of each folder that are written for quantization. */
 const SAMPLES = 1000;

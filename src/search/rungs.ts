@@ -1,20 +1,8 @@
 import { dominates } from './algorithms/dominance.js';
 import { gains, type Halving, type Placed, type Promotion, promotions } from './algorithms/halving.js';
-import type { Tried, Verdict } from './engine.js';
+import type { Parent, Stage, Tried, Verdict } from './evaluation.js';
 import { type Genome, genomeKey } from './space.js';
 import type { Problem, Scored } from './strategies/strategy.js';
-
-/** Training that a network is to get or has got: so many epochs in all, null for what the evaluator gives every network. */
-export interface Stage {
-  key: string;
-  epochs: number | null;
-}
-
-/** A network whose weights another one begins with. */
-export interface Parent {
-  genome: Genome;
-  epochs: number;
-}
 
 export const stageKey = ({ key, epochs }: Stage): string => `${key} ${epochs}`;
 

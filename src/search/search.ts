@@ -1,14 +1,16 @@
 import { join } from 'node:path';
+import type { FrontNetwork } from '../config/pareto.js';
 import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
 import type { Archive } from './archive.js';
-import { runSearch, type Tried } from './engine.js';
+import { runSearch } from './engine.js';
+import type { Tried } from './evaluation.js';
 import { halvingIn, pythonEvaluator, removeWeights, tuneOf } from './evaluator.js';
 import { SearchJournal } from './journal.js';
 import { type OpenOptions, openSearch, requireGpus, workFolder } from './open.js';
 import { profileSpace, refuseImpossible } from './profile.js';
-import { type FrontNetwork, frontOf, writePage, writePicture, writeResults } from './results.js';
+import { frontOf, writePage, writePicture, writeResults } from './results.js';
 import { requireData } from './run-params.js';
 import { LocalSearch, RandomSearch, RegularizedEvolution } from './strategies/baselines.js';
 import { EVOLUTION_DEFAULTS, Evolution } from './strategies/evolution.js';

@@ -1,5 +1,5 @@
 import type { SearchEvent } from '../config/search-event.js';
-import type { Tried } from './engine.js';
+import type { Tried } from './evaluation.js';
 import { carriedOf, haveLosses } from './journal.js';
 import { frontOf } from './results.js';
 import { genomeKey } from './space.js';

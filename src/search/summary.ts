@@ -1,6 +1,6 @@
 import { summarize } from '../quantize/summary.js';
 import { figure } from './profile.js';
-import type { Retrained } from './retrain.js';
+import type { Retrained } from './retrained.js';
 import type { SearchResult } from './search.js';
 
 /** A finished search in words. */

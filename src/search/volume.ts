@@ -1,5 +1,5 @@
 import { hypervolume } from './algorithms/hypervolume.js';
-import type { Tried } from './engine.js';
+import type { Tried } from './evaluation.js';
 
 /** Networks with a score that keep all limits. */
 export const scoredOf = (tried: readonly Tried[]): Tried[] =>

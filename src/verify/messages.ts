@@ -1,5 +1,5 @@
 import { DoptError, type ErrorKind, type ExitCode } from '../errors.js';
-import type { Evaluation, VerifyRequest } from './evaluate.js';
+import type { Evaluation, VerifyRequest } from './request.js';
 
 /** An error in a form that survives the way between threads, which keeps no classes. */
 export interface ErrorMessage {

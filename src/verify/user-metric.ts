@@ -5,8 +5,8 @@ import type { UserMetric } from '../config/metric.js';
 import type { Score, TaskResult, Verification } from '../config/verification.js';
 import { Bug, UserError } from '../errors.js';
 import { FEWEST_SAMPLES, NO_SPREAD, ROUNDS, spread } from './bootstrap.js';
-import type { Evaluation, VerifyRequest } from './evaluate.js';
 import type { RecordedSamples } from './recorder.js';
+import type { Evaluation, VerifyRequest } from './request.js';
 import { judgedFirst } from './task.js';
 
 /** Draws for standard errors are given up when they would take longer than this, in seconds a model. */

@@ -4,11 +4,11 @@ import { NO_TELEMETRY } from '../bridge/child-environment.js';
 import { interrupted } from '../bridge/python-errors.js';
 import type { Verification } from '../config/verification.js';
 import { Bug, type DoptError, EnvironmentError, EXIT, ExternalError, UserError } from '../errors.js';
-import type { Evaluation, Progress, SampleEnergies, VerifyRequest } from './evaluate.js';
 import type { ErrorMessage, WorkerMessage, WorkerRequest } from './messages.js';
+import type { Evaluation, Progress, SampleEnergies, VerifyRequest } from './request.js';
 import { type MetricPlace, outputFolders, scoreByUser } from './user-metric.js';
 
-export type { VerifyRequest } from './evaluate.js';
+export type { VerifyRequest } from './request.js';
 export type VerifyResult = Verification;
 
 export interface VerifyOptions extends Omit<VerifyRequest, 'record'> {

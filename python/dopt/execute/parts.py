@@ -2,8 +2,9 @@
 
 from typing import Any, Dict, Iterable, List, Sequence, Set
 
-from dopt.execute.session import Executor, session_options, start_part
-from dopt.execute.slices import tensors_read
+from dopt.execute.nodes import tensors_read
+from dopt.execute.session import Executor, start_part
+from dopt.execute.session_options import session_options
 
 
 class Network:

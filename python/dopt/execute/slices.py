@@ -6,6 +6,9 @@ cuts, so walking a network layer by layer costs one inference and not one infere
 """
 import os
 
+from dopt.execute.nodes import tensors_read
+from dopt.execute.session import Executor, start_part
+
 
 class SlicedModel:
     """A model cut after ``cuts`` (tensor names, in the order in which they are produced).
@@ -107,8 +110,6 @@ class SlicedModel:
         import onnxruntime
         from onnx import helper
 
-        from dopt.execute.session import Executor, start_part
-
         read = [name for node in nodes for name in tensors_read(node) if name not in produced]
         fixed = [n for n in dict.fromkeys(read) if n in self.initializers and n not in self.variables]
         inputs = [n for n in dict.fromkeys(read) if n not in self.initializers or n in self.variables]
@@ -183,22 +184,3 @@ def last_slice_reading(slices):
             for name in tensors_read(node):
                 last[name] = index
     return last
-
-
-def tensors_read(node):
-    """Names of the tensors a node reads, those captured by its subgraphs included."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        for graph in [attribute.g] if attribute.HasField("g") else list(attribute.graphs):
-            names.extend(captured(graph))
-    return names
-
-
-def captured(graph):
-    """Names a subgraph takes from outside."""
-    inside = {i.name for i in graph.initializer} | {i.name for i in graph.input}
-    names = []
-    for node in graph.node:
-        names.extend(name for name in tensors_read(node) if name not in inside)
-        inside.update(node.output)
-    return names

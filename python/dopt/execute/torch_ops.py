@@ -6,29 +6,12 @@ ONNX says, in whatever corner, raises ``Unsupported``: the caller has onnxruntim
 operator sets 13 and newer (https://onnx.ai/onnx/operators); captured graphs are no older.
 """
 
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
-
-class Unsupported(Exception):
-    """This form of the operator is for onnxruntime."""
-
-
-class Attributes:
-    """A node's attributes: ``a.get(name, default)``."""
-
-    def __init__(self, node: Any) -> None:
-        from onnx import helper
-
-        self._values = {each.name: helper.get_attribute_value(each) for each in node.attribute if each.type != each.GRAPH}
-
-    def get(self, name: str, default: Any = None) -> Any:
-        value = self._values.get(name, default)
-        return value.decode() if isinstance(value, bytes) else value
-
-
-def numbers(tensor: Any) -> List[Any]:
-    """Values of a small tensor: shapes, axes, pads."""
-    return tensor.reshape(-1).tolist()
+from dopt.execute.torch_node import Attributes, Unsupported, numbers
+from dopt.execute.torch_quantizers import QUANTIZERS
+from dopt.execute.torch_shapes import SHAPES
+from dopt.execute.torch_windows import WINDOWS
 
 
 def _unary(name: str) -> Callable[..., Any]:
@@ -235,10 +218,6 @@ def _same(_a: Attributes, inputs: Sequence[Any], count: int) -> Any:
 
 
 def _operators() -> Dict[str, Callable[..., Any]]:
-    from dopt.execute.torch_quantizers import QUANTIZERS
-    from dopt.execute.torch_shapes import SHAPES
-    from dopt.execute.torch_windows import WINDOWS
-
     same = {
         "Abs": "abs", "Neg": "neg", "Sqrt": "sqrt", "Exp": "exp", "Log": "log", "Reciprocal": "reciprocal", "Erf": "erf",
         "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu", "Floor": "floor", "Ceil": "ceil", "Round": "round", "Sin": "sin",

@@ -2,11 +2,7 @@
 
 from typing import Any, Sequence
 
-
-def _unsupported() -> Exception:
-    from dopt.execute.torch_ops import Unsupported
-
-    return Unsupported()
+from dopt.execute.torch_node import Unsupported
 
 
 def _quantize(a: Any, inputs: Sequence[Any], _count: int) -> Any:
@@ -15,7 +11,7 @@ def _quantize(a: Any, inputs: Sequence[Any], _count: int) -> Any:
     x, scale, zero = (*inputs, None)[:3]
     dtype = torch.uint8 if zero is None else zero.dtype
     if a.get("block_size", 0) or dtype not in (torch.uint8, torch.int8, torch.int16) or a.get("output_dtype", 0):
-        raise _unsupported()
+        raise Unsupported()
     limits = torch.iinfo(dtype)
     steps = torch.round(x / _along(scale, x, a))
     steps = steps if zero is None else steps + _along(zero, x, a).to(x.dtype)
@@ -27,7 +23,7 @@ def _dequantize(a: Any, inputs: Sequence[Any], _count: int) -> Any:
 
     q, scale, zero = (*inputs, None)[:3]
     if a.get("block_size", 0) or q.dtype not in (torch.uint8, torch.int8, torch.int16, torch.int32):
-        raise _unsupported()
+        raise Unsupported()
     if zero is not None:
         q = q.to(torch.int32) - _along(zero, q, a).to(torch.int32)
     return q.to(scale.dtype) * _along(scale, q, a)

@@ -7,8 +7,10 @@ onnx2torch (1.5.15, of August 2024) would convert graphs too, but has no quantiz
 
 from typing import Any, Dict, List, Optional, Sequence
 
-from dopt.execute.slices import tensors_read
-from dopt.execute.torch_ops import Attributes, Unsupported, operator
+from dopt.execute.nodes import tensors_read
+from dopt.execute.session_options import session_options
+from dopt.execute.torch_node import Attributes, Unsupported
+from dopt.execute.torch_ops import operator
 
 #: Inputs that operators read as numbers: they stay on the processor.
 _NUMBERS = {
@@ -144,8 +146,6 @@ class TorchSession:
         import onnx
         import onnxruntime
         from onnx import helper
-
-        from dopt.execute.session import session_options
 
         inputs = [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), [None] * array.ndim)

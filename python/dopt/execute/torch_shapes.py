@@ -2,19 +2,11 @@
 
 from typing import Any, List, Sequence, Tuple
 
-
-def _numbers(tensor: Any) -> List[int]:
-    return [int(each) for each in tensor.reshape(-1).tolist()]
-
-
-def _unsupported() -> Exception:
-    from dopt.execute.torch_ops import Unsupported
-
-    return Unsupported()
+from dopt.execute.torch_node import Unsupported, numbers
 
 
 def _reshape(a: Any, inputs: Sequence[Any], _count: int) -> Any:
-    x, wanted = inputs[0], _numbers(inputs[1])
+    x, wanted = inputs[0], numbers(inputs[1])
     if not a.get("allowzero", 0):
         wanted = [x.shape[at] if extent == 0 else extent for at, extent in enumerate(wanted)]
     return x.reshape(wanted)
@@ -36,12 +28,12 @@ def _squeeze(_a: Any, inputs: Sequence[Any], _count: int) -> Any:
     x = inputs[0]
     if len(inputs) < 2 or inputs[1] is None:
         return x.squeeze()
-    gone = {axis % x.dim() for axis in _numbers(inputs[1])}
+    gone = {axis % x.dim() for axis in numbers(inputs[1])}
     return x.reshape([extent for at, extent in enumerate(x.shape) if at not in gone])
 
 
 def _unsqueeze(_a: Any, inputs: Sequence[Any], _count: int) -> Any:
-    x, axes = inputs[0], _numbers(inputs[1])
+    x, axes = inputs[0], numbers(inputs[1])
     rank = x.dim() + len(axes)
     for axis in sorted(each % rank for each in axes):
         x = x.unsqueeze(axis)
@@ -57,7 +49,7 @@ def _concat(a: Any, inputs: Sequence[Any], _count: int) -> Any:
 def _split(a: Any, inputs: Sequence[Any], count: int) -> Any:
     x, axis = inputs[0], a.get("axis", 0)
     if len(inputs) > 1 and inputs[1] is not None:
-        return tuple(x.split(_numbers(inputs[1]), axis))
+        return tuple(x.split(numbers(inputs[1]), axis))
     return tuple(x.split(-(-x.shape[axis] // count), axis))
 
 
@@ -65,9 +57,9 @@ def _slice(_a: Any, inputs: Sequence[Any], _count: int) -> Any:
     import torch
 
     x, starts, ends, axes, steps = (*inputs, None, None)[:5]
-    starts, ends = _numbers(starts), _numbers(ends)
-    axes = list(range(len(starts))) if axes is None else _numbers(axes)
-    steps = [1] * len(starts) if steps is None else _numbers(steps)
+    starts, ends = numbers(starts), numbers(ends)
+    axes = list(range(len(starts))) if axes is None else numbers(axes)
+    steps = [1] * len(starts) if steps is None else numbers(steps)
     for start, end, axis, step in zip(starts, ends, axes, steps):
         places = range(*slice(start, end, step).indices(x.shape[axis]))
         if step == 1:
@@ -90,20 +82,20 @@ def _gather(a: Any, inputs: Sequence[Any], _count: int) -> Any:
 def _expand(_a: Any, inputs: Sequence[Any], _count: int) -> Any:
     import torch
 
-    shape = torch.broadcast_shapes(tuple(inputs[0].shape), tuple(_numbers(inputs[1])))
+    shape = torch.broadcast_shapes(tuple(inputs[0].shape), tuple(numbers(inputs[1])))
     return inputs[0].expand(shape)
 
 
 def _tile(_a: Any, inputs: Sequence[Any], _count: int) -> Any:
-    return inputs[0].repeat(*_numbers(inputs[1]))
+    return inputs[0].repeat(*numbers(inputs[1]))
 
 
 def _pad(a: Any, inputs: Sequence[Any], _count: int) -> Any:
     from torch.nn import functional
 
     x, pads, value, axes = (*inputs, None, None)[:4]
-    pads = _numbers(pads)
-    axes = list(range(x.dim())) if axes is None else [axis % x.dim() for axis in _numbers(axes)]
+    pads = numbers(pads)
+    axes = list(range(x.dim())) if axes is None else [axis % x.dim() for axis in numbers(axes)]
     both: List[Tuple[int, int]] = [(0, 0)] * x.dim()
     for at, axis in enumerate(axes):
         both[axis] = (pads[at], pads[at + len(axes)])
@@ -112,7 +104,7 @@ def _pad(a: Any, inputs: Sequence[Any], _count: int) -> Any:
     if mode == "constant":
         return functional.pad(x, flat, value=0 if value is None else value.reshape(()).item())
     if mode not in ("reflect", "edge") or any(pair != (0, 0) for pair in both[:2]) or not 3 <= x.dim() <= 5 or min(flat) < 0:
-        raise _unsupported()
+        raise Unsupported()
     return functional.pad(x, flat[: 2 * (x.dim() - 2)], mode="reflect" if mode == "reflect" else "replicate")
 
 
@@ -146,7 +138,7 @@ def _constant_of_shape(a: Any, inputs: Sequence[Any], _count: int) -> Any:
     from onnx import numpy_helper
 
     value = a.get("value")
-    shape = _numbers(inputs[0])
+    shape = numbers(inputs[0])
     if value is None:
         return torch.zeros(shape)
     return torch.from_numpy(numpy_helper.to_array(value).copy()).reshape(()).expand(shape)

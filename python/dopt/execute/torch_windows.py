@@ -2,11 +2,7 @@
 
 from typing import Any, List, Sequence, Tuple
 
-
-def _unsupported() -> Exception:
-    from dopt.execute.torch_ops import Unsupported
-
-    return Unsupported()
+from dopt.execute.torch_node import Unsupported
 
 
 def _sizes(a: Any, rank: int) -> Tuple[List[int], List[int]]:
@@ -21,7 +17,7 @@ def _pads(a: Any, x: Any, kernel: Sequence[int], strides: Sequence[int], dilatio
     if auto == "VALID":
         return [0] * (2 * rank)
     if any(each != 1 for each in dilations):  # onnxruntime leaves them out of its sizes, here and there
-        raise _unsupported()
+        raise Unsupported()
     begins, ends = [], []
     for extent, k, stride, dilation in zip(x.shape[2:], kernel, strides, dilations):
         total = max(0, (-(-extent // stride) - 1) * stride + (k - 1) * dilation + 1 - extent)
@@ -62,7 +58,7 @@ def _conv_transpose(a: Any, inputs: Sequence[Any], _count: int) -> Any:
     extra = list(a.get("output_padding", [0] * rank))
     late = any(more >= max(stride, dilation) for more, stride, dilation in zip(extra, strides, dilations))
     if late or a.get("output_shape") is not None or a.get("auto_pad", "NOTSET") not in ("NOTSET", ""):
-        raise _unsupported()
+        raise Unsupported()
     pads = list(a.get("pads", [0] * (2 * rank)))
     function = getattr(functional, f"conv_transpose{rank}d")
     whole = function(x, weight, bias, strides, 0, extra, a.get("group", 1), dilations)
@@ -76,7 +72,7 @@ def _max_pool(a: Any, inputs: Sequence[Any], count: int) -> Any:
 
     x, kernel = inputs[0], list(a.get("kernel_shape"))
     if count > 1 or a.get("ceil_mode", 0) or not x.is_floating_point():
-        raise _unsupported()
+        raise Unsupported()
     strides, dilations = _sizes(a, len(kernel))
     x = _padded(x, _pads(a, x, kernel, strides, dilations), float("-inf"))
     return getattr(functional, f"max_pool{len(kernel)}d")(x, kernel, strides, 0, dilations)
@@ -89,7 +85,7 @@ def _average_pool(a: Any, inputs: Sequence[Any], _count: int) -> Any:
     x, kernel = inputs[0], list(a.get("kernel_shape"))
     strides, dilations = _sizes(a, len(kernel))
     if a.get("ceil_mode", 0) or any(each != 1 for each in dilations):
-        raise _unsupported()
+        raise Unsupported()
     pads = _pads(a, x, kernel, strides, dilations)
     pool = getattr(functional, f"avg_pool{len(kernel)}d")
     pooled = pool(_padded(x, pads, 0.0), kernel, strides)
@@ -113,21 +109,21 @@ def _resize(a: Any, inputs: Sequence[Any], _count: int) -> Any:
 
     x, _, scales, sizes = (*inputs, None, None, None)[:4]
     if x.dim() != 4 or not x.is_floating_point() or a.get("axes") is not None or a.get("antialias", 0):
-        raise _unsupported()
+        raise Unsupported()
     if sizes is not None and sizes.numel():
         wanted = [int(each) for each in sizes.reshape(-1).tolist()]
         factors = [size / extent for size, extent in zip(wanted, x.shape)]
     else:
         factors = scales.reshape(-1).tolist()
     if factors[:2] != [1, 1] or any(each != int(each) or each < 1 for each in factors):
-        raise _unsupported()
+        raise Unsupported()
     size = [int(extent * factor) for extent, factor in zip(x.shape[2:], factors[2:])]
     mode, place = a.get("mode", "nearest"), a.get("coordinate_transformation_mode", "half_pixel")
     if mode == "nearest" and place == "asymmetric" and a.get("nearest_mode", "round_prefer_floor") == "floor":
         return functional.interpolate(x, size=size, mode="nearest")
     if mode == "linear" and place in ("half_pixel", "pytorch_half_pixel", "align_corners") and min(size) > 1:
         return functional.interpolate(x, size=size, mode="bilinear", align_corners=place == "align_corners")
-    raise _unsupported()
+    raise Unsupported()
 
 
 WINDOWS = {

@@ -17,7 +17,6 @@ from dopt.capture.save import discard
 from dopt.events import Events
 from dopt.execute.peak import peak_bytes
 from dopt.gpu import memory_explained, torch_device
-from dopt.llm.evaluate import through_blocks
 from dopt.llm.load import open_model
 from dopt.llm.place import SMALLER
 from dopt.llm.processes import Processes, together
@@ -25,6 +24,7 @@ from dopt.llm.restore import open_quantized
 from dopt.llm.stream import Stream
 from dopt.llm.student import Student, write_trained
 from dopt.llm.tokens import samples_of
+from dopt.llm.whole import through_blocks
 from dopt.safetensors import write_error
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -6,11 +6,10 @@ from typing import Any, Dict, List, Optional
 from dopt.errors import DoptError
 from dopt.events import Events
 from dopt.gpu import torch_device
-from dopt.llm.evaluate import tap_of
 from dopt.llm.families import find_blocks
 from dopt.llm.load import Source, open_model
 from dopt.llm.restore import open_quantized
-from dopt.llm.simulate import tapped_network
+from dopt.llm.simulate import tap_of, tapped_network
 from dopt.llm.taps import Tap
 from dopt.llm.tokens import open_tokenizer
 

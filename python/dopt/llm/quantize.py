@@ -10,7 +10,6 @@ from dopt.execute.peak import peak_bytes, resident_bytes
 from dopt.llm import memory
 from dopt.llm.artifact import Writer
 from dopt.llm.block import States, Work, needs_float, relative_error, solve_block
-from dopt.llm.evaluate import observe_outside
 from dopt.llm.families import Linear
 from dopt.llm.journal import Journal
 from dopt.llm.load import open_model
@@ -26,6 +25,7 @@ from dopt.llm.strategies import checked_strategies
 from dopt.llm.stream import Stream
 from dopt.llm.tokens import samples_of, warnings_of
 from dopt.llm.trial import choose_rotation
+from dopt.llm.whole import observe_outside
 
 #: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
 VERSION = 4

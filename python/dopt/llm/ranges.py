@@ -8,11 +8,10 @@ from typing import Any, Dict, List, Optional, Tuple
 from dopt.events import Events
 from dopt.llm.artifact import Reader, Writer
 from dopt.llm.place import Place, place_of
+from dopt.llm.restore import open_quantized
 from dopt.llm.taps import CACHED, fixed_rule, shared_names
 from dopt.llm.tokens import samples_of, warnings_of
-
-#: Tokens whose logits are observed; they are many numbers each.
-LOGIT_TOKENS = 1024
+from dopt.llm.whole import observe_all
 
 
 class Ranges:
@@ -103,9 +102,6 @@ def ranges(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
 
 
 def _ranges(params: Dict[str, Any], events: Events, place: Place) -> Dict[str, Any]:
-    from dopt.llm.evaluate import observe_all
-    from dopt.llm.restore import open_quantized
-
     started = time.monotonic()
     restored = open_quantized(params["quantized"], params["trustRemoteCode"], place.device)
     vocabulary = restored.names[f"{restored.embedding_name}.weight"][0]

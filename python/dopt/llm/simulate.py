@@ -3,6 +3,8 @@
 import contextlib
 from typing import Any, Dict, Iterator, List, Optional
 
+from dopt.errors import DoptError
+from dopt.llm.restore import Restored
 from dopt.llm.taps import Tap, tapped
 
 
@@ -22,6 +24,20 @@ class Grids:
         low = -limit + 1 if grid["symmetric"] else -limit
         integers = torch.clamp(torch.round(x / grid["scale"]) + grid["zeroPoint"], low, limit - 1)
         return (integers - grid["zeroPoint"]) * grid["scale"]
+
+
+def tap_of(restored: Restored, wanted: bool) -> Optional[Tap]:
+    """What rounds a quantized model's activations. Raises DoptError LLM_NO_RANGES where there are none."""
+    if not wanted:
+        return None
+    if not restored.reader.activations:
+        raise DoptError(
+            "LLM_NO_RANGES",
+            f"{restored.folder} has no ranges of activations.",
+            place=restored.folder,
+            suggestions=["Quantize with activations, or run the second stage: dopt llm stage2."],
+        )
+    return Grids(restored.reader.activations).tap
 
 
 @contextlib.contextmanager

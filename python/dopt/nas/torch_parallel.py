@@ -13,8 +13,7 @@ import tempfile
 import time
 from typing import Any, Dict, List
 
-from dopt.errors import Cancelled, DoptError
-from dopt.events import Events
+from dopt.errors import DoptError
 from dopt.nas.scoring import write_whole
 
 #: Seconds between two looks at what the processes say.
@@ -30,11 +29,11 @@ def train_together(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     Raises what one process would raise, and DoptError NAS_PROCESSES when they end without a result.
     """
     with tempfile.TemporaryDirectory(prefix="dopt-together-") as folder:
-        _write(os.path.join(folder, "params.json"), params)
+        write(os.path.join(folder, "params.json"), params)
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={len(params['places'])}",
-                   f"--max_restarts={RESTARTS}", "-m", "dopt.nas.torch_parallel", folder]
+                   f"--max_restarts={RESTARTS}", "-m", "dopt.nas.torch_process", folder]
         with open(os.path.join(folder, "log"), "wb") as log:
             process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
@@ -50,7 +49,7 @@ def _watch(process: Any, folder: str, events: Any) -> None:
     said = None
     while process.poll() is None:
         time.sleep(LOOK)
-        now = _read(os.path.join(folder, PROGRESS))
+        now = read(os.path.join(folder, PROGRESS))
         if now is not None and now != said:
             said = now
             events.progress(*now)
@@ -59,7 +58,7 @@ def _watch(process: Any, folder: str, events: Any) -> None:
 
 
 def _outcome(folder: str) -> Dict[str, Any]:
-    result, failure = (_read(os.path.join(folder, name)) for name in (RESULT, FAILURE))
+    result, failure = (read(os.path.join(folder, name)) for name in (RESULT, FAILURE))
     if result is not None:
         return result
     if failure is not None:
@@ -70,28 +69,17 @@ def _outcome(folder: str) -> Dict[str, Any]:
                     suggestions=["Name one device in gpu_id, or repeat the command: it goes on from the last finished epoch."])
 
 
-def _read(path: str) -> Any:
+def read(path: str) -> Any:
+    """What a process wrote; None where it has not."""
     if not os.path.exists(path):
         return None
     with open(path, encoding="utf-8") as file:
         return json.load(file)
 
 
-def _write(path: str, value: Any) -> None:
+def write(path: str, value: Any) -> None:
+    """Puts a value where other processes read it, whole or not at all."""
     write_whole(path, lambda file: file.write(json.dumps(value).encode("utf-8")))
-
-
-class _Progress(Events):
-    """Events of one process: what the first one says is written for the parent to read."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path, self._next = path, 0.0
-
-    def progress(self, done: float, total: Any, message: str = "") -> None:
-        if time.monotonic() >= self._next:
-            _write(self._path, [done, total, message])
-            self._next = time.monotonic() + LOOK
 
 
 def share_of(batches: Any) -> Any:
@@ -144,36 +132,3 @@ def wait_for_all() -> None:
 
     if group.is_available() and group.is_initialized():
         group.barrier()
-
-
-def main(folder: str) -> int:
-    """One of the processes that torchrun starts."""
-    import torch.distributed as group
-
-    from dopt.nas.torch_train import train
-
-    if os.path.exists(os.path.join(folder, FAILURE)):
-        return 1
-    params = _read(os.path.join(folder, "params.json"))
-    place = params["places"][int(os.environ["LOCAL_RANK"])]
-    if place is not None:
-        import torch
-
-        torch.cuda.set_device(place)  # else NCCL takes the device of the process's number
-    group.init_process_group("gloo" if place is None else "nccl")
-    try:
-        events = _Progress(os.path.join(folder, PROGRESS)) if is_first() else Events()
-        result = train({**params, "gpu": place, "places": [place]}, events)
-        if is_first():
-            _write(os.path.join(folder, RESULT), result)
-    except (DoptError, Cancelled) as error:
-        if isinstance(error, DoptError):
-            fields = ("code", "message", "kind", "place", "suggestions", "found")
-            _write(os.path.join(folder, FAILURE), {name: getattr(error, name) for name in fields})
-        return 1
-    group.destroy_process_group()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -68,7 +68,7 @@ def test_the_cache_may_be_narrower_than_the_rest(models, tokens, tmp_path):
 
 def test_a_whole_network_is_rounded_as_its_blocks_are(models, tokens, tmp_path):
     """Generation taps all blocks at once, evaluation one after the other."""
-    from dopt.llm.evaluate import observe_all
+    from dopt.llm.whole import observe_all
     from dopt.llm.families import find_blocks
     from dopt.llm.restore import open_quantized
     from dopt.llm.simulate import tapped_network

@@ -172,7 +172,7 @@ def test_onnx_rounds_where_the_simulation_does(tmp_path):
     if tuple(int(part) for part in ort.__version__.split(".")[:2]) < (1, 20):
         pytest.skip(f"needs onnxruntime 1.20 or newer for 4-bit tensors, not {ort.__version__}")
     from dopt.llm.artifact import Writer
-    from dopt.llm.evaluate import observe_all
+    from dopt.llm.whole import observe_all
     from dopt.llm.ranges import Ranges, grids_of, write
     from dopt.llm.restore import open_quantized
     from dopt.llm.simulate import Grids

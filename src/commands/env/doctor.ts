@@ -1,5 +1,6 @@
 import { Command } from '@oclif/core/command';
-import { type Diagnosis, diagnose, type Finding } from '../../bridge/doctor.js';
+import { type Diagnosis, diagnose } from '../../bridge/doctor.js';
+import type { Finding } from '../../bridge/finding.js';
 import { EXIT } from '../../errors.js';
 
 const MARKS: Record<Finding['status'], string> = { ok: 'ok     ', warning: 'warning', missing: 'MISSING' };

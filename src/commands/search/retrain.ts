@@ -2,7 +2,7 @@ import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { BaseCommand } from '../../cli/base-command.js';
 import { searchFlags, searchOptions } from '../../cli/search-flags.js';
-import type { Retrained } from '../../search/retrain.js';
+import type { Retrained } from '../../search/retrained.js';
 
 export default class SearchRetrain extends BaseCommand {
   static override summary = 'train a network that a search has found';
