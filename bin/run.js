@@ -28,13 +28,14 @@ try {
   await run(process.argv.slice(2), import.meta.url);
   flush();
 } catch (error) {
-  // What commands throw they have rendered; this is what the system refuses before one is loaded.
-  const refused = ['EMFILE', 'ENFILE', 'ENOMEM'].includes(error.code);
-  if (!refused) await handle(error);
+  // What commands throw they have rendered; this is what the system refuses before one is loaded, and a command that is none.
+  const ours = error.kind === 'user' || ['EMFILE', 'ENFILE', 'ENOMEM'].includes(error.code);
+  if (!ours) await handle(error);
   else {
     const { renderError, asDoptError } = await import('../dist/cli/render-error.js');
     const known = asDoptError(error);
-    process.stderr.write(`${renderError(known, false)}\n`);
-    process.exit(known.exitCode);
+    if (process.argv.includes('--json')) console.log(JSON.stringify({ error: known }, null, 2));
+    else process.stderr.write(`${renderError(known, false)}\n`);
+    process.exitCode = known.exitCode;
   }
 }

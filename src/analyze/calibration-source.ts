@@ -3,7 +3,7 @@ import type { RunJob } from '../bridge/progress-job.js';
 import { type DataSource, dataSourceSchema } from '../config/data.js';
 import { UserError } from '../errors.js';
 import type { RunFiles } from '../export/run-files.js';
-import { readManifest } from '../run/run.js';
+import { readManifest } from '../run/out-folder.js';
 
 /** What of a manifest matters here. */
 const sourcesSchema = z.object({ sources: z.object({ calibration: dataSourceSchema }) });

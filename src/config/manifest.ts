@@ -6,6 +6,12 @@ export const manifestSchema = z.strictObject({
   version: z.literal(1),
   dopt: z.string(),
   state: z.enum(['running', 'interrupted', 'finished']),
+  refused: z
+    .string()
+    .optional()
+    .describe(
+      'code of the error in what the user gave that ended it before it had done more than read the model: it is gone on with unasked',
+    ),
   command: z.array(z.string()).describe('command line, program name first'),
   cwd: z
     .string()

@@ -8,7 +8,7 @@ import { type QuantParams, quantParamsSchema } from '../config/quant-params.js';
 import { type RunResult, resultSchema } from '../config/result.js';
 import { UserError } from '../errors.js';
 import { nearPaths } from '../graph/near-paths.js';
-import { readManifest } from './run.js';
+import { readManifest } from './out-folder.js';
 
 /** A run folder as the `runs` commands see it; it has a result of one kind when it has finished. */
 export interface RunSummary {

@@ -3,7 +3,7 @@ import { PRODUCT_ROOT } from '../bridge/child-environment.js';
 import type { Manifest } from '../config/manifest.js';
 import { ExternalError, UserError } from '../errors.js';
 import { differenceOf, type ReplayDifference } from './difference.js';
-import { readManifest } from './run.js';
+import { readManifest } from './out-folder.js';
 
 export interface ReplayOptions {
   /** The run to repeat; an absolute path. */

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { EXIT, UserError } from '../errors.js';
 import { Run } from './run.js';
 
 let folder: string;
@@ -70,5 +71,32 @@ describe('a variant of a run', () => {
     expect((await second.stage(variant, 'apply', 1)).value).toBe(1);
     expect(second.done).toEqual([]);
     expect(existsSync(join(variant.stageFolder('apply'), 'file'))).toBe(true);
+  });
+});
+
+describe('a run that ended early', () => {
+  const mistake = new UserError('DATA_NOT_FOUND', 'There is no data.');
+  const stopped = new UserError('INTERRUPTED', 'It was stopped.', { exitCode: EXIT.interrupted });
+
+  it('by a mistake of the user is gone on with unasked', async () => {
+    await work().stage(run, 'capture', 1);
+    await run.abandon(mistake);
+    const again = await open(false);
+    const { done, stage } = work();
+    await stage(again, 'capture', 1);
+    expect(done).toEqual([]);
+    await again.finish({}, {});
+    await expect(open(false)).rejects.toMatchObject({ code: 'OUT_EXISTS' });
+  });
+
+  it('by a mistake that shows late is not', async () => {
+    await work().stage(run, 'observe', 1);
+    await run.abandon(mistake);
+    await expect(open(false)).rejects.toMatchObject({ code: 'OUT_EXISTS' });
+  });
+
+  it.each([stopped, new Error('a defect')])('by anything else is not: %s', async (error) => {
+    await run.abandon(error);
+    await expect(open(false)).rejects.toMatchObject({ code: 'OUT_EXISTS' });
   });
 });

@@ -1,13 +1,14 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
-import { type Manifest, manifestSchema } from '../config/manifest.js';
-import { UserError } from '../errors.js';
+import type { Manifest } from '../config/manifest.js';
+import { EXIT, UserError } from '../errors.js';
 import { copyFileAtomic, diskError, makeFolder, writeFileAtomic } from './atomic.js';
 import { digestOf, fileDigest } from './digest.js';
 import { lockRun, refuseLocked } from './lock.js';
+import { holdsWork, readManifest, refuseForeign, refuseInputs } from './out-folder.js';
 
 export interface RunOptions {
-  /** Continue a run that was interrupted; without it a folder that holds a run is refused. */
+  /** Continue a run that is there; without it only one that was refused for the user's mistake is continued. */
   resume: boolean;
   /** Files and folders that the run reads: the run folder may neither be one of them nor lie inside one. */
   inputs: readonly string[];
@@ -57,7 +58,8 @@ export class Run {
   ) {}
 
   /**
-   * Opens a new folder, or with `resume` an interrupted or finished run.
+   * Opens a new folder, or with `resume` an interrupted or finished run. One that a mistake of the user's ended at its very
+   * beginning is resumed unasked: who corrects a path repeats the command.
    * @throws UserError OUT_INSIDE_INPUT, OUT_NOT_A_RUN, OUT_EXISTS, RUN_LOCKED; EnvironmentError DISK_WRITE
    */
   static async open(out: string, options: RunOptions): Promise<Run> {
@@ -65,7 +67,8 @@ export class Run {
     const lock = join(folder, '.lock');
     refuseInputs(folder, options.inputs);
     refuseLocked(lock, folder);
-    refuseForeign(folder, options.resume);
+    const resume = options.resume || readManifest(folder)?.refused !== undefined;
+    refuseForeign(folder, resume);
     try {
       makeFolder(join(folder, 'stages'));
       const release = lockRun(lock, folder);
@@ -81,7 +84,7 @@ export class Run {
         files: {},
       };
       sweepPartials(folder);
-      const run = new Run(folder, options.resume, release, manifest);
+      const run = new Run(folder, resume, release, manifest);
       await run.writeManifest();
       run.event('start', { command: options.command });
       return run;
@@ -202,6 +205,8 @@ export class Run {
   /** Gives the folder free after an error; what stages left stays for `--resume`. */
   async abandon(error: unknown): Promise<void> {
     Object.assign(this.manifest, { state: 'interrupted', finished: new Date().toISOString() });
+    const mistake = error instanceof UserError && error.exitCode !== EXIT.interrupted;
+    if (mistake && !holdsWork(this.folder)) this.manifest.refused = error.code;
     try {
       await this.writeManifest();
       this.event('error', { message: error instanceof Error ? error.message : String(error) });
@@ -216,70 +221,10 @@ export class Run {
   }
 }
 
-/** A folder's manifest, or null when it holds no run of ours. */
-export function readManifest(folder: string): Manifest | null {
-  try {
-    return manifestSchema.parse(JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')));
-  } catch {
-    return null;
-  }
-}
-
-function refuseInputs(folder: string, inputs: readonly string[]): void {
-  const inside = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(outer + sep);
-  for (const input of inputs.map((path) => resolve(path))) {
-    if (!inside(folder, input) && !inside(input, join(folder, 'stages'))) continue;
-    throw new UserError('OUT_INSIDE_INPUT', `The run folder ${folder} lies inside the input ${input}.`, {
-      place: folder,
-      suggestions: ['Give a folder outside of what is read: --out FOLDER'],
-    });
-  }
-}
-
 /** Removes what a killed run was writing under a name that is not final. */
 function sweepPartials(folder: string): void {
   for (const name of readdirSync(folder).filter((entry) => /\.\d+\.partial$/.test(entry)))
     rmSync(join(folder, name), { force: true });
-}
-
-function refuseForeign(folder: string, resume: boolean): void {
-  if (!existsSync(folder)) return;
-  if (!statSync(folder).isDirectory()) {
-    throw new UserError('OUT_NOT_A_RUN', `${folder} is a file; a run needs a folder.`, {
-      place: folder,
-      suggestions: ['Give another place: --out FOLDER'],
-    });
-  }
-  // A run that was killed at its very beginning leaves these before its first manifest.
-  const entries = readdirSync(folder).filter(
-    (name) => name !== '.lock' && !/^manifest\.json\.\d+\.partial$/.test(name),
-  );
-  if (entries.every((name) => name === 'stages' && readdirSync(join(folder, name)).length === 0)) return;
-  const manifest = readManifest(folder);
-  if (!manifest) {
-    throw new UserError(
-      'OUT_NOT_A_RUN',
-      `${folder} is not empty and holds no dopt run; nothing was written.`,
-      {
-        place: folder,
-        found: entries.slice(0, 5).join(', '),
-        suggestions: ['Give a new or empty folder: --out FOLDER'],
-      },
-    );
-  }
-  if (!resume) {
-    const finished = manifest.state === 'finished';
-    const state = finished ? 'a finished run' : 'a run that did not end';
-    throw new UserError('OUT_EXISTS', `${folder} already holds ${state}; it is never overwritten silently.`, {
-      place: folder,
-      suggestions: [
-        finished
-          ? 'Go on with it: add --resume'
-          : 'Go on with it, with mended flags too: add --resume (what they change is done anew)',
-        'Or give another folder: --out FOLDER',
-      ],
-    });
-  }
 }
 
 /** What a stage left, when its key is the same and every file is as it was. */
