@@ -98,7 +98,8 @@ def uncovered(module: Any, prefix: str, covered: List[Linear]) -> List[Dict[str,
     for path, each in module.named_modules():
         for leaf, value in each._parameters.items():
             name = ".".join(part for part in (prefix, path, leaf) if part)
-            if value is not None and value.dim() >= 2 and name not in known:
+            # Biases of experts lie together in one array.
+            if value is not None and value.dim() >= 2 and name not in known and not leaf.endswith("bias"):
                 found.append({"name": name, "shape": [int(size) for size in value.shape]})
     return found
 

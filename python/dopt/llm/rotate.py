@@ -26,10 +26,9 @@ def why_not(source: Source, blocks: Blocks) -> Optional[str]:
     if _last_norm(source, blocks) is None:
         return "the norm before the head was not found"
     for index, block in enumerate(blocks.modules):
-        names = [name.rpartition(".")[2] for name, each in block.named_modules() if "Norm" in type(each).__name__]
-        outer = [name for name, each in block.named_children() if "Norm" in type(each).__name__]
-        if sorted(outer) != sorted(_NORMS) or any("Gemma" in type(each).__name__ for each in block.modules()):
-            return f"block {index} has the norms {', '.join(names)}, expected {' and '.join(_NORMS)} around attention and feed-forward"
+        norms = [name for name, each in block.named_children() if "Norm" in type(each).__name__]
+        if sorted(norms) != sorted(_NORMS):
+            return f"block {index} has the norms {', '.join(norms)}, expected {' and '.join(_NORMS)} before attention and feed-forward"
         known = _ATTENTION + _FEED_FORWARD + _WRITERS
         other = [each.name for each in linears_of(block, "") if each.name.rpartition(".")[2] not in known or each.is_expert]
         if other:
@@ -44,8 +43,8 @@ class Rotation:
         self.q = hadamard(source.names[f"{source.embedding_name}.weight"][1], seed).to(source.device)
         self._changes: Dict[str, Callable[[Any], Any]] = {f"{source.embedding_name}.weight": lambda w: w @ self.q}
         last = str(_last_norm(source, blocks))
-        self._changes[f"{source.head_name}.weight"] = self._reader(source, f"{last}.weight")
-        self._changes[f"{last}.weight"] = _ones
+        self._changes[f"{source.head_name}.weight"] = self._reader(source, last)
+        self._changes[f"{last}.weight"] = _neutral(source, last)
         for index, block in enumerate(blocks.modules):
             self._add_block(source, block, blocks.prefix(index), seed)
 
@@ -56,7 +55,7 @@ class Rotation:
 
     def _add_block(self, source: Source, block: Any, prefix: str, seed: int) -> None:
         for norm in _NORMS:
-            self._changes[f"{prefix}.{norm}.weight"] = _ones
+            self._changes[f"{prefix}.{norm}.weight"] = _neutral(source, f"{prefix}.{norm}")
         heads = _head_rotation(block, seed)
         heads = None if heads is None else heads.to(source.device)
         for linear in linears_of(block, prefix):
@@ -67,14 +66,15 @@ class Rotation:
                 self._changes[f"{linear.name}.bias"] = lambda b: self.q.t() @ b
             else:
                 norm = _NORMS[0] if leaf in _ATTENTION else _NORMS[1]
-                reader = self._reader(source, f"{prefix}.{norm}.weight")
+                reader = self._reader(source, f"{prefix}.{norm}")
                 turned = heads if leaf == "v_proj" else None
                 self._changes[linear.parameter] = lambda w, reader=reader, turned=turned: _rows(reader(w), turned)
                 if turned is not None:
                     self._changes[f"{linear.name}.bias"] = lambda b, turned=turned: _rows(b[:, None], turned)[:, 0]
 
     def _reader(self, source: Source, norm: str) -> Callable[[Any], Any]:
-        return lambda w: (w * source.stored_as(norm).double()) @ self.q
+        added = _added(source, norm)
+        return lambda w: (w * (source.stored_as(f"{norm}.weight").double() + added)) @ self.q
 
 
 def hadamard(size: int, seed: int) -> Any:
@@ -112,10 +112,17 @@ def _columns(matrix: Any, turned: Optional[Any]) -> Any:
     return matrix if turned is None else (matrix.reshape(matrix.shape[0], -1, len(turned)) @ turned).reshape(matrix.shape)
 
 
-def _ones(weight: Any) -> Any:
+def _added(source: Source, norm: str) -> float:
+    """What a norm adds to its weight: 1 in the families of Gemma, which keep how far from 1 it is."""
+    return 1.0 if "Gemma" in type(source.network.get_submodule(norm)).__name__ else 0.0
+
+
+def _neutral(source: Source, norm: str) -> Callable[[Any], Any]:
+    """The weight of a norm that only normalizes."""
     import torch
 
-    return torch.ones_like(weight)
+    rest = 1.0 - _added(source, norm)
+    return lambda weight: torch.full_like(weight, rest)
 
 
 def _last_norm(source: Source, blocks: Blocks) -> Optional[str]:

@@ -21,6 +21,7 @@ def make(kind, folder, **changes):
     config = {
         "llama": lambda: transformers.LlamaConfig(**{**common, **decoder, **changes}),
         "qwen2": lambda: transformers.Qwen2Config(**{**common, **decoder, "tie_word_embeddings": True, **changes}),
+        "gemma": lambda: transformers.GemmaConfig(**{**common, **decoder, "head_dim": 16, "hidden_activation": "gelu", **changes}),
         "gpt2": lambda: transformers.GPT2Config(**{**common, "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 64, **changes}),
         "mixtral": lambda: transformers.MixtralConfig(**{**common, **decoder, "num_local_experts": 4, **changes}),
     }[kind]()

@@ -26,7 +26,7 @@ def test_rotations_are_orthogonal_and_spread(size):
         assert float((q.abs() - 1 / 8).abs().max()) < 1e-12
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma"])
 def test_a_rotated_model_says_the_same(models, tokens, tmp_path, kind):
     params = params_of(models(kind), tmp_path, tokens, rotate="always")
     for each in params["linears"]:
@@ -46,7 +46,8 @@ def test_a_rotated_model_says_the_same(models, tokens, tmp_path, kind):
     name = "model.layers.0.self_attn.q_proj"
     plain = source.read(f"{name}.weight").numpy()
     assert not np.allclose(plain, restored.reader.layer(name).dequantized(), atol=0.05)
-    assert np.array_equal(restored.reader.float_tensor("model.layers.1.input_layernorm.weight"), np.ones(64, np.float32))
+    neutral = np.zeros if kind == "gemma" else np.ones  # Gemma multiplies by 1 + weight
+    assert np.array_equal(restored.reader.float_tensor("model.layers.1.input_layernorm.weight"), neutral(64, np.float32))
 
 
 def test_auto_keeps_what_is_better_and_says_why_not(models, tokens, tmp_path):
