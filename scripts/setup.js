@@ -60,7 +60,8 @@ function checkNode() {
   if (hasMajor < major || (hasMajor === major && hasMinor < minor)) {
     throw new StepFailed(
       `Node ${wanted} or newer is needed; ${process.execPath} is ${process.version}.\n` +
-        `Where the system's packages have none: npm install --global node@${major}, in a new shell then this command again.`,
+        `Where the system's packages have none: npm install --global --prefix ~/.local node@${major}\n` +
+        `(~/.local/bin must be on the PATH; or without --prefix, with sudo), then in a new shell this command again.`,
     );
   }
   return process.version;

@@ -158,19 +158,36 @@ describe('recipes/llm/README.md', () => {
 });
 
 describe('links in the documentation', () => {
-  it('lead to files', () => {
-    const dead = documentedPages(root).flatMap((page) =>
-      [
-        ...read(page)
-          .replace(/```[\s\S]*?```/g, '')
-          .matchAll(/\]\(([^)\s]+)\)/g),
-      ]
-        .map(([, target]) => target!.split('#')[0]!)
-        .filter((target) => target !== '' && !/^[a-z]+:/.test(target))
-        .filter((target) => !existsSync(join(root, dirname(page), target)))
-        .map((target) => `${page} -> ${target}`),
+  const withoutCode = (page: string): string => read(page).replace(/```[\s\S]*?```/g, '');
+  /** What a page can be entered by, as GitHub makes it of its headings. */
+  const anchors = (page: string): string[] =>
+    [...withoutCode(page).matchAll(/^#+ +(.+)$/gm)].map(([, heading]) =>
+      heading!
+        .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+        .trim()
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}_ -]/gu, '')
+        .replaceAll(' ', '-'),
     );
-    expect(dead).toEqual([]);
+  const links = () =>
+    documentedPages(root).flatMap((page) =>
+      [...withoutCode(page).matchAll(/\]\(([^)\s]+)\)/g)]
+        .map(([, target]) => target!)
+        .filter((target) => !/^[a-z]+:/.test(target))
+        .map((target) => {
+          const [path = '', anchor = ''] = target.split('#');
+          return { link: `${page} -> ${target}`, to: path ? join(dirname(page), path) : page, anchor };
+        }),
+    );
+
+  it('lead to files', () => {
+    expect(links().filter(({ to }) => !existsSync(join(root, to)))).toEqual([]);
+  });
+
+  it('lead to headings', () => {
+    const entered = links().filter(({ to, anchor }) => anchor !== '' && to.endsWith('.md'));
+    expect(entered.length).toBeGreaterThan(10);
+    expect(entered.filter(({ to, anchor }) => !anchors(to).includes(anchor))).toEqual([]);
   });
 });
 
