@@ -84,6 +84,8 @@ function packagesAreCurrent() {
 
 function installPackages() {
   if (packagesAreCurrent()) return 'up to date';
+  // Off a terminal npm is silent until it is done.
+  console.log('About 300 MB to download, 620 MB on disk in node_modules.');
   // npm says in npm_execpath where it is when it started this script; `node scripts/…` finds it on PATH.
   const npm = process.env.npm_execpath;
   const args = ['ci', '--no-fund', '--no-audit'];
