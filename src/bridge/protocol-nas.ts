@@ -75,7 +75,7 @@ export const NAS_METHODS = {
       guide: networkSchema,
       /** Folder of an earlier search's weights, or of pictures in one folder a class, that the layers begin with. */
       preTrainFolder: z.string().nullable(),
-      /** GPU of each process that trains, null for the processor. */
+      /** GPU of each process (PyTorch) or device of one process (TensorFlow) that trains, null for the processor. */
       places: z.array(z.number().int().nonnegative().nullable()).min(1),
     }),
     z.strictObject({ epochs: z.number().int(), loss: z.number().nullable() }),

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Scenario } from '../config/scenario.js';
-import { tuneOf } from './evaluator.js';
+import { trainingPlaces, tuneOf } from './evaluator.js';
 
 it.each([
   ['80 batches, twice', { kind: 'supernet' }, { batches: 80, seeds: 2 }],
@@ -9,4 +9,13 @@ it.each([
   ['none where networks are trained alone', { kind: 'standalone' }, { batches: 0, seeds: 1 }],
 ] as const)('goes on from shared weights with %s', (_, evaluator, tune) => {
   expect(tuneOf({ evaluator: { inherit: false, ...evaluator } } as Scenario)).toEqual(tune);
+});
+
+it.each([
+  ['all GPUs of a scenario', '0,2', 0, false, [0, 2]],
+  ['a GPU that is named twice, once', '1,1', 1, false, [1]],
+  ['the one that Ray shows a worker of a cluster', '0,2', 0, true, [0]],
+  ['the processor', undefined, null, false, [null]],
+] as const)('trains shared weights on %s', (_, gpu_id, gpu, away, places) => {
+  expect(trainingPlaces({ resource: { gpu_id } }, gpu, away)).toEqual(places);
 });

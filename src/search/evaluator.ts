@@ -193,9 +193,19 @@ function placesOn(
   return Array.from({ length: workers }, () => ({ gpu, session: session(place) }));
 }
 
+/** What trains shared weights together: all GPUs of a scenario, each once; `gpu` alone without any, and `away` on a cluster. */
+export function trainingPlaces(
+  { resource }: Pick<Scenario, 'resource'>,
+  gpu: number | null,
+  away: boolean,
+): Params<'nasTrain'>['places'] {
+  const gpus = away ? [] : gpusOf(resource?.gpu_id);
+  return gpus.length > 0 ? [...new Set(gpus)] : [gpu];
+}
+
 /** Trains the weights that all candidates share, from where a checkpoint says it is. */
 async function trainShared(
-  { scenario, folder, skeleton, problem }: OpenSearch,
+  { scenario, folder, skeleton, problem, session: newSession }: OpenSearch,
   { gpu, session }: Place,
   run: RunParams & Pick<Params<'nasTrain'>, 'checkpoint' | 'largest'>,
   away: boolean,
@@ -203,20 +213,25 @@ async function trainShared(
 ): Promise<void> {
   const deck = deckOf(problem, skeleton, run.seed).map((genome) => layersOf(skeleton, genome));
   const stage = progress.stage('Train shared weights');
-  const { framework, dataset, resource } = scenario;
+  const { framework, dataset } = scenario;
   const params = {
     ...run,
     gpu,
     deck,
     guide: guideLayers(skeleton),
     preTrainFolder: dataset.pre_train_dir ? resolve(folder, dataset.pre_train_dir) : null,
-    // TensorFlow trains in one process, and so does a worker of a cluster.
-    places: !away && framework === 'PyTorch' && resource?.gpu_id ? gpusOf(resource.gpu_id) : [gpu],
+    places: trainingPlaces(scenario, gpu, away),
   };
-  await session.run('nasTrain', params, (event) => {
-    if (event.type === 'progress') stage.update(event.done, event.total, event.message);
-    else passOn(event, progress);
-  });
+  // TensorFlow trains on all devices in one process, which keeps their memory for as long as it lives.
+  const own = framework === 'TensorFlow' && params.places.length > 1 ? newSession() : null;
+  try {
+    await (own ?? session).run('nasTrain', params, (event) => {
+      if (event.type === 'progress') stage.update(event.done, event.total, event.message);
+      else passOn(event, progress);
+    });
+  } finally {
+    await own?.close();
+  }
   stage.done();
 }
 

@@ -11,6 +11,7 @@ from dopt.events import Events
 from dopt.gpu import gpus as gpus_of
 from dopt.gpu import require
 from dopt.nas import tensorflow_user, user
+from dopt.nas.tensorflow_parallel import devices_of
 
 
 class Run:
@@ -18,7 +19,9 @@ class Run:
 
     def __init__(self, params: Dict[str, Any]) -> None:
         self.params = params
-        _use(params["gpu"], params["threads"])
+        places = params.get("places", [params["gpu"]])
+        _use(places, params["threads"])
+        self.devices = devices_of(places)
         self.module = tensorflow_user.load(params["folder"])
         self.user = self.module.UserModule(params["epochs"], params["batchSize"])
         self.classes = params["application"] != "object_detection"
@@ -33,19 +36,21 @@ class Run:
         from dopt.nas.tensorflow_supernet import Supernet
 
         self.seed(self.params["seed"])
-        pre_net, post_net = tensorflow_user.fixed_parts(self.module, self.params)
-        network = Supernet(pre_net, self.params["largest"], post_net, self.params["features"])
-        network.active = layers
-        self.built(network)
+        with self.devices.scope():
+            pre_net, post_net = tensorflow_user.fixed_parts(self.module, self.params)
+            network = Supernet(pre_net, self.params["largest"], post_net, self.params["features"])
+            network.active = layers
+            self.built(network)
         return network
 
     def network(self, layers: List[Dict[str, Any]]) -> Any:
         """One candidate with weights of its own."""
         from dopt.nas.tensorflow_blocks import Network
 
-        pre_net, post_net = tensorflow_user.fixed_parts(self.module, self.params)
-        network = Network(pre_net, layers, post_net, self.params["features"])
-        self.built(network)
+        with self.devices.scope():
+            pre_net, post_net = tensorflow_user.fixed_parts(self.module, self.params)
+            network = Network(pre_net, layers, post_net, self.params["features"])
+            self.built(network)
         return network
 
     def built(self, network: Any) -> None:
@@ -65,11 +70,12 @@ class Run:
         # Newer versions have others under these names, whose state is kept otherwise.
         found = getattr(tf.keras.optimizers, "legacy", tf.keras.optimizers)
         rate = given["learningRate"]
-        if given["type"] == "Adam":
-            optimizer = found.Adam(rate, *given["betas"])
-        else:
-            optimizer = found.SGD(rate, given["momentum"] if given["type"] == "Momentum" else 0.0)
-        optimizer._create_all_weights(variables)  # noqa: SLF001 - a checkpoint is put into them before the first step.
+        with self.devices.scope():
+            if given["type"] == "Adam":
+                optimizer = found.Adam(rate, *given["betas"])
+            else:
+                optimizer = found.SGD(rate, given["momentum"] if given["type"] == "Momentum" else 0.0)
+            optimizer._create_all_weights(variables)  # noqa: SLF001 - a checkpoint is put into them before the first step.
         return optimizer
 
     def rate(self, step: int, whose: Any = None) -> float:
@@ -79,7 +85,9 @@ class Run:
 
     def loss(self, labels: Any, outputs: Any, network: Any) -> tf.Tensor:
         """The user's loss of a batch as one number, with what regularizers of the user's layers add."""
-        return tf.add_n([tf.reduce_mean(self.user.loss_op(labels, outputs)), *network.losses])
+        with self.devices.unknown():
+            found = self.user.loss_op(labels, outputs)
+        return tf.add_n([tf.reduce_mean(found), *network.losses])
 
     def number(self, loss: Any) -> float:
         """A loss as a number. Raises DoptError NAS_LOSS when it is none."""
@@ -200,20 +208,25 @@ def restore(path: str, network: Any, optimizer: Any = None) -> int:
         return int(stored["epoch"])
 
 
-def _use(gpu: Any, threads: int) -> None:
-    """Shows TensorFlow one GPU or none, and as many threads; what it computed with before stays as it is.
+def _use(places: List[Any], threads: int) -> None:
+    """Shows TensorFlow the GPUs of ``places`` and no others, the processor as often as it is named there (None), and as many
+    threads; what it computed with before stays as it is.
 
     Raises DoptError GPU_UNAVAILABLE.
     """
-    if gpu is not None:
+    named = [place for place in places if place is not None]
+    for gpu in named:
         require("tensorflow", gpus_of({"frameworks": ["tensorflow"]}, Events())["frameworks"]["tensorflow"], gpu)
     try:
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
-            chosen = [gpus[gpu]] if gpu is not None else []
+            chosen = [gpus[gpu] for gpu in named]
             tf.config.set_visible_devices(chosen, "GPU")
             for each in chosen:
                 tf.config.experimental.set_memory_growth(each, True)
+        if not named and len(places) > 1:
+            parts = [tf.config.LogicalDeviceConfiguration() for _ in places]
+            tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from dopt.nas.board import Board, log_of
 from dopt.nas.scoring import write_whole
+from dopt.nas.tensorflow_parallel import weighed
 from dopt.nas.tensorflow_pretrain import CHECKPOINT, begin_from, load_layers
 from dopt.nas.tensorflow_run import Run, restore, save
 
@@ -18,8 +19,9 @@ ALIKE = 1.0
 #: Epochs of the guide, as a share of those of the scenario.
 GUIDE_SHARE = 0.5
 
-#: Gets inputs, labels and the number of the step; gives the loss and the gradients of all trainable variables.
-Backward = Callable[[Any, Any, int], Tuple[float, List[Any]]]
+#: Gets shares of a batch (tensorflow_parallel.py) and the number of the step; gives the loss of each network that learned from
+#: them, and the gradients of all trainable variables.
+Backward = Callable[[Tuple[Any, Any, Any], int], Tuple[List[Any], List[Any]]]
 
 
 def train(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -42,20 +44,26 @@ def _train(run: Run, before: Optional[str], events: Any) -> Dict[str, Any]:
     network.pre_net.set_weights(guide.pre_net.get_weights())
     network.post_net.set_weights(guide.post_net.get_weights())
     variables = list(network.trainable_variables)
-    observed = tf.function(lambda inputs: guide.observed(inputs, training=False))
+    observed = tf.function(run.devices.each(lambda inputs: guide.observed(inputs, training=False)))
 
-    def backward(inputs: Any, labels: Any, number: int) -> Tuple[float, List[Any]]:
-        maps, teacher = observed(inputs)
+    def learn(inputs: Any, labels: Any, weight: Any, maps: Any, teacher: Any, sums: List[Any]) -> Tuple[Any, List[Any]]:
+        with tf.GradientTape() as tape:
+            ours, outputs = network.observed(inputs, training=True)
+            loss = _distilled(run, run.loss(labels, outputs, network), outputs, teacher) + ALIKE * _distance(ours, maps)
+            loss = weighed(loss, weight)
+        return loss, _added(sums, tape.gradient(loss, variables))
+
+    step = run.devices.each(learn)
+
+    def backward(shares: Tuple[Any, Any, Any], number: int) -> Tuple[List[Any], List[Any]]:
+        maps, teacher = observed(shares[0])
+        losses: List[Any] = []
         sums: List[Any] = [None] * len(variables)
-        total = 0.0
         for card in range(CARDS):
             network.active = deck[(CARDS * number + card) % len(deck)]
-            with tf.GradientTape() as tape:
-                ours, outputs = network.observed(inputs, training=True)
-                loss = _distilled(run, run.loss(labels, outputs, network), outputs, teacher) + ALIKE * _distance(ours, maps)
-            total += run.number(loss) / CARDS
-            sums = _added(sums, tape.gradient(loss, variables))
-        return total, sums
+            loss, sums = step(*shares, maps, teacher, sums)
+            losses.append(loss)
+        return losses, sums
 
     loss = fit(run, network, params["checkpoint"], (run.user, params["epochs"]), backward, events)
     return {"epochs": params["epochs"], "loss": loss if math.isfinite(loss) else None}
@@ -107,15 +115,16 @@ def _distilled(run: Run, loss: Any, outputs: Any, teacher: Any) -> Any:
 def alone(run: Run, network: Any) -> Backward:
     """The training step of one network on the user's loss."""
 
-    @tf.function
-    def gradients(inputs: Any, labels: Any) -> Any:
+    def step(inputs: Any, labels: Any, weight: Any) -> Tuple[Any, List[Any]]:
         with tf.GradientTape() as tape:
-            loss = run.loss(labels, network(inputs, training=True), network)
+            loss = weighed(run.loss(labels, network(inputs, training=True), network), weight)
         return loss, tape.gradient(loss, network.trainable_variables)
 
-    def backward(inputs: Any, labels: Any, _: int) -> Tuple[float, List[Any]]:
-        loss, found = gradients(inputs, labels)
-        return run.number(loss), found
+    gradients = tf.function(run.devices.each(step))
+
+    def backward(shares: Tuple[Any, Any, Any], _: int) -> Tuple[List[Any], List[Any]]:
+        loss, found = gradients(*shares)
+        return [loss], found
 
     return backward
 
@@ -129,10 +138,13 @@ def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Back
     variables = list(network.trainable_variables)
     optimizer = run.optimizer(variables)
 
-    @tf.function
-    def apply(gradients: List[Any]) -> None:
-        optimizer.apply_gradients(zip(gradients, variables))
+    # Zero instead of none: momentum goes on in what this step does not use, and there is one graph for all.
+    filled = run.devices.each(lambda found: [tf.zeros_like(v) if g is None else g for g, v in zip(found, variables)])
 
+    def take(gradients: List[Any]) -> None:
+        optimizer.apply_gradients(zip(gradients, variables))  # of all devices: the strategy adds them up.
+
+    apply = tf.function(run.devices.each(take))
     loss, board = math.nan, Board(log_of({**run.params, "checkpoint": path}))
     for epoch in range(restore(path, network, optimizer) if os.path.exists(path) else 0, epochs):
         data = run.batches(True, epoch, user)
@@ -141,10 +153,11 @@ def fit(run: Run, network: Any, path: str, plan: Tuple[Any, int], backward: Back
             number = epoch * steps + step
             rate = run.rate(number, user)
             optimizer.learning_rate = rate
-            loss, found = backward(inputs, labels, number)
+            losses, found = backward(run.devices.shares(inputs, labels), number)
+            loss = sum(run.number(run.devices.total(each)) for each in losses) / len(losses)
             board.scalars(number, loss=loss, learning_rate=rate)
-            # Zero instead of none: momentum goes on in what this step does not use, and there is one graph for all.
-            apply([tf.zeros_like(v) if g is None else g for g, v in zip(found, variables)])
+            apply(filled(found))
             events.progress(number + 1, epochs * steps, f"loss {loss:.3f}")
+        run.devices.settle(network)
         write_whole(path, lambda file, done=epoch + 1: save(file, done, network, optimizer))
     return loss
