@@ -169,7 +169,7 @@ const strategySchema = z
           .positive()
           .optional()
           .describe(
-            'how often a network goes on from the shared weights, each time with other new ones and other batches: loss and score are means; 2 when left out',
+            'how often a network goes on from the shared weights, each time with other new ones and other batches: loss and score are means; 4 when left out',
           ),
       })
       .superRefine(({ kind, epochs, halving, inherit, tune, seeds }, context) => {

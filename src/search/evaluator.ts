@@ -30,7 +30,7 @@ export function removeWeights(work: string): void {
 const CALIBRATION_BATCHES = 8;
 
 /** What is done where a scenario does not say. */
-const TUNE: Tune = { batches: 80, seeds: 2 };
+const TUNE: Tune = { batches: 80, seeds: 4 };
 
 /** How each network of a scenario goes on before it is scored; for no batch where it is trained alone. */
 export function tuneOf({ evaluator: { kind, tune = TUNE.batches, seeds = TUNE.seeds } }: Scenario): Tune {

@@ -47,11 +47,13 @@ def _evaluate(params: Dict[str, Any], events: Events, place: Place) -> Dict[str,
     batches = list(place.put(ids).split(params["batch"]))
     streams = [Stream(source)]
     taps: List[Optional[Tap]] = [None]
+    turn = None
     if params["quantized"] is not None:
         restored = open_quantized(params["quantized"], trust, place.device)
         streams.append(Stream(restored))
         taps.append(tap_of(restored, params["activations"]))
-    errors, hidden = through_blocks(streams, batches, taps, place.threads, events)
+        turn = restored.turn()
+    errors, hidden = through_blocks(streams, batches, taps, place.threads, events, turn)
     sums = _tail(streams, batches, hidden, taps, events)
     tokens = sum(each.tokens for each in sums)
     nats = [sum(getattr(each, key) for each in sums) / tokens for key in ("float_nats", "quantized_nats")]

@@ -202,6 +202,7 @@ class Run:
             "config": untied,
             "calibration": self.calibration,
             "solver": self.params["solver"],
+            "rotation": {"seed": self.params["seed"]} if self.rotated else None,
             "versions": versions(),
         }
 

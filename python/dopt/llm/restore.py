@@ -8,6 +8,7 @@ from dopt.llm.families import Linear, linears_of
 from dopt.llm.linear import Weight
 from dopt.llm.load import Source, Stored
 from dopt.llm.network import build_network, require_transformers
+from dopt.llm.rotate import hadamard
 from dopt.llm.solve import dequantized
 
 
@@ -46,6 +47,13 @@ class Restored(Source):
         if not self.reader.has(name):
             raise DoptError("LLM_QUANTIZED_LACKS", f"{self.folder} lacks the weight {name}.", place=self.folder)
         return _tensor(self.reader.float_tensor(name)).to(self.device)
+
+    def turn(self) -> Any:
+        """What rotation turned the residual stream by, float64 [width, width]; None for a model that is not rotated."""
+        rotation = self.reader.meta.get("rotation")
+        if rotation is None:
+            return None
+        return hadamard(self.names[f"{self.embedding_name}.weight"][1], rotation["seed"]).to(self.device)
 
     def _stack(self, name: str) -> Any:
         """All experts of a parameter, as it is stored: [experts, …]."""

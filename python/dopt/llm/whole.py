@@ -12,10 +12,11 @@ LOGIT_TOKENS = 1024
 
 
 def through_blocks(
-    streams: List[Stream], batches: List[Any], taps: List[Optional[Tap]], threads: int, events: Events
+    streams: List[Stream], batches: List[Any], taps: List[Optional[Tap]], threads: int, events: Events, turn: Any = None
 ) -> Any:
     """Runs one or two models (float, quantized) block by block over the same batches.
 
+    ``turn``: what the states of the second are turned by (``rotate.py``), float64 [width, width]; None where they are not.
     Returns the error of each block's output over its power, and the hidden states behind the last block of each model.
     """
     hidden: List[List[Any]] = []
@@ -28,9 +29,13 @@ def through_blocks(
         for i, stream in enumerate(streams):
             hidden[i] = run_block(stream, index, hidden[i], taps[i], threads)
         if len(streams) > 1:
-            noise = sum(float(((x - z).double() ** 2).sum()) for z, x in zip(*hidden))
+            noise = sum(float(((x.double() - _turned(z.double(), turn)) ** 2).sum()) for z, x in zip(*hidden))
             errors.append(noise / max(sum(float((z.double() ** 2).sum()) for z in hidden[0]), 1e-300))
     return errors, hidden
+
+
+def _turned(states: Any, turn: Any) -> Any:
+    return states if turn is None else states @ turn
 
 
 def run_block(stream: Stream, index: int, hidden: List[Any], tap: Optional[Tap], threads: int) -> List[Any]:

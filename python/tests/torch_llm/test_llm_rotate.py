@@ -11,6 +11,7 @@ from conftest import damage, params_of, text_of
 from dopt.events import Events
 from dopt.llm.artifact import Reader
 from dopt.llm.distil import distil, divergence
+from dopt.llm.evaluate import evaluate
 from dopt.llm.load import open_model
 from dopt.llm.quantize import quantize
 from dopt.llm.restore import open_quantized
@@ -46,6 +47,9 @@ def test_a_rotated_model_says_the_same(models, tokens, tmp_path, kind):
     name = "model.layers.0.self_attn.q_proj"
     plain = source.read(f"{name}.weight").numpy()
     assert not np.allclose(plain, restored.reader.layer(name).dequantized(), atol=0.05)
+    judged = {key: params[key] for key in ("model", "trustRemoteCode", "batch", "threads")}
+    judged.update(quantized=str(tmp_path), text=text_of(tokens), activations=False, prompts=[], newTokens=1)
+    assert max(evaluate(judged, Events())["quantized"]["blocks"]) < 0.05
     neutral = np.zeros if kind == "gemma" else np.ones  # Gemma multiplies by 1 + weight
     assert np.array_equal(restored.reader.float_tensor("model.layers.1.input_layernorm.weight"), neutral(64, np.float32))
 
