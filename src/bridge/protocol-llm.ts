@@ -68,7 +68,7 @@ export const llmSolverSchema = z.strictObject({
   dampingMost: z.number().positive(),
   /** Ridges to try for weights that make up for errors before the linear (GPTAQ, Qronos); empty: never. */
   ridges: z.array(z.number().positive()),
-  /** Errors before a linear are learned from every so many-th batch that solves, from 4 at the least. */
+  /** Errors before a linear are learned from every so many-th batch that solves; from more in large models and of few batches (block.py). */
   crossEvery: z.number().int().positive(),
   /** Fit scales to the integers by least squares. */
   refit: z.boolean(),

@@ -19,8 +19,9 @@ const HELD_TOKENS = 256;
 const SUM_BYTES = 2 ** 30;
 /** Passes through a block wait for each other when what they hold is not more, or a quarter of what may be used. */
 const WAITING_BYTES = 2 ** 31;
-/** Batches that errors before a layer are learned from, at least: LEAST_CROSSING of python/dopt/llm/block.py. */
+/** Batches that errors before a layer are learned from, at least, and weights of a model from which on all are: python/dopt/llm/block.py. */
 const LEAST_CROSSING = 4;
+const LARGE = 60e6;
 
 /** What of a run decides its memory, beside model and plan. */
 export type MemoryOptions = Pick<LlmOptions, 'effort' | 'rotate' | 'batch' | 'threads' | 'memory'>;
@@ -54,6 +55,7 @@ type Sizes = Pick<
   | 'heads'
   | 'linears'
   | 'rotation'
+  | 'parameters'
 >;
 
 type Linear = Sizes['linears'][number];
@@ -68,13 +70,14 @@ export function promiseMemory(
   { samples, length }: CalibrationSize,
   { effort, rotate, batch, threads, memory }: MemoryOptions,
 ): MemoryPromise {
-  const solver = solverFor(effort, rotate);
   const inside = model.linears.filter(({ block }) => block !== null);
   const tokens = samples * length;
-  const both = 1 + floatShare(solver, Math.ceil(samples / batch)); // how often hidden states exist
-  const together = Math.min(batch, samples) * length * Math.min(threads, Math.ceil(samples / batch));
   const wide = Math.max(0, ...inside.map(({ shape }) => shape[0]!));
   const deep = Math.max(0, ...inside.map(({ shape }) => shape[1]!));
+  const batches = Math.ceil(samples / batch);
+  const solver = crossing(solverFor(effort, rotate), batches, model.parameters);
+  const both = 1 + floatShare(solver, batches); // how often hidden states exist
+  const together = Math.min(batch, samples) * length * Math.min(threads, batches);
 
   /** What a token holds in a pass that waits: in attention, and behind it, before a layer of so many inputs. */
   const attending = model.heads * length + 5 * model.hidden;
@@ -172,16 +175,21 @@ function solving(
 /** A name with its numbers left out: equal for experts that do the same. */
 const patternOf = (name: string): string => name.replaceAll(/\.\d+(?=\.|$)/g, '.*');
 
+/** A solver whose `crossEvery` leaves enough of the batches to learn from: crossing of python/dopt/llm/block.py. */
+function crossing(solver: Solver, batches: number, weights: number): Solver {
+  const every = weights >= LARGE ? 1 : Math.min(solver.crossEvery, Math.floor(batches / LEAST_CROSSING));
+  return { ...solver, crossEvery: Math.max(1, every) };
+}
+
 /** The share of batches that run through the float model: needs_float of python/dopt/llm/block.py. */
 function floatShare(solver: Solver, batches: number): number {
   const judging = (index: number): boolean =>
     solver.heldBack > 1 && batches > 1 && index % solver.heldBack === Math.min(solver.heldBack, batches) - 1;
-  const every = Math.max(1, Math.min(solver.crossEvery, Math.floor(batches / LEAST_CROSSING)));
-  const crossing = (index: number): boolean =>
-    solver.ridges.length > 0 && solver.rounding === 'gptq' && index % every === 0;
+  const crosses = (index: number): boolean =>
+    solver.ridges.length > 0 && solver.rounding === 'gptq' && index % solver.crossEvery === 0;
   const indices = Array.from({ length: batches }, (_, index) => index);
   if (solver.polish > 0 || !indices.some(judging)) return 1;
-  return indices.filter((index) => judging(index) || crossing(index)).length / batches;
+  return indices.filter((index) => judging(index) || crosses(index)).length / batches;
 }
 
 /** What a layer takes of a block's bytes. */

@@ -298,8 +298,8 @@ export function verifyStage(
     });
     const inner = plan.activations.map(({ tensor }) => tensor).filter((tensor) => graph.producer(tensor));
     const models = { float: join(folder, 'float.onnx'), quantized: join(folder, 'quantized.onnx') };
-    await addOutputs(context, folder, float, inner, models.float);
-    await addOutputs(context, folder, quantized, inner.map(dequantized), models.quantized);
+    await addOutputs(context, 'float', folder, float, inner, models.float);
+    await addOutputs(context, 'quantized', folder, quantized, inner.map(dequantized), models.quantized);
     const labels = await labelsOf(options, samples, names);
     const shown = context.progress.stage('verify');
     const verification = await verifyModels({
@@ -329,6 +329,7 @@ export function verifyStage(
 
 async function addOutputs(
   context: StageContext,
+  which: 'float' | 'quantized',
   folder: string,
   model: string,
   extraOutputs: string[],
@@ -337,7 +338,7 @@ async function addOutputs(
   const rewrite = join(folder, 'outputs.json');
   const none = { removeNodes: [], initializers: [], inputs: [], outputs: [], attributes: [], addNodes: [] };
   writeFileSync(rewrite, JSON.stringify({ version: 1, ...none, extraOutputs }));
-  await stageJob(context, 'prepare verification', 'rewrite', {
+  await stageJob(context, `prepare verification, ${which}`, 'rewrite', {
     model,
     rewrite,
     parameters: null,

@@ -16,8 +16,10 @@ from dopt.llm.taps import tapped
 
 #: Bytes of sums that may be gathered in one pass, where a step has many inputs (experts).
 SUM_BYTES = 1 << 30
-#: Batches that errors before a linear are learned from, at least: of all, where there are no more.
-LEAST_CROSSING = 4
+#: Batches that errors before a linear are learned from, at least: of all, where there are no more, and of all in models of so many
+#: weights. There passes take less of the time, and half of the batches cost SmolLM2 half as much divergence again, whether
+#: that was 2,048 tokens or 4,096; models of 0.3 to 11 million weights lose a fiftieth at most (docs/benchmarks.md).
+LEAST_CROSSING, LARGE = 4, 60_000_000
 
 
 class States(NamedTuple):
@@ -152,16 +154,21 @@ def judges(index: int, held_back: int, batches: int) -> bool:
     return held_back > 1 and batches > 1 and index % held_back == min(held_back, batches) - 1
 
 
-def crosses(solver: Dict[str, Any], index: int, batches: int) -> bool:
+def crossing(solver: Dict[str, Any], batches: int, weights: int) -> Dict[str, Any]:
+    """A solver whose ``crossEvery`` leaves enough of the batches to learn from in a model of so many weights."""
+    every = 1 if weights >= LARGE else min(solver["crossEvery"], batches // LEAST_CROSSING)
+    return {**solver, "crossEvery": max(1, every)}
+
+
+def crosses(solver: Dict[str, Any], index: int) -> bool:
     """Whether errors before a linear are learned from a batch that solves."""
-    every = max(1, min(solver["crossEvery"], batches // LEAST_CROSSING))
-    return bool(solver["ridges"]) and solver["rounding"] == "gptq" and index % every == 0
+    return bool(solver["ridges"]) and solver["rounding"] == "gptq" and index % solver["crossEvery"] == 0
 
 
 def needs_float(solver: Dict[str, Any], index: int, batches: int) -> bool:
     """Whether the float model runs on a batch: where it judges or errors before a linear are learned from it, on all to train scales."""
     judging = [judges(each, solver["heldBack"], batches) for each in range(batches)]
-    return bool(solver["polish"]) or judging[index] or crosses(solver, index, batches) or not any(judging)
+    return bool(solver["polish"]) or judging[index] or crosses(solver, index) or not any(judging)
 
 
 def _parts(step: Step, work: Work) -> List[Step]:

@@ -45,7 +45,7 @@ def describe(source: Source, trust_remote_code: bool = False) -> Dict[str, Any]:
         "hidden": int(source.names[embedding][1]),
         "vocabulary": int(source.names[embedding][0]),
         "context": context_of(config),
-        "parameters": sum(counted.values()) // 4,
+        "parameters": source.weight_count(),
         "bytes": sum(counted.values()),
         "fileBytes": source.file_bytes(),
         "tied": source.tied,

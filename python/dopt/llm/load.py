@@ -7,6 +7,7 @@ of the network (an older layout, ``.bin`` files), transformers loads the whole m
 
 import hashlib
 import json
+import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -138,6 +139,11 @@ class Source:
     def names(self) -> Dict[str, Tuple[int, ...]]:
         """Shape of every parameter of the network, by name."""
         return self._names
+
+    def weight_count(self) -> int:
+        """How many weights there are; a head that is the embedding counts once."""
+        head = f"{self.head_name}.weight" if self.tied else None
+        return sum(math.prod(shape) for name, shape in self._names.items() if name != head)
 
     def file_bytes(self) -> int:
         """Size of the weights in the files."""

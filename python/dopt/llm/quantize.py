@@ -9,7 +9,7 @@ from dopt.events import Events
 from dopt.execute.peak import peak_bytes, resident_bytes
 from dopt.llm import memory
 from dopt.llm.artifact import Writer
-from dopt.llm.block import States, Work, needs_float, relative_error, solve_block
+from dopt.llm.block import States, Work, crossing, needs_float, relative_error, solve_block
 from dopt.llm.families import Linear
 from dopt.llm.journal import Journal
 from dopt.llm.load import open_model
@@ -28,7 +28,7 @@ from dopt.llm.trial import choose_rotation
 from dopt.llm.whole import observe_outside
 
 #: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
-VERSION = 4
+VERSION = 5
 
 
 def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
@@ -59,7 +59,7 @@ class Run:
         """As before the first block."""
         params = self.params
         self.options = {
-            "solver": params["solver"],
+            "solver": crossing(params["solver"], -(-len(self.ids) // params["batch"]), self.source.weight_count()),
             "strategies": checked_strategies(self.source, self.stream, params["linears"]),
             "threads": self.place.threads,
             "events": self.events,

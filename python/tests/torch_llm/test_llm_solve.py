@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dopt import native
-from dopt.llm.block import crosses
+from dopt.llm.block import LARGE, crosses, crossing
 from dopt.llm.factor import factorize, reorder, restore, solve_rows
 from dopt.llm.families import Linear
 from dopt.llm.gram import Inputs
@@ -95,8 +95,14 @@ def test_errors_of_some_batches_stand_for_all():
     for _ in range(2):
         both.add(z[:600] + off, x[:600])
     assert torch.allclose(inputs.cross, both.cross, rtol=1e-9) and inputs.tokens == 1200
-    every = [[index for index in range(count) if crosses({**SOLVER, "crossEvery": 4}, index, count)] for count in (3, 8, 32)]
-    assert every == [[0, 1, 2], [0, 2, 4, 6], list(range(0, 32, 4))]
+
+
+def test_few_batches_are_all_learned_from_and_all_in_large_models():
+    given = {**SOLVER, "crossEvery": 4}
+    some = [crossing(given, batches, 10**6) for batches in (3, 8, 32)]
+    assert [each["crossEvery"] for each in some] == [1, 2, 4]
+    assert [index for index in range(8) if crosses(some[1], index)] == [0, 2, 4, 6]
+    assert crossing(given, 32, LARGE)["crossEvery"] == 1
 
 
 def test_solutions_are_judged_on_other_tokens():
