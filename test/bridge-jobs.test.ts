@@ -107,8 +107,10 @@ describe.skipIf(python === undefined)('runJob', () => {
     await withFolder(async (folder) => {
       const abort = new AbortController();
       const file = join(folder, 'proof');
-      setTimeout(() => abort.abort(), 400);
-      const error = await rejection(job(`cleanup:${file}`, { signal: abort.signal }));
+      const cancelled = rejection(job(`cleanup:${file}`, { signal: abort.signal }));
+      await until(() => existsSync(file), 'the job', 20_000);
+      abort.abort();
+      const error = await cancelled;
       expect(error).toMatchObject({ code: 'INTERRUPTED', exitCode: 75 });
       expect(readFileSync(file, 'utf8')).toBe('cleaned up');
     });
