@@ -18,7 +18,7 @@ from dopt.llm.taps import tapped
 SUM_BYTES = 1 << 30
 #: Batches that errors before a linear are learned from, at least: of all, where there are no more, and of all in models of so many
 #: weights. There passes take less of the time, and half of the batches cost SmolLM2 half as much divergence again, whether
-#: that was 2,048 tokens or 4,096; models of 0.3 to 11 million weights lose a fiftieth at most (docs/benchmarks.md).
+#: that was 2,048 tokens or 4,096; models of 0.3 to 11 million weights lose 2 to 11 % (docs/decisions/011).
 LEAST_CROSSING, LARGE = 4, 60_000_000
 
 
