@@ -2,7 +2,7 @@
  * How good the searches are, on tables of networks that others have trained, and with --only on networks that are trained
  * here: the tables of docs/search.md.
  *
- *   npm run bench:nas -- [--only macro,nasbench201,overhead,rank,rank-whole,better,better-tf] [--seeds 30] [--assets DIR] [--work DIR] [--workers N] [--profile torch|current]
+ *   npm run bench:nas -- [--only macro,nasbench201,overhead,rank,rank-whole,rank-fresh,better,better-tf] [--seeds 30] [--assets DIR] [--work DIR] [--workers N] [--profile torch|current]
  */
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -13,7 +13,7 @@ import { better, betterTensorflow } from './nas/better.js';
 import { cells201 } from './nas/cells201.js';
 import { macro } from './nas/macro.js';
 import { overhead } from './nas/overhead.js';
-import { rank, rankWhole } from './nas/rank.js';
+import { rank, rankFresh, rankWhole } from './nas/rank.js';
 import type { NasSection } from './nas/section.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -23,6 +23,7 @@ const SECTIONS: readonly NasSection[] = [
   overhead,
   rank,
   rankWhole,
+  rankFresh,
   better,
   betterTensorflow,
 ];

@@ -6,13 +6,12 @@ export interface Ranked {
   error: number;
 }
 
-/** Tau with `by` in each of the sets that lie behind each other in both lists, each as long as the others, and in all of them. */
+/** Tau with `by` in each of the sets that lie behind each other in both lists, each as long as the others, and in all of them where they are several. */
 export function rankedBy(values: readonly number[], by: readonly number[], sets: number): Ranked[] {
   const count = values.length / sets;
   const parts = Array.from({ length: sets }, (_, set) => [set * count, (set + 1) * count] as const);
-  return [...parts, [0, values.length] as const].map(([from, to]) =>
-    jackknifed(values.slice(from, to), by.slice(from, to)),
-  );
+  const all = sets === 1 ? [] : [[0, values.length] as const];
+  return [...parts, ...all].map(([from, to]) => jackknifed(values.slice(from, to), by.slice(from, to)));
 }
 
 /** The error is that of leaving out one network at a time (Efron, Stein, "The jackknife estimate of variance", 1981). */

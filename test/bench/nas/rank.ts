@@ -9,8 +9,10 @@ import { agreement, type Ranked, rankedBy } from './order.js';
 import { alone, copyRecipe, edit, type Judged, judgedOf, openFolder, share, TARGET } from './recipe.js';
 import type { NasPlaces, NasSection } from './section.js';
 
-/** Seeds that draw sets of networks, and how many each has: settings of the evaluator were chosen on the first set. */
-const SETS = [1, 2] as const;
+/** Seeds that draw sets of networks, and how many each has: the evaluator was settled with figures of these sets at hand. */
+const SEEN = [1, 2] as const;
+/** A set that was drawn when everything was settled: it confirms, or does not. */
+const FRESH = [3] as const;
 const CANDIDATES = 20;
 /** Epochs of each network that is trained alone, and the seeds whose mean is its rank: others than the scenario's. */
 const EPOCHS = 8;
@@ -28,12 +30,17 @@ const ALL: Changes = [
 ];
 
 /** Random networks that keep some limits: what shared weights say of them, and what training each alone says. */
-async function measure(places: NasPlaces, name: string, limits: Changes): Promise<string> {
+async function measure(
+  places: NasPlaces,
+  name: string,
+  limits: Changes,
+  drawn: readonly number[],
+): Promise<string> {
   const folder = copyRecipe(places, `cifar10-${name}`, 7);
   share(folder);
   edit(folder, 'scen.yaml', limits);
   const open = await openFolder(folder, TARGET, places.profile);
-  const sets: Genome[][] = SETS.map((seed) =>
+  const sets: Genome[][] = drawn.map((seed) =>
     randomGenomes(open.problem, (index) => new Draws(seed, 0, index, 900), [], CANDIDATES),
   );
   const genomes = sets.flat();
@@ -58,11 +65,11 @@ async function measure(places: NasPlaces, name: string, limits: Changes): Promis
   ];
   const ranked = (values: readonly number[]): Ranked[] => rankedBy(values, by, sets.length);
   return [
-    `${sets.length} sets of ${CANDIDATES} random networks, each trained alone for ${EPOCHS} epochs by ${SEEDS.length} seeds (means ${spread(by)}).`,
+    `${sets.length === 1 ? 'A set' : `${sets.length} sets`} of ${CANDIDATES} random networks, each trained alone for ${EPOCHS} epochs by ${SEEDS.length} seeds (means ${spread(by)}).`,
     'Kendall tau with the order of the means, and its standard error over networks:',
     '',
     markdown(
-      ['', 'values', ...sets.map((_, at) => (at === 0 ? 'first set' : 'other set')), 'both'],
+      ['', 'values', ...drawn.map((seed) => `set ${seed}`), ...(sets.length > 1 ? ['all'] : [])],
       rows.map(([what, values]) => [what, spread(values), ...ranked(values).map(shown)]),
     ),
     '',
@@ -96,12 +103,18 @@ const spread = (values: readonly number[]): string =>
 
 const shown = ({ tau, error }: Ranked): string => `${tau.toFixed(2)} ± ${error.toFixed(2)}`;
 
-const sectionOf = (name: string, what: string, limits: Changes): NasSection => ({
+const sectionOf = (
+  name: string,
+  what: string,
+  limits: Changes,
+  drawn: readonly number[] = SEEN,
+): NasSection => ({
   name,
   title: `CIFAR-10 recipe: order of ${what} by shared weights and by training each alone`,
   trains: true,
-  measure: (places) => measure(places, name, limits),
+  measure: (places) => measure(places, name, limits, drawn),
 });
 
 export const rank = sectionOf('rank', 'networks within limits that half of all keep', HALF);
 export const rankWhole = sectionOf('rank-whole', 'networks of the whole space', ALL);
+export const rankFresh = sectionOf('rank-fresh', 'networks that nothing was chosen on', ALL, FRESH);
