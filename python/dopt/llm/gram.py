@@ -81,13 +81,13 @@ class Inputs:
             self._paired = self.tokens
         mirror(self.gram)
 
-    def crossed(self, weight: Any) -> Any:
-        """weight [outputs, inputs] times (z - x).T x, as all tokens would have given it, in the weight's type."""
+    def crossed(self, weight: Any, dtype: Any) -> Any:
+        """weight [outputs, inputs] times (z - x).T x, as all tokens would have given it, in a type."""
         if self.cross is not None:
-            return weight @ self.cross.to(weight.dtype)
+            return weight.to(dtype) @ self.cross.to(dtype)
         exact = len(self.gram) <= EXACT_INPUTS
-        made = weight.new_zeros(weight.shape)
-        given = weight if exact else weight.float()
+        made = weight.new_zeros(weight.shape, dtype=dtype)
+        given = weight.to(dtype) if exact else weight.float()
         for z, x in self._pairs:
             off = z - x
             made += (given @ off.t().to(given.dtype)) @ x.to(given.dtype)

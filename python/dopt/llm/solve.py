@@ -95,13 +95,13 @@ class Prepared:
                 solve_rows(matrix, change)
                 yield lambda weight: weight.to(dtype) @ change
             else:
-                yield lambda weight: self._correction(matrix, weight.to(dtype))
+                yield lambda weight: self._correction(matrix, weight)
         finally:
             if not self._copies:
                 restore(gram, self.importance)
 
     def _correction(self, matrix: Any, weight: Any) -> Any:
-        made = self.inputs.crossed(weight)
+        made = self.inputs.crossed(weight, matrix.dtype)
         solve_rows(matrix, made)
         return made
 
@@ -258,7 +258,7 @@ class _Try:
         target = torch.empty(self._weight.shape, device=self._prepared.importance.device)
         for rows in self._parts():
             part = self._part(rows)
-            target[rows] = part.double().add_(correction(part))
+            target[rows] = correction(part).double().add_(part)  # no second copy in double beside what the correction takes
         error = self._unrounded(lambda rows: target[rows])
         if error < self._least:
             self._least, self._target, self._ridge = error, target, ridge
