@@ -10,9 +10,9 @@ import { alone, copyRecipe, edit, type Judged, judgedOf, openFolder, share, TARG
 import type { NasPlaces, NasSection } from './section.js';
 
 /** Seeds that draw sets of networks, and how many each has: the evaluator was settled with figures of these sets at hand. */
-const SEEN = [1, 2] as const;
+const SEEN = [1, 2, 3] as const;
 /** A set that was drawn when everything was settled: it confirms, or does not. */
-const FRESH = [3] as const;
+const FRESH = [4] as const;
 const CANDIDATES = 20;
 /** Epochs of each network that is trained alone, and the seeds whose mean is its rank: others than the scenario's. */
 const EPOCHS = 8;
