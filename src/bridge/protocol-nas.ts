@@ -165,7 +165,10 @@ export const NAS_METHODS = {
         z.strictObject({
           key: z.string(),
           score: z.number().nullable(),
-          /** Mean loss of the last half of the batches that it went on with; null where there were none. */
+          /**
+           * The user's loss on the validation data after it went on from shared weights, or, where it does not take their labels,
+           * the mean of the last half of the batches that it went on with; null where there were none.
+           */
           loss: z.number().nullable(),
           reason: failureSchema.nullable(),
         }),

@@ -161,7 +161,7 @@ const strategySchema = z
           .nonnegative()
           .optional()
           .describe(
-            'batches that a network goes on with from the shared weights before it is scored, whose loss then orders networks; 80 when left out',
+            'batches that a network goes on with from the shared weights before it is scored, whose loss on the validation data then orders networks; 160 when left out',
           ),
         seeds: z
           .number()

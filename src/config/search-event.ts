@@ -16,9 +16,13 @@ export const searchEventSchema = z.discriminatedUnion('event', [
     version: z.literal(1),
     digest: z.string().describe('digest of all that decides which networks are tried and what they score'),
     space: z.string().describe('digest of what genomes stand for; under another one no score can be kept'),
-    /** How networks go on from shared weights before their loss is taken, where they do. */
+    /** How networks go on from shared weights before their loss is taken, where they do; it was one of training batches once. */
     tune: z
-      .strictObject({ batches: z.number().int().positive(), seeds: z.number().int().positive() })
+      .strictObject({
+        batches: z.number().int().positive(),
+        seeds: z.number().int().positive(),
+        loss: z.literal('validation').optional(),
+      })
       .optional(),
     time: z.string(),
   }),
@@ -54,7 +58,7 @@ export const searchEventSchema = z.discriminatedUnion('event', [
     /** Epochs that it was trained for in all, where networks differ in that. */
     epochs: z.number().int().positive().optional(),
     score: z.number().nullable(),
-    /** Mean loss of the last batches that it went on with from shared weights, where it did. */
+    /** Its loss on the validation data after it went on from shared weights, where it did. */
     loss: z.number().optional(),
     reason: failureSchema.nullable(),
   }),

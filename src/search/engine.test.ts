@@ -168,6 +168,20 @@ it('compares losses only where all are means over as many batches', () => {
   expect(open('e', 80).haveLosses).toBe(false);
 });
 
+it('does not compare losses of validation data with those of training', () => {
+  const open = (digest: string, loss?: 'validation') =>
+    new SearchJournal(
+      journal,
+      { digest, space: 's', tune: { batches: 80, seeds: 2, ...(loss && { loss }) } },
+      true,
+    );
+  const before = open('a');
+  before.add({ event: 'proposed', round: 0, genomes: [[0]] });
+  before.add({ event: 'scored', key: '0', score: 1, loss: 2, reason: null });
+  expect(open('a').haveLosses).toBe(true);
+  expect(open('b', 'validation').haveLosses).toBe(false);
+});
+
 it('what is wrong with all networks ends the search', async () => {
   const broken: Evaluator = {
     workers: 2,

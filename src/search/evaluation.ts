@@ -6,7 +6,7 @@ import type { Scored } from './strategies/strategy.js';
 export interface Verdict {
   key: string;
   score: number | null;
-  /** Mean loss of the last batches that it was trained with, where the evaluator says so. */
+  /** Its loss on the validation data after it went on from shared weights, where it did. */
   loss?: number | null | undefined;
   reason: Failure | null;
 }
@@ -31,10 +31,11 @@ export interface Training {
   parent: Parent | null;
 }
 
-/** How networks go on from shared weights: for so many batches, as often as there are seeds. */
+/** How networks go on from shared weights: for so many batches, as often as there are seeds, and what their loss is of then. */
 export interface Tune {
   batches: number;
   seeds: number;
+  loss?: 'validation';
 }
 
 /** Scores networks. A verdict depends on the network and its training alone, not on the others, the order, or the worker. */

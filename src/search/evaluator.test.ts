@@ -3,8 +3,12 @@ import type { Scenario } from '../config/scenario.js';
 import { trainingPlaces, tuneOf } from './evaluator.js';
 
 it.each([
-  ['80 batches, four times', { kind: 'supernet' }, { batches: 80, seeds: 4 }],
-  ['as many as a scenario says', { kind: 'supernet', tune: 40, seeds: 3 }, { batches: 40, seeds: 3 }],
+  ['160 batches, four times', { kind: 'supernet' }, { batches: 160, seeds: 4, loss: 'validation' }],
+  [
+    'as many as a scenario says',
+    { kind: 'supernet', tune: 40, seeds: 3 },
+    { batches: 40, seeds: 3, loss: 'validation' },
+  ],
   ['none, once, where that is asked for', { kind: 'supernet', tune: 0 }, { batches: 0, seeds: 1 }],
   ['none where networks are trained alone', { kind: 'standalone' }, { batches: 0, seeds: 1 }],
 ] as const)('goes on from shared weights with %s', (_, evaluator, tune) => {

@@ -30,11 +30,13 @@ export function removeWeights(work: string): void {
 const CALIBRATION_BATCHES = 8;
 
 /** What is done where a scenario does not say. */
-const TUNE: Tune = { batches: 80, seeds: 4 };
+const TUNE = { batches: 160, seeds: 4 };
 
 /** How each network of a scenario goes on before it is scored; for no batch where it is trained alone. */
 export function tuneOf({ evaluator: { kind, tune = TUNE.batches, seeds = TUNE.seeds } }: Scenario): Tune {
-  return kind === 'supernet' && tune > 0 ? { batches: tune, seeds } : { batches: 0, seeds: 1 };
+  return kind === 'supernet' && tune > 0
+    ? { batches: tune, seeds, loss: 'validation' }
+    : { batches: 0, seeds: 1 };
 }
 
 /** How a scenario trains the best of its networks on; null where all are trained alike. */

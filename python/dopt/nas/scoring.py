@@ -9,7 +9,7 @@ from dopt.errors import DoptError
 from dopt.nas.user import names
 
 
-#: Score of a network and the mean loss of the last half of the batches that it went on with, None where there were none.
+#: Score of a network and the loss that it is compared by, None where it did not go on from shared weights.
 Verdict = Tuple[float, Optional[float]]
 Scorer = Callable[[Dict[str, Any]], Verdict]
 
@@ -67,14 +67,41 @@ def averaged(verdicts: Sequence[Verdict]) -> Verdict:
     return score, sum(losses) / len(losses) if losses else None
 
 
-def last_half(losses: Sequence[float]) -> Optional[float]:
-    """Mean loss of the last half of the batches of a training; None where there are none.
+class Held:
+    """The loss that networks are compared by: the user's loss on the validation folder, which says more of a network than whether
+    its answers there are right (docs/decisions/020).
 
-    Of a network that is trained for a short time, losses say more than its score afterwards (Ru et al., "Speedy performance
-    estimation for neural architecture search", NeurIPS 2021, section 3): they are of more pictures, the same ones for all
-    networks. The first ones are left out, which say how a network begins (section 3, TSE-E).
+    Where the loss does not take that folder's labels (boxes as a metric wants them), the mean loss of the last half of the
+    batches (``last_half``), for all networks from the first one on.
     """
-    return sum(losses[len(losses) // 2:]) / (len(losses) - len(losses) // 2) if losses else None
+
+    def __init__(self, is_full: Callable[[Exception], bool], say: Callable[[str], None]) -> None:
+        self._is_full, self._say, self._refused = is_full, say, False
+
+    def loss(self, on_validation: Callable[[], Optional[float]], losses: Sequence[float]) -> Optional[float]:
+        """``on_validation``: None where the folder has no batches of its own. ``losses`` of the batches that it was trained with;
+        without any there is no loss to compare by. Raises DoptError NAS_LOSS."""
+        if not losses:
+            return None
+        if not self._refused:
+            try:
+                found = on_validation()
+                if found is not None:
+                    return found
+            except DoptError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the user's code may raise anything.
+                if isinstance(error, MemoryError) or self._is_full(error):
+                    raise
+                self._say(f"The loss does not take labels of the validation folder ({error}): networks are compared by losses of training.")
+            self._refused = True
+        return last_half(losses)
+
+
+def last_half(losses: Sequence[float]) -> float:
+    """Mean loss of the last half of the batches of a training: the first ones say how a network begins (Ru et al., "Speedy performance
+    estimation for neural architecture search", NeurIPS 2021, section 3, TSE-E)."""
+    return sum(losses[len(losses) // 2:]) / (len(losses) - len(losses) // 2)
 
 
 class Training(NamedTuple):

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -158,6 +158,19 @@ class Run:
         value = user.score_of(metric.result())
         metric.reset_state()
         return value
+
+    def validation_loss(self, forward: Callable[[Any], Any], network: Any) -> Optional[float]:
+        """Mean of the user's loss over the samples of the validation folder, with what regularizers add; None where the folder has
+        no batches of its own. Raises DoptError NAS_LOSS."""
+        data = self.batches(False)
+        if data.whole is not None:
+            return None
+        total, count = 0.0, 0
+        for inputs, labels in data:
+            size = int(inputs.shape[0])
+            total += size * self.number(self.loss(labels, forward(inputs), network))
+            count += size
+        return total / count if count else None
 
     def is_full(self, error: Exception) -> bool:
         """Whether an error says that memory ran out."""

@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 from dopt.errors import DoptError
 from dopt.nas import tensorflow_user, user
-from dopt.nas.scoring import BETWEEN_SEEDS, Judge, Scorer, Training, Verdict, averaged, last_half, scored, train_parts
+from dopt.nas.scoring import BETWEEN_SEEDS, Held, Judge, Scorer, Training, Verdict, averaged, scored, train_parts
 
 
 def describe(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
@@ -74,13 +74,13 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
 
     def make() -> Judge:
         run = Run(params)
-        judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run)
+        judge = _shared(run, params, events) if params["checkpoint"] is not None else _alone(run)
         return Judge(judge, run.is_full)
 
     return scored(params, make, events)
 
 
-def _shared(run: Any, params: Dict[str, Any]) -> Scorer:
+def _shared(run: Any, params: Dict[str, Any], events: Any) -> Scorer:
     import tensorflow as tf
 
     from dopt.nas.tensorflow_run import restore
@@ -89,6 +89,8 @@ def _shared(run: Any, params: Dict[str, Any]) -> Scorer:
     shared = run.supernet(params["networks"][0]["layers"])
     restore(params["checkpoint"], shared)
     batches = [inputs for inputs, _ in itertools.islice(run.batches(True, 0), params["calibrationBatches"])]
+
+    held = Held(run.is_full, lambda text: events.log("warning", text))
 
     def judge(candidate: Dict[str, Any]) -> Verdict:
         shared.active = candidate["layers"]
@@ -104,7 +106,8 @@ def _shared(run: Any, params: Dict[str, Any]) -> Scorer:
         go_on(network, shared)
         losses = run.tune(network, params["tuneBatches"], number)
         recalibrate(network, batches)
-        return run.evaluate(tf.function(lambda inputs: network(inputs, training=False))), last_half(losses)
+        forward = tf.function(lambda inputs: network(inputs, training=False))
+        return run.evaluate(forward), held.loss(lambda: run.validation_loss(forward, network), losses)
 
     return judge
 

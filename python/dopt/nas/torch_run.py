@@ -2,7 +2,7 @@
 
 import math
 from itertools import count, islice
-from typing import Any, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from dopt.gpu import torch_device
 from dopt.nas import torch_user, user
@@ -140,6 +140,17 @@ class Run:
         loader = self.loader(self.params["valFolder"], False)
         with self.torch.no_grad():
             return user.score_of(self.user.metrics_func(loader, lambda inputs: on_host(network(self.put(inputs)))))
+
+    def validation_loss(self, network: Any) -> Optional[float]:
+        """Mean of the user's loss over the samples of the validation folder, None without any. Raises DoptError NAS_LOSS."""
+        network.eval()
+        total, count = 0.0, 0
+        with self.torch.no_grad():
+            for inputs, labels in self.loader(self.params["valFolder"], False):
+                size = len(inputs)
+                total += size * self.number(self.user.loss_func(self.put(labels), network(self.put(inputs))))
+                count += size
+        return total / count if count else None
 
     def is_full(self, error: Exception) -> bool:
         """Whether an error says that memory ran out; then memory of the GPU is given back."""

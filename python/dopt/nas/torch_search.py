@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 from dopt.doors.torch.patches import export_settings
 from dopt.errors import DoptError
 from dopt.nas import torch_user, user
-from dopt.nas.scoring import BETWEEN_SEEDS, Judge, Scorer, Training, Verdict, averaged, last_half, scored, train_parts
+from dopt.nas.scoring import BETWEEN_SEEDS, Held, Judge, Scorer, Training, Verdict, averaged, scored, train_parts
 from dopt.nas.torch_run import Run
 
 
@@ -58,13 +58,13 @@ def score(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     """
     def make() -> Judge:
         run = Run(params)
-        judge = _shared(run, params) if params["checkpoint"] is not None else _alone(run)
+        judge = _shared(run, params, events) if params["checkpoint"] is not None else _alone(run)
         return Judge(judge, run.is_full)
 
     return scored(params, make, events)
 
 
-def _shared(run: Run, params: Dict[str, Any]) -> Scorer:
+def _shared(run: Run, params: Dict[str, Any], events: Any) -> Scorer:
     import torch
 
     from dopt.nas.torch_supernet import cut_out, go_on, recalibrate
@@ -77,13 +77,15 @@ def _shared(run: Run, params: Dict[str, Any]) -> Scorer:
         if len(batches) >= params["calibrationBatches"]:
             break
 
+    held = Held(run.is_full, lambda text: events.log("warning", text))
+
     def once(candidate: Dict[str, Any], number: int) -> Verdict:
         run.seed(candidate["seed"] + BETWEEN_SEEDS * number)
         network = run.network(candidate["layers"])
         (go_on if params["tuneBatches"] > 0 else cut_out)(network, shared)
         losses = run.tune(network, params["tuneBatches"], number)
         recalibrate(network, batches)
-        return run.evaluate(network), last_half(losses)
+        return run.evaluate(network), held.loss(lambda: run.validation_loss(network), losses)
 
     def judge(candidate: Dict[str, Any]) -> Verdict:
         shared.active = candidate["layers"]

@@ -169,6 +169,12 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(project):
     gone = tensorflow_search.score(params(folder, tuneBatches=6, tuneSeeds=2), Events())["results"]
     second = tensorflow_search.score(params(folder, tuneBatches=6, tuneSeeds=2, networks=params(folder)["networks"][1:]), Events())["results"]
     assert gone[1:] == second and all(each["reason"] is None and each["loss"] > 0 for each in gone)
+    run = tensorflow_run.Run(params(folder))
+    network = run.network(params(folder)["deck"][0])
+    data = list(run.batches(False))
+    inputs, labels = (tf.concat([batch[at] for batch in data], 0) for at in (0, 1))
+    expected = float(run.loss(labels, network(inputs, training=False), network))
+    assert abs(run.validation_loss(lambda x: network(x, training=False), network) - expected) < 1e-5
 
 
 def test_a_network_is_trained_fully_and_written_with_samples(project):

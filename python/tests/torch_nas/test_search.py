@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from dopt.errors import DoptError  # noqa: E402
 from dopt.events import Events  # noqa: E402
-from dopt.nas.scoring import averaged, last_half  # noqa: E402
+from dopt.nas.scoring import Held, averaged, last_half  # noqa: E402
 from dopt.nas import torch_parallel, torch_pretrain, torch_run, torch_search, torch_train, torch_user  # noqa: E402
 from dopt.nas.torch_blocks import Network  # noqa: E402
 from dopt.nas.torch_inherit import inherit  # noqa: E402
@@ -185,7 +185,49 @@ def test_networks_go_on_from_the_shared_weights(project):
     before = loss()
     losses = run.tune(network, 20)
     assert loss() < before and len(losses) == 20
-    assert last_half([9.0, 9.0, 1.0, 2.0, 3.0]) == 2.0 and last_half([]) is None
+    assert abs(run.validation_loss(network) - loss()) < 1e-6
+
+
+def test_networks_are_compared_by_the_loss_of_validation_where_it_takes_the_labels(project):
+    refusing = USER.replace("return Points(COUNT)", "return Points(COUNT) if is_training else Boxes()") + textwrap.dedent('''
+    class Boxes(Points):
+        def __init__(self):
+            super().__init__(COUNT)
+        def __getitem__(self, index):
+            return self.inputs[index], torch.zeros(3, 5)
+    ''')
+    refusing = refusing.replace("return sum((eval_function(x).argmax(1) == y).sum().item() for x, y in eval_dataloader) / COUNT", "return 1.0")
+    told = []
+
+    class Told(Events):
+        def log(self, level, message):
+            told.append((level, message))
+
+    def losses(source):
+        given = params(project(source=source), tuneBatches=6)
+        torch_train.train(given, Events())
+        return [each["loss"] for each in torch_search.score(given, Told())["results"]]
+
+    taken, refused = losses(USER), losses(refusing)
+    assert not set(taken) & set(refused) and all(loss > 0 for loss in taken + refused)
+    assert [level for level, _ in told] == ["warning"] and "validation folder" in told[0][1]
+
+
+def test_the_loss_to_compare_by_is_that_of_validation_or_of_the_last_half_of_training():
+    def fails(error):
+        def raises():
+            raise error
+        return raises
+
+    held = Held(lambda error: "full" in str(error), lambda text: None)
+    losses = [9.0, 9.0, 1.0, 2.0, 3.0]
+    assert held.loss(lambda: 5.0, losses) == 5.0 and held.loss(lambda: 5.0, []) is None
+    for error in (MemoryError(), RuntimeError("memory is full"), DoptError("NAS_LOSS", "nan")):
+        with pytest.raises(type(error)):
+            held.loss(fails(error), losses)
+    assert held.loss(fails(ValueError("shapes")), losses) == last_half(losses) == 2.0
+    assert held.loss(lambda: 5.0, losses) == 2.0, "all networks alike"
+    assert Held(lambda error: False, lambda text: None).loss(lambda: None, losses) == 2.0
 
 
 def test_kinds_of_block_learn_to_give_alike_maps(project):
