@@ -24,7 +24,7 @@ class Inputs:
     """Sums over the tokens that solve, and some tokens that judge: ``gram`` x.T x, whole after ``complete``, and (z - x).T x.
 
     The second is a matrix as well where more outputs than inputs are solved (``whole``); for fewer it serves as a product
-    with weights alone (``crossed``), so the tokens themselves are kept, as long as they are not more than the inputs.
+    with weights alone (``crossed``), so the tokens themselves are kept, as long as they take no more than the matrix would.
     """
 
     def __init__(self, inputs: int, cross: bool, device: Any = "cpu", whole: bool = True) -> None:
@@ -52,7 +52,7 @@ class Inputs:
         if self.cross is None:
             self._pairs += crossing
             crossing = []
-            if self._paired > inputs:
+            if 2 * self._paired > inputs:
                 crossing, self._pairs = self._pairs, []
                 self.cross = self._no_cross()
         wide = [x.double() if exact else x for _, x in batches]
@@ -84,7 +84,7 @@ class Inputs:
     def crossed(self, weight: Any, dtype: Any) -> Any:
         """weight [outputs, inputs] times (z - x).T x, as all tokens would have given it, in a type."""
         if self.cross is not None:
-            return weight.to(dtype) @ self.cross.to(dtype)
+            return (weight.to(self.cross.dtype) @ self.cross).to(dtype)
         exact = len(self.gram) <= EXACT_INPUTS
         made = weight.new_zeros(weight.shape, dtype=dtype)
         given = weight.to(dtype) if exact else weight.float()
