@@ -72,11 +72,12 @@ class Held:
     its answers there are right (docs/decisions/020).
 
     Where the loss does not take that folder's labels (boxes as a metric wants them), the mean loss of the last half of the
-    batches (``last_half``), for all networks from the first one on.
+    batches (``last_half``), for all networks from the first one on; an error after the loss took labels is one of the user's code.
     """
 
     def __init__(self, is_full: Callable[[Exception], bool], say: Callable[[str], None]) -> None:
-        self._is_full, self._say, self._refused = is_full, say, False
+        self._is_full, self._say = is_full, say
+        self._refused = self._taken = False
 
     def loss(self, on_validation: Callable[[], Optional[float]], losses: Sequence[float]) -> Optional[float]:
         """``on_validation``: None where the folder has no batches of its own. ``losses`` of the batches that it was trained with;
@@ -87,11 +88,12 @@ class Held:
             try:
                 found = on_validation()
                 if found is not None:
+                    self._taken = True
                     return found
             except DoptError:
                 raise
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything.
-                if isinstance(error, MemoryError) or self._is_full(error):
+                if self._taken or isinstance(error, MemoryError) or self._is_full(error):
                     raise
                 self._say(f"The loss does not take labels of the validation folder ({error}): networks are compared by losses of training.")
             self._refused = True
