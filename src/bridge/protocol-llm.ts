@@ -119,7 +119,10 @@ const linearResultSchema = z.strictObject({
   damping: z.number().nullable(),
   /** Why less than what was asked for was done; null when nothing was in the way. */
   fallback: z.string().nullable(),
-  /** Squared error of the output over its power, on samples that did not solve where there are such. */
+  /**
+   * Squared error of the output over its power, on samples that did not solve where there are such. Of a linear that adds to the
+   * residual stream: of the output with what the stream lacks before it, where errors are made up for.
+   */
   error: z.number(),
   /** The same for nearest rounding. */
   errorNearest: z.number(),

@@ -78,7 +78,6 @@ export function promiseMemory(
   const solver = crossing(solverFor(effort, rotate), batches, model.parameters);
   const both = 1 + floatShare(solver, batches); // how often hidden states exist
   const together = Math.min(batch, samples) * length * Math.min(threads, batches);
-  const learned = tokens * crossShare(solver, batches);
 
   /** What a token holds in a pass that waits: in attention, and behind it, before a layer of so many inputs. */
   const attending = model.heads * length + 5 * model.hidden;
@@ -100,7 +99,7 @@ export function promiseMemory(
   // A layer is solved while passes wait behind the layers before it, whose float weights are gone.
   const solved = inside.map((linear) => {
     const [outputs, inputs] = [linear.shape[0]!, linear.shape[1]!];
-    const { sums, weights } = solving(linear, inside, solver, together, learned, lockstep);
+    const { sums, weights } = solving(linear, inside, solver, together);
     const left =
       lockstep && solver.polish === 0 && inputs > model.hidden
         ? share(kept, outputs * inputs, integers)
@@ -142,15 +141,13 @@ export function promiseMemory(
 
 /**
  * Bytes that solving a layer takes: its sums, and weights, targets, integers, outputs for the tokens that judge, and errors before
- * it: of the tokens that go through a block together, and the `learned` ones or a matrix made of them.
+ * it, of the tokens that go through a block together.
  */
 function solving(
   { name, block, shape }: Linear,
   inside: Linear[],
   solver: Solver,
   together = 0,
-  learned = 0,
-  lockstep = true,
 ): { sums: number; weights: number } {
   const [outputs, inputs] = [shape[0]!, shape[1]!];
   const square = 8 * inputs ** 2;
@@ -165,10 +162,8 @@ function solving(
   const kept = Math.min(2, solver.ridges.length);
   const sums = experts > 0 ? Math.min(Math.max(square, SUM_BYTES), experts * square) + square : square;
   const parts = Math.min(TARGET_BYTES, 3 * 8 * outputs * inputs);
-  // What waits in a pass is not kept a second time; tokens that would take more than their products, in float32, become these.
-  const pairs = 2 * learned > inputs ? 4 * inputs ** 2 : lockstep ? 0 : 8 * learned * inputs;
   return {
-    sums: sums + (!cross ? 0 : whole ? kept * square : pairs),
+    sums: sums + (!cross ? 0 : whole ? kept * square : 4 * outputs * inputs),
     weights:
       outputs * inputs * (2 + (cross ? 4 * kept : 0)) +
       4 * HELD_TOKENS * (2 * inputs + outputs) +
@@ -193,13 +188,6 @@ const judges = ({ heldBack }: Solver, index: number, batches: number): boolean =
 /** Whether errors before a linear are learned from a batch that solves: crosses of python/dopt/llm/block.py. */
 const crosses = (solver: Solver, index: number): boolean =>
   solver.ridges.length > 0 && solver.rounding === 'gptq' && index % solver.crossEvery === 0;
-
-/** The share of batches that errors before a linear are learned from. */
-function crossShare(solver: Solver, batches: number): number {
-  const indices = Array.from({ length: batches }, (_, index) => index);
-  const learning = indices.filter((index) => crosses(solver, index) && !judges(solver, index, batches));
-  return learning.length / batches;
-}
 
 /** The share of batches that run through the float model: needs_float of python/dopt/llm/block.py. */
 function floatShare(solver: Solver, batches: number): number {

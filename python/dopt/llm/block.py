@@ -1,14 +1,15 @@
 """One decoder block: its sums gathered, its linears solved in order, its hidden states handed on."""
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from dopt.llm.experts import ExpertWeight, expert_weights, intercepted
 from dopt.llm.families import Linear, linears_of
-from dopt.llm.gram import Inputs, Pair
+from dopt.llm.gram import Batch, Inputs
 from dopt.llm.linear import FLOAT, Seen, Stop, Weight, is_quantized, use
 from dopt.llm.memory import return_freed_memory
 from dopt.llm.passes import Lockstep, Repeated, without_attention_weights
+from dopt.llm.residual import Trace, followed
 from dopt.llm.solve import Prepared, Solution, grid_of, solve, squares
 from dopt.llm.steps import Step, steps_of
 from dopt.llm.stream import Stream, ordered_map
@@ -42,6 +43,8 @@ class Work:
         self.observing = False
         #: Whether every linear had an input when the order was found.
         self.all_met = True
+        #: Linears that add to the residual stream.
+        self.writers: Set[str] = set()
         self.weights: Dict[str, Weight] = {}
         self._step: List[str] = []
         self.experts: Dict[str, ExpertWeight] = {}
@@ -62,12 +65,15 @@ class Work:
         kind = tuple((name[own:], each.shape) for name, each in self.linears.items())
         known = self.options["orders"]
         if kind not in known:
-            seen = Seen(stop=False)
-            self.forward(hidden, FLOAT, seen)
-            found = steps_of(seen, self.linears, self.options["solver"]["sequential"])
+            trace = Trace()
+            with trace.listening(self.stream.block(self.index), self.prefix):
+                trace.pass_on(self.forward(hidden, FLOAT, trace))
+            found = steps_of(trace, self.linears, self.options["solver"]["sequential"])
             steps = [[[name[own:] for name in group] for group in step] for step in found]
-            known[kind] = (steps, set(seen.order) >= set(self.linears))
-        steps, self.all_met = known[kind]
+            writers = {name[own:] for name in trace.writers}
+            known[kind] = (steps, writers, set(trace.order) >= set(self.linears))
+        steps, writers, self.all_met = known[kind]
+        self.writers = {self.prefix + name for name in writers}
         return [[[self.prefix + name for name in group] for group in step] for step in steps]
 
     def load(self) -> None:
@@ -101,7 +107,8 @@ class Work:
             return ranges.tap(name, x) if self.observing and is_quantized() else x
 
         attention = without_attention_weights(self.stream.block(self.index))
-        with intercepted(self.experts), attention, contextlib.ExitStack() as stack:
+        residual = followed(self.stream.block(self.index))
+        with intercepted(self.experts), attention, residual, contextlib.ExitStack() as stack:
             if ranges is not None:
                 stack.enter_context(tapped(self.stream.block(self.index), self.prefix, tap))
             yield
@@ -114,6 +121,8 @@ class Work:
         """The block's output; None where ``seen`` stopped it."""
         import torch
 
+        if seen is not None:
+            seen.pass_on(hidden)
         with torch.no_grad(), use(mode, seen):
             try:
                 return self.stream.run(self.index, hidden)
@@ -160,9 +169,14 @@ def crossing(solver: Dict[str, Any], batches: int, weights: int) -> Dict[str, An
     return {**solver, "crossEvery": max(1, every)}
 
 
+def makes_up(solver: Dict[str, Any]) -> bool:
+    """Whether weights make up for errors before them."""
+    return bool(solver["ridges"]) and solver["rounding"] == "gptq"
+
+
 def crosses(solver: Dict[str, Any], index: int) -> bool:
     """Whether errors before a linear are learned from a batch that solves."""
-    return bool(solver["ridges"]) and solver["rounding"] == "gptq" and index % solver["crossEvery"] == 0
+    return makes_up(solver) and index % solver["crossEvery"] == 0
 
 
 def needs_float(solver: Dict[str, Any], index: int, batches: int) -> bool:
@@ -206,34 +220,48 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
         work.leave_step()
     return_freed_memory(work.sum_bytes)  # what passes freed lies in small pieces
     gathered = [_inputs_of(work, group) for group in step]
-    pairs: List[List[Pair]] = [[] for _ in step]
-    for index, (float_inputs, quantized_inputs) in enumerate(given):
-        for name, inputs, waiting in zip(firsts, gathered, pairs):
-            x = quantized_inputs.get(name)
-            if x is None:
+    waits: List[List[Batch]] = [[] for _ in step]
+    for index, pair in enumerate(given):
+        for group, inputs, waiting in zip(step, gathered, waits):
+            batch = _batch_of(work, group, *pair)
+            if batch is None:
                 continue
-            # The two models may send tokens to different experts: there is no counterpart then.
-            z = x if work.linears[name].is_expert else float_inputs.get(name)
             if judges(index, solver["heldBack"], batches):
-                inputs.hold(x if z is None else z, x, judging)
+                inputs.hold(batch if batch.z is not None else batch._replace(z=batch.x), judging)
             elif passes.waits:
-                waiting.append((z, x))
+                waiting.append(batch)
             else:
-                inputs.add(z, x)
+                inputs.add(batch)
         work.options["events"].check_cancelled()
-    for inputs, waiting in zip(gathered, pairs):
+    for inputs, waiting in zip(gathered, waits):
         if waiting:
             inputs.add_all(waiting, work.mapped)
     return gathered
 
 
+def _batch_of(work: Work, group: List[str], plain: Seen, rounded: Seen) -> Optional[Batch]:
+    """What the two models gave linears that share an input; None where no token came to them."""
+    name = group[0]
+    x, z = rounded.inputs.get(name), plain.inputs.get(name)
+    if x is None:
+        return None
+    if work.linears[name].is_expert:  # the two models may send tokens to different experts: there is no counterpart then
+        return Batch(x, x)
+    streams = (plain.residuals[name], rounded.residuals[name]) if z is not None and _fills(work, group) else None
+    return Batch(z, x, streams)
+
+
+def _fills(work: Work, group: List[str]) -> bool:
+    """Whether a linear makes up for what the residual stream lacks as well: it adds to it, and alone has its input."""
+    return makes_up(work.options["solver"]) and len(group) == 1 and group[0] in work.writers
+
+
 def _inputs_of(work: Work, group: List[str]) -> Inputs:
     """Empty sums for linears that share an input. Errors before experts are not known: their tokens may differ."""
-    solver = work.options["solver"]
-    cross = bool(solver["ridges"]) and solver["rounding"] == "gptq" and not work.linears[group[0]].is_expert
+    cross = makes_up(work.options["solver"]) and not work.linears[group[0]].is_expert
     inputs = work.linears[group[0]].shape[1]
-    whole = sum(work.linears[name].shape[0] for name in group) > inputs
-    return Inputs(inputs, cross, work.stream.source.device, whole)
+    whole = sum(work.linears[name].shape[0] for name in group) > inputs and not _fills(work, group)
+    return Inputs(inputs, cross, work.stream.source.device, None if whole else [work.weights[name] for name in group])
 
 
 def _blend(gathered: List[Inputs], step: Step, work: Work) -> None:

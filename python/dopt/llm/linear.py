@@ -42,12 +42,18 @@ class Stop(Exception):
 
 
 class Seen:
-    """Inputs of linears during one pass: ``inputs[name]`` are tensors [tokens, inputs]. Stops when all ``wanted`` came."""
+    """Inputs of linears during one pass: ``inputs[name]`` are tensors [tokens, inputs]. Stops when all ``wanted`` came.
+
+    ``residual`` is the residual stream, [batch, length, width], where the pass is (``dopt.llm.residual``), ``residuals[name]`` what
+    it was at a linear, [tokens, width].
+    """
 
     def __init__(self, wanted: Optional[List[str]] = None, stop: bool = True) -> None:
         self.wanted = None if wanted is None else set(wanted)
         self.stop = stop
         self.inputs: Dict[str, Any] = {}
+        self.residual: Optional[Any] = None
+        self.residuals: Dict[str, Any] = {}
         self.order: List[str] = []
         self.keys: Dict[str, Any] = {}
 
@@ -56,9 +62,19 @@ class Seen:
             return
         self.order.append(name)
         self.keys[name] = (x.data_ptr(), tuple(x.shape), x._version)
-        self.inputs[name] = x.reshape(-1, x.shape[-1])
+        self.keep(name, x)
         if self.stop and self.wanted is not None and len(self.inputs) == len(self.wanted):
             raise Stop()
+
+    def pass_on(self, residual: Any) -> None:
+        """The residual stream as it goes on."""
+        self.residual = residual
+
+    def keep(self, name: str, x: Any) -> None:
+        """What a linear is given, and where it stands."""
+        self.inputs[name] = x.reshape(-1, x.shape[-1])
+        if self.residual is not None:
+            self.residuals[name] = self.residual.reshape(-1, self.residual.shape[-1])
 
 
 class Weight:

@@ -3,9 +3,9 @@
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from dopt.llm.artifact import Writer
-from dopt.llm.block import States, judges
+from dopt.llm.block import States, judges, makes_up
 from dopt.llm.families import Linear, linears_of
-from dopt.llm.gram import Inputs
+from dopt.llm.gram import Batch, Inputs
 from dopt.llm.linear import Weight
 from dopt.llm.load import Source
 from dopt.llm.network import parameters_of
@@ -95,23 +95,23 @@ def quantize_head(
     solver = options["solver"]
     if strategy["bits"] >= 8:  # a fine grid: error feedback over a whole vocabulary would cost more than it brings
         solver = {**solver, "rounding": "nearest", "ridges": []}
-    cross = bool(solver["ridges"]) and solver["rounding"] == "gptq"
-    inputs = Inputs(linear.shape[1], cross, source.device, whole=linear.shape[0] > linear.shape[1])
+    weight = head_weight(source, linear)
+    inputs = Inputs(linear.shape[1], makes_up(solver), source.device, None if linear.shape[0] > linear.shape[1] else [weight])
     batches = list(zip(ids.split(len(states.quantized[0])), states.float, states.quantized))
     judging = sum(judges(index, solver["heldBack"], len(batches)) for index in range(len(batches)))
     for index, (batch, z, x) in enumerate(batches):
         judging_this = judges(index, solver["heldBack"], len(batches))
         given = [x if z is None and judging_this else z, x]
-        pair = [
-            None if hidden is None else stream.before_head(batch, hidden).reshape(-1, linear.shape[1]) for hidden in given
-        ]
+        pair = Batch(
+            *(None if hidden is None else stream.before_head(batch, hidden).reshape(-1, linear.shape[1]) for hidden in given)
+        )
         if judging_this:
-            inputs.hold(pair[0], pair[1], judging)
+            inputs.hold(pair, judging)
         else:
-            inputs.add(pair[0], pair[1])
+            inputs.add(pair)
         options["events"].check_cancelled()
     grid = grid_of(strategy, linear.shape[1])
-    (solution,) = solve(rows, [head_weight(source, linear)], Prepared(inputs, solver), [grid])
+    (solution,) = solve(rows, [weight], Prepared(inputs, solver), [grid])
     return solution, inputs.tokens
 
 

@@ -11,8 +11,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from dopt.llm.linear import FLOAT, QUANTIZED, Seen, Stop
 
-#: Inputs of one batch by name of linear: in the float model and in the quantized one.
-Pair = Tuple[Dict[str, Any], Dict[str, Any]]
+#: What one batch gave linears: in the float model and in the quantized one.
+Pair = Tuple[Seen, Seen]
 #: forward(hidden, mode, seen) -> hidden behind the block, None where ``seen`` stopped it.
 Forward = Callable[[Any, str, Optional[Seen]], Any]
 
@@ -54,7 +54,7 @@ class Repeated:
                 seen = Seen(names, stop=self._stop)
                 if hidden is not None:
                     self._forward(hidden, mode, seen)
-                both.append(seen.inputs)
+                both.append(seen)
             return both[0], both[1]
 
         return self._mapped(one, list(zip(self._states.float, self._states.quantized)))
@@ -104,8 +104,8 @@ class Lockstep:
 class _Nothing:
     """In the place of a pass that nobody needs."""
 
-    def until(self, _names: List[str]) -> Dict[str, Any]:
-        return {}
+    def until(self, _names: List[str]) -> Seen:
+        return Seen()
 
     def end(self) -> None:
         pass
@@ -130,24 +130,24 @@ class _Pass(Seen):
     def add(self, name: str, x: Any) -> None:
         if name not in self.wanted:
             return
-        self.inputs[name] = x.reshape(-1, x.shape[-1])
+        self.keep(name, x)
         if len(self.inputs) == len(self.wanted):
             self._paused.release()
             self._resume.acquire()
             if self._abandoned:
                 raise Stop()
 
-    def until(self, names: List[str]) -> Dict[str, Any]:
+    def until(self, names: List[str]) -> Seen:
         """Runs on until all of these linears have their input."""
-        self.wanted, self.inputs = set(names), {}
+        self.wanted, self.inputs, self.residuals = set(names), {}, {}
         self._go()
         if len(self.inputs) < len(names):
             raise RuntimeError(f"the block ended before {sorted(set(names) - set(self.inputs))} had an input")
-        return self.inputs
+        return self
 
     def end(self) -> Any:
         """Runs to the end and returns the result."""
-        self.wanted, self.inputs = set(), {}
+        self.wanted, self.inputs, self.residuals = set(), {}, {}
         self._go()
         return self._result
 
@@ -157,7 +157,7 @@ class _Pass(Seen):
         if not self._ended:
             self._resume.release()
             self._thread.join()
-        self.inputs, self._result = {}, None
+        self.inputs, self.residuals, self.residual, self._result = {}, {}, None, None
 
     def _go(self) -> None:
         self._resume.release()

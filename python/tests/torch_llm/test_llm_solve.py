@@ -8,7 +8,7 @@ from dopt import native
 from dopt.llm.block import LARGE, crosses, crossing
 from dopt.llm.factor import factorize, reorder, restore, solve_rows
 from dopt.llm.families import Linear
-from dopt.llm.gram import Inputs
+from dopt.llm.gram import Batch, Inputs
 from dopt.llm.linear import Weight
 from dopt.llm.rows import HostRows
 from dopt.llm.solve import Prepared, dequantized
@@ -32,15 +32,19 @@ GRID = RowGrid(16, -8, 7)
 
 def solve(weight, prepared):
     """One linear alone."""
-    linear = Linear("proj", "linear", tuple(weight.shape), "proj.weight", None, False)
-    return solve_all(ROWS, [Weight(linear, weight)], prepared, [GRID])[0]
+    return solve_all(ROWS, [held(weight)], prepared, [GRID])[0]
 
 
-def inputs_of(z, x, held=200, whole=True):
-    inputs = Inputs(x.shape[1], True, whole=whole)
-    inputs.add(z[held:], x[held:])
-    if held:
-        inputs.hold(z[:held], x[:held], 1)
+def held(weight):
+    return Weight(Linear("proj", "linear", tuple(weight.shape), "proj.weight", None, False), weight)
+
+
+def inputs_of(z, x, judge=200, weight=None, streams=None):
+    """Sums, for a weight alone where one is given; ``streams``: what it adds to in the two models."""
+    inputs = Inputs(x.shape[1], True, weights=None if weight is None else [held(weight)])
+    inputs.add(Batch(z[judge:], x[judge:], streams and tuple(each[judge:] for each in streams)))
+    if judge:
+        inputs.hold(Batch(z[:judge], x[:judge], streams and tuple(each[:judge] for each in streams)), 1)
     return inputs
 
 
@@ -70,30 +74,47 @@ def test_a_factor_lies_where_the_matrix_was_and_the_matrix_comes_back(size):
     assert not factorize(matrix)
 
 
-@pytest.mark.parametrize("whole, tokens", [(True, 1200), (False, 1200), (False, 40)], ids=["matrix", "many tokens", "few tokens"])
-def test_weights_that_make_up_for_errors_minimize_what_they_say(whole, tokens):
-    z, x = samples(tokens)
-    prepared = Prepared(inputs_of(z, x, held=0, whole=whole), SOLVER)
-    weight = torch.randn(5, 48, dtype=torch.float64)
+@pytest.mark.parametrize("way", ["all", "alone", "stream"])
+def test_weights_that_make_up_for_errors_minimize_what_they_say(way):
+    z, x = samples()
+    weight = torch.randn(300, 48, generator=torch.Generator().manual_seed(1))
+    stream = torch.randn(len(z), 300, generator=torch.Generator().manual_seed(2))
+    lack = 0.3 * z @ torch.randn(48, 300, generator=torch.Generator().manual_seed(3))
+    streams = (stream + lack, stream) if way == "stream" else None
+    prepared = Prepared(inputs_of(z, x, judge=0, weight=None if way == "all" else weight, streams=streams), SOLVER)
     with prepared.corrections(0.1) as correction:
-        target = weight + correction(weight)
+        target = weight + torch.cat([correction(0, rows, weight[rows].double()) for rows in (slice(0, 200), slice(200, 300))])
     load = (0.1 * prepared.mean) ** 0.5
     rows = torch.cat([x.double(), load * torch.eye(48, dtype=torch.float64)])
-    wanted = torch.cat([z.double() @ weight.t(), load * weight.t()])
+    outputs = z.double() @ weight.double().t() + (0 if streams is None else (streams[0] - streams[1]).double())
+    wanted = torch.cat([outputs, load * weight.double().t()])
     best = np.linalg.lstsq(rows.numpy(), wanted.numpy(), rcond=None)[0].T
-    assert np.abs(target.numpy() - best).max() < 1e-6
+    assert np.abs(target.numpy() - best).max() < 1e-5
+
+
+def test_a_linear_makes_up_for_what_the_residual_stream_lacks():
+    z, x = samples(noise=0.05)
+    weight = torch.randn(32, 48)
+    stream = torch.randn(len(z), 32)
+    lack = 0.1 * (z @ weight.t()) + 0.02 * torch.randn(len(z), 32)  # most of it can be told from the input
+    found = solve(weight, Prepared(inputs_of(z, x, weight=weight, streams=(stream + lack, stream)), SOLVER))
+    alone = solve(weight, Prepared(inputs_of(z, x, weight=weight), SOLVER))
+    wanted = z[:200] @ weight.t() + lack[:200]
+    errors = [float((x[:200] @ dequantized(each.integers, each.scales).t() - wanted).square().sum()) for each in (found, alone)]
+    assert found.chosen == "cross" and errors[0] < 0.7 * errors[1]
+    assert found.error == pytest.approx(errors[0] / float(wanted.square().sum()), rel=1e-4)
 
 
 def test_errors_of_some_batches_stand_for_all():
     z, x = samples(noise=0.0)
     off = torch.ones(48) / 48  # the same error everywhere: any half of the batches shows it
     inputs = Inputs(48, True)
-    inputs.add(z[:600] + off, x[:600])
-    inputs.add(None, x[:600])
+    inputs.add(Batch(z[:600] + off, x[:600]))
+    inputs.add(Batch(None, x[:600]))
     inputs.complete()
     both = Inputs(48, True)
     for _ in range(2):
-        both.add(z[:600] + off, x[:600])
+        both.add(Batch(z[:600] + off, x[:600]))
     assert torch.allclose(inputs.cross, both.cross, rtol=1e-9) and inputs.tokens == 1200
 
 
@@ -115,9 +136,9 @@ def test_solutions_are_judged_on_other_tokens():
     assert found.error == pytest.approx(float(off), rel=1e-4)
     # Held tokens of another kind than those that solve: nothing solved is better than rounding to nearest.
     other = Inputs(48, True)
-    other.add(z, x)
+    other.add(Batch(z, x))
     flipped = torch.randn(200, 48)
-    other.hold(flipped, flipped, 1)
+    other.hold(Batch(flipped, flipped), 1)
     worse = solve(weight, Prepared(other, SOLVER))
     assert worse.error <= worse.error_nearest
 

@@ -147,6 +147,7 @@ ${table(
     ];
   }),
 )}
+<p>Errors are those on samples that did not solve. A layer that adds to the residual stream makes up for errors before it: its error counts what it has to make up for.</p>
 ${coverage.uncovered.length > 0 && html`<p>In float: ${coverage.uncovered.map(({ name, reason }) => `${name} (${reason})`).join(', ')}.</p>`}</section>`;
 }
 
