@@ -91,8 +91,10 @@ class Inputs:
 
     def _zeros(self, rows: int) -> Any:
         """Zeros [rows, inputs]: what is learned from a share of the tokens needs no more than float32."""
+        import torch
+
         inputs = len(self.gram)
-        return self.gram.new_zeros(rows, inputs, dtype=self.gram.dtype if inputs <= EXACT_INPUTS else _single())
+        return self.gram.new_zeros(rows, inputs, dtype=torch.float64 if inputs <= EXACT_INPUTS else torch.float32)
 
     def complete(self) -> None:
         """Copies the lower part of the symmetric sum to the upper one; the others become what all tokens would have given."""
@@ -133,12 +135,6 @@ class Inputs:
 
 def _parts(count: int) -> List[slice]:
     return [slice(first, first + COLUMNS) for first in range(0, count, COLUMNS)]
-
-
-def _single() -> Any:
-    import torch
-
-    return torch.float32
 
 
 def _add_product(total: Any, left: Any, right: Any) -> None:
