@@ -103,7 +103,7 @@ class Source:
         if self._is_tied_head(name):
             name = f"{self.embedding_name}.weight"
         tensor = (self._loaded[name] if self.whole else self._from_files(name)).to(self.device)
-        if not bool(torch.isfinite(tensor).all()):
+        if not all(bool(torch.isfinite(part).all()) for part in tensor.reshape(-1).split(1 << 20)):  # a copy of a part
             raise DoptError(
                 "LLM_WEIGHT_NOT_FINITE",
                 f"{name} holds NaN or infinities.",

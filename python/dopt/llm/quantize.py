@@ -13,7 +13,7 @@ from dopt.llm.block import States, Work, crossing, needs_float, relative_error, 
 from dopt.llm.families import Linear
 from dopt.llm.journal import Journal
 from dopt.llm.load import open_model
-from dopt.llm.network import parameters_of, versions
+from dopt.llm.network import empty, parameters_of, versions
 from dopt.llm.outside import put_head, quantize_embedding, quantize_head, round_embedding, write_floats
 from dopt.llm.place import Place, place_of
 from dopt.llm.polish import polished
@@ -120,6 +120,8 @@ class Run:
 
     def renew(self, rotation: Optional[Rotation]) -> None:
         """Another network of the same weights, rotated or not."""
+        empty(self.source.network)  # which lives until Python looks for cycles
+        memory.return_freed_memory(memory.LARGE_BYTES)
         self.source = open_model(self.params["model"], self.params["trustRemoteCode"], self.place.device)
         self.source.rotate(rotation)
         self.rotated = rotation is not None

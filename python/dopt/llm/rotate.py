@@ -17,6 +17,8 @@ _ATTENTION = ("q_proj", "k_proj", "v_proj", "qkv_proj")
 _FEED_FORWARD = ("gate_proj", "up_proj", "gate_up_proj")
 _WRITERS = ("o_proj", "down_proj")
 _NORMS = ("input_layernorm", "post_attention_layernorm")
+#: Weights of embedding and head that are turned at a time, in float64.
+PART_WEIGHTS = 1 << 20
 
 
 def why_not(source: Source, blocks: Blocks) -> Optional[str]:
@@ -42,6 +44,8 @@ class Rotation:
     def __init__(self, source: Source, blocks: Blocks, seed: int) -> None:
         self.q = hadamard(source.names[f"{source.embedding_name}.weight"][1], seed).to(source.device)
         self._changes: Dict[str, Callable[[Any], Any]] = {f"{source.embedding_name}.weight": lambda w: w @ self.q}
+        #: Weights whose rows change each for itself: large ones, outside of the blocks.
+        self._by_row = {f"{name}.weight" for name in (source.embedding_name, source.head_name)}
         last = str(_last_norm(source, blocks))
         self._changes[f"{source.head_name}.weight"] = self._reader(source, last)
         self._changes[f"{last}.weight"] = _neutral(source, last)
@@ -50,8 +54,18 @@ class Rotation:
 
     def apply(self, name: str, weight: Any) -> Any:
         """A weight as it is in the rotated model, float32."""
+        import torch
+
         change = self._changes.get(name)
-        return weight if change is None else change(weight.double()).float().contiguous()
+        if change is None:
+            return weight
+        if name not in self._by_row:
+            return change(weight.double()).float().contiguous()
+        changed = torch.empty(weight.shape, device=weight.device)
+        count = max(1, PART_WEIGHTS // weight.shape[1])
+        for old, new in zip(weight.split(count), changed.split(count)):
+            new.copy_(change(old.double()))
+        return changed
 
     def _add_block(self, source: Source, block: Any, prefix: str, seed: int) -> None:
         for norm in _NORMS:
