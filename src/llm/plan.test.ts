@@ -129,7 +129,7 @@ describe('memory', () => {
     const weights = (changes: Partial<LlmInspection>): number =>
       promiseMemory({ ...model, ...changes }, plan, size, usual).weights;
     expect(weights({ whole: 'tied blocks' }) - weights({})).toBe(3.6e6 - 2e6 - 2e6);
-    expect(weights({ rotation: { possible: true, reason: null } }) - weights({})).toBe(2e6 + 150e6);
+    expect(weights({ rotation: { possible: true, reason: null } }) - weights({})).toBe(2e6 + 250e6);
   });
 
   it('does not let passes wait that would hold more than a quarter of what may be used', () => {
