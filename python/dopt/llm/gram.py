@@ -44,13 +44,17 @@ class Inputs:
         import torch
 
         self.gram = torch.zeros(inputs, inputs, dtype=torch.float64, device=device)
-        self.has_cross = cross
         self._weights = (weights or []) if cross else []
         self.cross = self._zeros(inputs) if cross and weights is None else None
         self.missing = [self._zeros(weight.shape[0]) for weight in self._weights]
         self.tokens = 0
         self._paired = 0
         self._held: List[Batch] = []
+
+    @property
+    def has_cross(self) -> bool:
+        """Whether errors before the linears are known."""
+        return self.cross is not None or bool(self.missing)
 
     def add(self, batch: Batch) -> None:
         """Adds the products of a batch."""
