@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Raised when a signature or a struct changes; both bindings refuse another value. */
-#define DOPT_ABI_VERSION 2
+#define DOPT_ABI_VERSION 3
 
 typedef int32_t dopt_status;
 enum {
@@ -264,7 +264,8 @@ DOPT_API dopt_status dopt_gram_error(const dopt_layer* layer, const double* gram
  *
  * A linear of a language model: y = w x with many inputs, solved row by row on one Gram matrix that all linears with the
  * same input share. Layers here have groups = 1 and free_bias = 0; gram[inputs, inputs] is symmetric and has no constant
- * appended. Rows are independent of each other, so results do not depend on how they are cut.
+ * appended. Rows (runs of them, where they are rounded together) are independent of each other, so results do not depend on how
+ * they are cut.
  * Scales are rounded to 11 significant bits, so that formats with half-precision scales hold them as they are.
  */
 
@@ -283,9 +284,16 @@ DOPT_API dopt_status dopt_group_nearest(const dopt_layer* layer, const double* v
 /* Integers by error feedback: inputs are rounded from the last of order[inputs] to the first, each error spread over those
  * not yet rounded (GPTQ, arXiv:2210.17323, in the form of Babai's nearest plane, arXiv:2507.18553, section 4, which is
  * LDLQ of arXiv:2307.13304). factor[inputs, inputs]: Cholesky factor of the damped Gram matrix with rows and columns in that
- * order, lower triangle read. Each group keeps its scale whatever the order. target[outputs, inputs] is rounded. */
+ * order, lower triangle read. Each group keeps its scale whatever the order. target[outputs, inputs] is rounded.
+ *
+ * run_factors NULL: rows are independent of each other. Else run_factors[outputs / run, run, run] are Cholesky factors, lower
+ * triangles read, of forms G over the outputs of `run` rows in a row (the heads of an attention), and what falls is
+ * sum of (w - v) gram (w - v)^T * G over all entries: within an input, rows are rounded from the last of their run to the first,
+ * each error spread over the rows of the run not yet rounded, which is the same method along the other side (two-sided LDLQ:
+ * YAQA, arXiv:2505.22988, section 3). */
 DOPT_API dopt_status dopt_gram_round(const dopt_layer* layer, const int64_t* order, const double* factor,
-                                     const double* target, const float* scales, int8_t* integers);
+                                     const double* target, const float* scales, const double* run_factors, int64_t run,
+                                     int8_t* integers);
 
 /* Lowers (v - w)^T gram (v - w), v the target and w the dequantized weights of a row: `sweeps` times each integer moves to
  * its best value, the others fixed (coordinate descent: Behdin et al., "QuantEase", arXiv:2309.01885), and with refit

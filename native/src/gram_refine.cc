@@ -166,7 +166,7 @@ dopt_status dopt_gram_refine(const dopt_layer* layer, const double* gram, const 
     DOPT_REQUIRE(sweeps >= 0, "%d sweeps", sweeps);
     const dopt::Rows rows(*layer);
     const dopt::Square whole(rows.inputs, gram, rows.span % dopt::kProductPad == 0);
-    dopt::each_chunk(rows, [&](size_t first, size_t last) {
+    dopt::each_chunk(rows, 1, [&](size_t first, size_t last) {
       dopt::Refined chunk(rows, whole, target + first * rows.inputs, scales + first * rows.groups,
                           integers + first * rows.inputs, last - first);
       for (int32_t i = 0; i < sweeps; ++i) {

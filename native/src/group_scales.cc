@@ -119,7 +119,7 @@ dopt_status dopt_group_scales(const dopt_layer* layer, const float* weights, con
     DOPT_REQUIRE(weights != nullptr && scales != nullptr, "an array is NULL");
     DOPT_REQUIRE(candidates >= 1 && least > 0 && least <= 1, "%d candidates from %g", candidates, least);
     const dopt::Rows rows(*layer);
-    dopt::each_chunk(rows, [&](size_t first, size_t last) {
+    dopt::each_chunk(rows, 1, [&](size_t first, size_t last) {
       dopt::Piece piece(rows.span);
       std::vector<double> tries(static_cast<size_t>(candidates - 1));
       for (size_t o = first; o < last; ++o) {
@@ -140,7 +140,7 @@ dopt_status dopt_group_nearest(const dopt_layer* layer, const double* values, co
     if (const dopt_status bad = dopt::check_rows(layer)) return bad;
     DOPT_REQUIRE(values != nullptr && scales != nullptr && integers != nullptr, "an array is NULL");
     const dopt::Rows rows(*layer);
-    dopt::each_chunk(rows, [&](size_t first, size_t last) {
+    dopt::each_chunk(rows, 1, [&](size_t first, size_t last) {
       for (size_t o = first; o < last; ++o) {
         for (size_t g = 0; g < rows.groups; ++g) {
           const size_t at = o * rows.inputs + rows.begin(g);

@@ -47,14 +47,16 @@ inline float half_scale(double scale) {
   return result;
 }
 
-// Calls body(first, last) for chunks of rows, on several threads. std::bad_alloc of a chunk is raised here.
+// Calls body(first, last) for chunks of rows, of whole runs of `run` rows, on several threads. std::bad_alloc of a chunk is
+// raised here.
 template <typename Body>
-void each_chunk(const Rows& rows, const Body& body) {
+void each_chunk(const Rows& rows, size_t run, const Body& body) {
   std::atomic<bool> failed{false};
-  const size_t chunks = (rows.outputs + kChunkRows - 1) / kChunkRows;
+  const size_t size = std::max(run, kChunkRows / run * run);
+  const size_t chunks = (rows.outputs + size - 1) / size;
   parallel_each(chunks, [&](size_t index) {
     try {
-      body(index * kChunkRows, std::min(rows.outputs, (index + 1) * kChunkRows));
+      body(index * size, std::min(rows.outputs, (index + 1) * size));
     } catch (const std::bad_alloc&) {
       failed = true;
     }

@@ -68,7 +68,7 @@ struct Problem {
 
   Integers rounded(const Floats& s) const {
     Integers q(outputs * inputs);
-    CHECK(dopt_gram_round(&layer, order.data(), factor.data(), target.data(), s.data(), q.data()) == DOPT_OK);
+    CHECK(dopt_gram_round(&layer, order.data(), factor.data(), target.data(), s.data(), nullptr, 1, q.data()) == DOPT_OK);
     return q;
   }
 
@@ -165,6 +165,49 @@ void rounding() {
   }
 }
 
+// Sum over runs of tr(G E gram E^T) with G = L L^T, the factors L of `forms`.
+double joint_loss(const Problem& p, const Doubles& factors, size_t run, const Floats& s, const Integers& q) {
+  double sum = 0;
+  for (size_t first = 0; first < p.outputs; first += run) {
+    const double* const own = factors.data() + first * run;
+    for (size_t c = 0; c < run; ++c) {  // row c of L^T E
+      Doubles off(p.inputs, 0.0);
+      for (size_t i = c; i < run; ++i) {
+        const size_t o = first + i;
+        for (size_t k = 0; k < p.inputs; ++k) {
+          off[k] += own[i * run + c] * (p.target[o * p.inputs + k] - q[o * p.inputs + k] * p.scale(s, o, k));
+        }
+      }
+      for (size_t i = 0; i < p.inputs; ++i) {
+        for (size_t j = 0; j < p.inputs; ++j) sum += off[i] * p.gram[i * p.inputs + j] * off[j];
+      }
+    }
+  }
+  return sum;
+}
+
+void together() {
+  std::mt19937 random(7);
+  for (const size_t run : {1, 3, 8, 96}) {  // 96: more than the rows that go through a matrix together
+    const Problem p(run * (run > 8 ? 2 : 25), 40, 16, random);
+    const Floats s = p.scales();
+    std::normal_distribution<double> draw;
+    Doubles factors(p.outputs * run, 0.0);
+    for (size_t o = 0; o < p.outputs; ++o) {
+      const size_t i = o % run;
+      for (size_t j = 0; j < i; ++j) factors[o * run + j] = draw(random) / std::sqrt(double(run));
+      factors[o * run + i] = 0.3 + std::fabs(draw(random));
+    }
+    Integers q(p.outputs * p.inputs);
+    CHECK(dopt_gram_round(&p.layer, p.order.data(), p.factor.data(), p.target.data(), s.data(), factors.data(),
+                          int64_t(run), q.data()) == DOPT_OK);
+    const double alone = joint_loss(p, factors, run, s, p.rounded(s));
+    CHECK(run == 1 ? q == p.rounded(s) : joint_loss(p, factors, run, s, q) < 0.9 * alone);
+    CHECK(dopt_gram_round(&p.layer, p.order.data(), p.factor.data(), p.target.data(), s.data(), factors.data(), 7,
+                          q.data()) == DOPT_ERROR_ARGUMENT);
+  }
+}
+
 void refinement() {
   std::mt19937 random(4);
   const Problem p(70, 96, 16, random);
@@ -203,7 +246,7 @@ void refused() {
   Floats s = p.scales();
   Integers q(24);
   p.order[0] = p.order[1];
-  CHECK(dopt_gram_round(&p.layer, p.order.data(), p.factor.data(), p.target.data(), s.data(), q.data()) ==
+  CHECK(dopt_gram_round(&p.layer, p.order.data(), p.factor.data(), p.target.data(), s.data(), nullptr, 1, q.data()) ==
         DOPT_ERROR_ARGUMENT);
   dopt_layer grouped = p.layer;
   grouped.groups = 2;
@@ -222,6 +265,7 @@ int main() {
   sums();
   scales();
   rounding();
+  together();
   refinement();
   threads();
   refused();

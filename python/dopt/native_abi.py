@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 
 
 class HistogramState(ctypes.Structure):
@@ -114,7 +114,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dopt_gram_error": (_STATUS, [_LAYER, *[_ARRAY] * 7]),
     "dopt_group_scales": (_STATUS, [_LAYER, _ARRAY, _ARRAY, _I32, _F64, _ARRAY]),
     "dopt_group_nearest": (_STATUS, [_LAYER, _ARRAY, _ARRAY, _ARRAY]),
-    "dopt_gram_round": (_STATUS, [_LAYER, *[_ARRAY] * 5]),
+    "dopt_gram_round": (_STATUS, [_LAYER, *[_ARRAY] * 5, _I64, _ARRAY]),
     "dopt_gram_refine": (_STATUS, [_LAYER, _ARRAY, _ARRAY, _I32, _I32, _ARRAY, _ARRAY]),
     "dopt_pack_int4": (_STATUS, [_ARRAY, _SIZE, _ARRAY]),
     "dopt_unpack_int4": (_STATUS, [_ARRAY, _SIZE, _ARRAY]),

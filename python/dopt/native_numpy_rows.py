@@ -34,15 +34,20 @@ class NumpyRows:
 
         return np.clip(np.rint(values / spread(scales, grid, values.shape[1])), grid.qmin, grid.qmax).astype(np.int8)
 
-    def gram_round(self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any) -> Any:
+    def gram_round(
+        self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any, run_factors: Optional[Any] = None
+    ) -> Any:
         """int8 by error feedback; see ``RowCalls``."""
         import numpy as np
 
         target, steps = target[:, order], spread(scales, grid, target.shape[1])[:, order]
         out, errors = np.zeros(target.shape, np.int8), np.zeros_like(target)
         for k in reversed(range(len(order))):
-            owed = errors[:, k + 1 :] @ factor[k + 1 :, k] / factor[k, k]
-            q = np.clip(np.rint((target[:, k] + owed) / steps[:, k]), grid.qmin, grid.qmax)
+            aim = target[:, k] + errors[:, k + 1 :] @ factor[k + 1 :, k] / factor[k, k]
+            if run_factors is None:
+                q = np.clip(np.rint(aim / steps[:, k]), grid.qmin, grid.qmax)
+            else:
+                q = _round_runs(aim, steps[:, k], grid, run_factors)
             out[:, order[k]] = q
             errors[:, k] = target[:, k] - q * steps[:, k]
         return out
@@ -52,6 +57,19 @@ class NumpyRows:
     ) -> None:
         """Scales and integers made better in place; see ``RowCalls``."""
         in_turns(_sweep, _fit, refit, sweeps)(gram, target, grid, scales, integers)
+
+
+def _round_runs(aim: Any, steps: Any, grid: RowGrid, factors: Any) -> Any:
+    """float64 [outputs]: one weight of every row, from the last row of each run to its first; factors [runs, run, run]."""
+    import numpy as np
+
+    aim, steps = aim.reshape(factors.shape[:2]), steps.reshape(factors.shape[:2])
+    q, errors = np.zeros_like(aim), np.zeros_like(aim)
+    for i in reversed(range(aim.shape[1])):
+        due = (errors[:, i + 1 :] * factors[:, i + 1 :, i]).sum(axis=1) / factors[:, i, i]
+        q[:, i] = np.clip(np.rint((aim[:, i] + due) / steps[:, i]), grid.qmin, grid.qmax)
+        errors[:, i] = aim[:, i] - q[:, i] * steps[:, i]
+    return q.reshape(-1)
 
 
 def in_turns(sweep: Callable[..., None], fit: Callable[..., None], refit: bool, sweeps: int) -> Callable[..., None]:

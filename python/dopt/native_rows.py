@@ -44,14 +44,17 @@ class RowCalls:
         self._call("dopt_group_nearest", _layer(values.shape, grid), *given, out.ctypes.data)
         return out
 
-    def gram_round(self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any) -> Any:
-        """int8 [outputs, inputs] by error feedback; order int64 [inputs], factor lower triangular in that order."""
+    def gram_round(
+        self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any, run_factors: Optional[Any] = None
+    ) -> Any:
+        """int8 [outputs, inputs] by error feedback; order int64 [inputs], factor lower triangular in that order. ``run_factors``:
+        lower triangular [outputs / run, run, run] of forms over the outputs of runs of rows that are rounded together."""
         import numpy as np
 
         out = np.empty(target.shape, np.int8)
-        given = (_address(order, "int64"), _address(factor, "float64"), _address(target, "float64"))
-        layer = _layer(target.shape, grid)
-        self._call("dopt_gram_round", layer, *given, _address(scales, "float32"), out.ctypes.data)
+        given = (_address(order, "int64"), _address(factor, "float64"), _address(target, "float64"), _address(scales, "float32"))
+        runs = (None, 1) if run_factors is None else (_address(run_factors, "float64"), run_factors.shape[-1])
+        self._call("dopt_gram_round", _layer(target.shape, grid), *given, *runs, out.ctypes.data)
         return out
 
     def gram_refine(

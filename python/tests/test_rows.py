@@ -35,6 +35,16 @@ class Problem:
         self.target = self.weights.astype(np.float64)
         self.order = np.argsort(np.diag(self.gram), kind="stable")
 
+    def forms(self):
+        """Over the outputs of runs of rows, [runs, run, run]."""
+        random = np.random.RandomState(self.outputs)
+        run = next(each for each in (8, 5, 4, 3, 2, 1) if self.outputs % each == 0)
+        g = random.randn(self.outputs // run, 3 * run, run) @ random.randn(run, run)
+        return g.transpose(0, 2, 1) @ g
+
+    def run_factors(self):
+        return np.linalg.cholesky(self.forms())
+
     def factor(self):
         return np.linalg.cholesky(self.damped[np.ix_(self.order, self.order)])
 
@@ -65,6 +75,39 @@ def test_integers_are_those_of_textbook_gptq_whatever_the_threads(core, seed):
     core.set_threads(0)
     assert np.array_equal(found[0], textbook(problem, scales))
     assert np.array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_rounded_together_are_textbook_gptq_on_all_their_weights_at_once(core, seed):
+    problem = Problem(300 + seed)
+    problem.inputs = min(problem.inputs, 24)
+    for name in ("weights", "target"):
+        setattr(problem, name, np.ascontiguousarray(getattr(problem, name)[:, : problem.inputs]))
+    problem.gram, problem.damped = (each[: problem.inputs, : problem.inputs] for each in (problem.gram, problem.damped))
+    problem.order = np.argsort(np.diag(problem.gram), kind="stable")
+    problem.grid = problem.grid._replace(group=min(problem.grid.group, problem.inputs))
+    scales = core.group_scales(problem.weights, problem.grid, np.diag(problem.gram).copy(), 40, 0.3)
+    given = (problem.order, problem.factor(), problem.target, problem.grid, scales, problem.run_factors())
+    found = []
+    for threads in (1, 2):
+        core.set_threads(threads)
+        found.append(core.gram_round(*given))
+    core.set_threads(0)
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], NumpyCore().gram_round(*given))
+
+    steps = np.repeat(scales.astype(np.float64), problem.grid.group, axis=1)[:, : problem.inputs]
+    forms = problem.forms()
+    run = forms.shape[1]
+    for number, form in enumerate(forms):
+        rows = slice(number * run, (number + 1) * run)
+        # One linear of one row: inputs from the last of the order on, in each of them rows from the last on.
+        whole = Problem(0)
+        whole.inputs, whole.outputs = problem.inputs * run, 1
+        inner = problem.order[:, None] * run + np.arange(run)  # where weight (input, row) lies in `target`
+        whole.order, whole.damped = inner.reshape(-1), np.kron(problem.damped, form)
+        whole.target, whole.grid = problem.target[rows].T.reshape(1, -1), problem.grid._replace(group=1)
+        wanted = textbook(whole, steps[rows].T.reshape(1, -1))
+        assert np.array_equal(found[0][rows], wanted.reshape(problem.inputs, run).T)
 
 
 @pytest.mark.parametrize("seed", range(8))

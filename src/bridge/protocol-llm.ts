@@ -70,6 +70,8 @@ export const llmSolverSchema = z.strictObject({
   ridges: z.array(z.number().positive()),
   /** Errors before a linear are learned from every so many-th batch that solves; from more in large models and of few batches (block.py). */
   crossEvery: z.number().int().positive(),
+  /** Round the rows of a head of queries or keys together, each making up for what the others take from attention (heads.py). */
+  heads: z.boolean(),
   /** Fit scales to the integers by least squares. */
   refit: z.boolean(),
   /** Sweeps of coordinate descent over the integers after that. */

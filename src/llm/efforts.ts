@@ -12,6 +12,7 @@ const PREVIEW: Solver = {
   dampingMost: 0.1,
   ridges: [],
   crossEvery: 1,
+  heads: false,
   refit: false,
   sweeps: 0,
   polish: 0,
@@ -20,11 +21,12 @@ const PREVIEW: Solver = {
   rotate: 'never',
 };
 
-/** Error feedback in the order of the inputs' power, then a sweep of coordinate descent and scales fitted again. */
+/** Error feedback in the order of the inputs' power, rows of a head together, then a sweep of coordinate descent and scales fitted again. */
 const FAST: Solver = {
   ...PREVIEW,
   rounding: 'gptq',
   actOrder: true,
+  heads: true,
   refit: true,
   sweeps: 1,
   heldBack: 8,

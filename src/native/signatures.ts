@@ -2,7 +2,7 @@
  * The C interface as koffi sees it: result and arguments of every function of native/include/dopt.h.
  * Arrays and outputs are `void *`, which takes any TypedArray without copying.
  */
-export const ABI_VERSION = 2;
+export const ABI_VERSION = 3;
 
 /** Members of `dopt_histogram`, in order. */
 export const HISTOGRAM_MEMBERS = {
@@ -107,7 +107,10 @@ export const SIGNATURES = {
   dopt_gram_error: ['int32_t', [...sums, 'void *', 'void *', 'void *', 'void *', 'void *']],
   dopt_group_scales: ['int32_t', ['void *', 'void *', 'void *', 'int32_t', 'double', 'void *']],
   dopt_group_nearest: ['int32_t', ['void *', 'void *', 'void *', 'void *']],
-  dopt_gram_round: ['int32_t', ['void *', 'void *', 'void *', 'void *', 'void *', 'void *']],
+  dopt_gram_round: [
+    'int32_t',
+    ['void *', 'void *', 'void *', 'void *', 'void *', 'void *', 'int64_t', 'void *'],
+  ],
   dopt_gram_refine: ['int32_t', ['void *', 'void *', 'void *', 'int32_t', 'int32_t', 'void *', 'void *']],
   dopt_pack_int4: ['int32_t', ['void *', 'size_t', 'void *']],
   dopt_unpack_int4: ['int32_t', ['void *', 'size_t', 'void *']],

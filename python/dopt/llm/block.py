@@ -3,9 +3,12 @@
 import contextlib
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from dopt.llm.attention import can_fuse, fused
 from dopt.llm.experts import ExpertWeight, expert_weights, intercepted
 from dopt.llm.families import Linear, linears_of
+from dopt.llm.fisher import information
 from dopt.llm.gram import Batch, Inputs
+from dopt.llm.heads import heads_of
 from dopt.llm.linear import FLOAT, Seen, Stop, Weight, is_quantized, use
 from dopt.llm.memory import return_freed_memory
 from dopt.llm.passes import Lockstep, Repeated, without_attention_weights
@@ -45,6 +48,8 @@ class Work:
         self.all_met = True
         #: Linears that add to the residual stream.
         self.writers: Set[str] = set()
+        #: What errors of the outputs of linears cost that attention's weights come from.
+        self.information: Dict[str, Any] = {}
         self.weights: Dict[str, Weight] = {}
         self._step: List[str] = []
         self.experts: Dict[str, ExpertWeight] = {}
@@ -82,6 +87,12 @@ class Work:
         self.experts = expert_weights(self.stream.block(self.index), self.prefix)
         self.weights.update(self.experts)
 
+    def inform(self, states: States) -> None:
+        """Finds what errors of queries and keys cost, where their rows are rounded together."""
+        solver = self.options["solver"]
+        if solver["heads"] and solver["rounding"] == "gptq":
+            self.information = information(self.stream, self.index, states.float, self.index)
+
     def leave_step(self) -> None:
         """Frees what the linears of the last step multiply with: where every pass runs once, all are behind it."""
         for name in self._step:
@@ -106,12 +117,19 @@ class Work:
         def tap(name: str, x: Any) -> Any:
             return ranges.tap(name, x) if self.observing and is_quantized() else x
 
-        attention = without_attention_weights(self.stream.block(self.index))
-        residual = followed(self.stream.block(self.index))
-        with intercepted(self.experts), attention, residual, contextlib.ExitStack() as stack:
+        block = self.stream.block(self.index)
+        with intercepted(self.experts), without_attention_weights(block), followed(block), contextlib.ExitStack() as stack:
             if ranges is not None:
-                stack.enter_context(tapped(self.stream.block(self.index), self.prefix, tap))
+                stack.enter_context(tapped(block, self.prefix, tap))
+            if can_fuse(self.stream.source.network, block):
+                stack.enter_context(fused(block, self._unseen))
             yield
+
+    def _unseen(self) -> bool:
+        """Whether nobody looks into attention on this thread: neither ranges nor gradients are wanted."""
+        import torch
+
+        return not torch.is_grad_enabled() and (self.options["ranges"] is None or not is_quantized())
 
     def mapped(self, function: Callable[[Any], Any], items: List[Any]) -> Iterator[Any]:
         """``map`` on the run's threads."""
@@ -133,6 +151,7 @@ class Work:
 def solve_block(rows: Any, work: Work, states: States) -> Tuple[Dict[str, Solution], States]:
     """Solves every linear that was asked for, and the hidden states behind the block with the integers found."""
     steps = work.steps(states.quantized[0])
+    work.inform(states)
     solutions: Dict[str, Solution] = {}
     passes = _passes(work, states, steps)
     try:
@@ -281,7 +300,8 @@ def _blend(gathered: List[Inputs], step: Step, work: Work) -> None:
 def _solve_group(rows: Any, work: Work, group: List[str], inputs: Inputs, solutions: Dict[str, Solution]) -> None:
     prepared = Prepared(inputs, work.options["solver"])
     grids = [grid_of(work.options["strategies"][name], work.linears[name].shape[1]) for name in group]
-    for name, found in zip(group, solve(rows, [work.weights[name] for name in group], prepared, grids)):
+    heads = [heads_of(work.information.pop(name, None)) for name in group]
+    for name, found in zip(group, solve(rows, [work.weights[name] for name in group], prepared, grids, heads)):
         if inputs.tokens == 0:
             found = found._replace(fallback="no token reached it in the calibration text")
         solutions[name] = found

@@ -42,7 +42,7 @@ def place_of(params: Dict[str, Any]) -> Iterator[Place]:
     torch.set_num_threads(1)  # threads work on different batches, so that results do not depend on their number
     core = native.load()
     core.set_threads(params["threads"])
-    on_host = device.type == "cpu"
+    on_host, host = device.type == "cpu", HostRows(core)
     with memory_explained(device, SMALLER):
         # A GPU takes one batch after the other: it is one queue, and more of them only wait with what they hold.
-        yield Place(device, HostRows(core) if on_host else DeviceRows(), params["threads"] if on_host else 1)
+        yield Place(device, host if on_host else DeviceRows(host), params["threads"] if on_host else 1)

@@ -11,6 +11,7 @@ from dopt.llm import memory
 from dopt.llm.artifact import Writer
 from dopt.llm.block import States, Work, crossing, needs_float, relative_error, solve_block
 from dopt.llm.families import Linear
+from dopt.llm.fisher import LENGTH
 from dopt.llm.journal import Journal
 from dopt.llm.load import open_model
 from dopt.llm.network import empty, parameters_of, versions
@@ -28,7 +29,7 @@ from dopt.llm.trial import choose_rotation
 from dopt.llm.whole import observe_outside
 
 #: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
-VERSION = 7
+VERSION = 8
 
 
 def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
@@ -108,15 +109,21 @@ class Run:
         round_embedding(self.source, self.params["embeddingBits"])
         for batch in lengths.values():
             self.stream.begin(batch)
+        self._begin_piece(batches)
         self.blocks, self.linears, self.seen = found["blocks"], found["linears"], found["seen"]
         return found["done"], journal.states(found["done"], self.place.device)
 
     def begin(self, batches: List[Any]) -> States:
         """Hidden states before the first block; once for a network, whose embedding is the quantized one from then on."""
         solver, count = self.options["solver"], len(batches)
+        self._begin_piece(batches)
         given = [self.stream.begin(each) if needs_float(solver, index, count) else None for index, each in enumerate(batches)]
         round_embedding(self.source, self.params["embeddingBits"])
         return States(given, [self.stream.begin(batch) for batch in batches])
+
+    def _begin_piece(self, batches: List[Any]) -> None:
+        """Blocks learn how they are called with what ``dopt.llm.fisher`` runs them on."""
+        self.stream.begin(batches[0][:1, :LENGTH])
 
     def renew(self, rotation: Optional[Rotation]) -> None:
         """Another network of the same weights, rotated or not."""

@@ -45,11 +45,14 @@ class HostRows:
 
         return torch.from_numpy(self._core.group_nearest(values.numpy(), grid, scales.numpy()))
 
-    def gram_round(self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any) -> Any:
+    def gram_round(
+        self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any, run_factors: Optional[Any] = None
+    ) -> Any:
         import torch
 
         given = (order.numpy(), factor.numpy(), target.numpy())
-        return torch.from_numpy(self._core.gram_round(*given, grid, scales.numpy()))
+        runs = None if run_factors is None else run_factors.numpy()
+        return torch.from_numpy(self._core.gram_round(*given, grid, scales.numpy(), runs))
 
     def gram_refine(
         self, gram: Any, target: Any, grid: RowGrid, scales: Any, integers: Any, refit: bool, sweeps: int
@@ -58,9 +61,16 @@ class HostRows:
 
 
 class DeviceRows:
-    """PyTorch, on the device of the tensors. The inputs are a multiple of the group."""
+    """PyTorch, on the device of the tensors. The inputs are a multiple of the group.
+
+    Rows that are rounded together go to ``host``: each of their weights waits for the one before, which are as many steps as
+    the layer has inputs times the rows of a run, and single numbers in each.
+    """
 
     target_bytes = 1 << 30
+
+    def __init__(self, host: HostRows) -> None:
+        self._host = host
 
     def group_scales(self, weights: Any, grid: RowGrid, importance: Optional[Any], candidates: int, least: float) -> Any:
         """float32 [outputs, groups] for weights [outputs, inputs]: the clip of least (weighted) squared error."""
@@ -82,10 +92,15 @@ class DeviceRows:
 
         return (values / spread(scales, grid)).round_().clamp_(grid.qmin, grid.qmax).to(torch.int8)
 
-    def gram_round(self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any) -> Any:
+    def gram_round(
+        self, order: Any, factor: Any, target: Any, grid: RowGrid, scales: Any, run_factors: Optional[Any] = None
+    ) -> Any:
         """int8 [outputs, inputs] by error feedback; order int64 [inputs], factor in that order: its lower triangle is read."""
         import torch
 
+        if run_factors is not None:
+            given = (each.cpu().contiguous() for each in (order, factor, target))
+            return self._host.gram_round(*given, grid, scales.cpu(), run_factors.cpu()).to(target.device)
         wanted, steps = target[:, order], spread(scales, grid)[:, order]
         inputs = wanted.shape[1]
         pivots = torch.diagonal(factor)

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from dopt.llm.factor import BLOCK, factorize, reorder, restore, solve_rows
 from dopt.llm.gram import EXACT_INPUTS, Inputs
+from dopt.llm.heads import Heads
 from dopt.native_rows import RowGrid
 
 #: Clips that are tried for each group, from this share of the whole range on.
@@ -190,14 +191,17 @@ def _factorize_blocks(gram: Any, size: int) -> bool:
     return True
 
 
-def solve(rows: Any, weights: List[Any], prepared: Prepared, grids: List[RowGrid]) -> List[Solution]:
-    """The best solutions for linears that share an input. weights: of ``dopt.llm.linear``; rows: who solves, of ``dopt.llm.rows``.
+def solve(
+    rows: Any, weights: List[Any], prepared: Prepared, grids: List[RowGrid], heads: Optional[List[Optional[Heads]]] = None
+) -> List[Solution]:
+    """The best solutions for linears that share an input. weights: of ``dopt.llm.linear``; rows: who solves, of ``dopt.llm.rows``;
+    heads: of the linears whose rows are rounded together, None for others.
 
     All are rounded before one is refined: what they are rounded with lies where the sums do.
     Raises DoptError NATIVE_FAILED.
     """
     solver = prepared.solver
-    tries = [_Try(rows, weight, prepared, grid) for weight, grid in zip(weights, grids)]
+    tries = [_Try(rows, *each, prepared) for each in zip(weights, grids, heads or [None] * len(weights))]
     for each in tries:
         each.nearest()
     if solver["rounding"] == "gptq":
@@ -218,8 +222,8 @@ def solve(rows: Any, weights: List[Any], prepared: Prepared, grids: List[RowGrid
 class _Try:
     """The solution of one linear as far as it is found, made in parts of its rows so that float32 and float64 copies stay small."""
 
-    def __init__(self, rows: Any, weight: Any, prepared: Prepared, grid: RowGrid) -> None:
-        self._rows, self._weight, self._prepared, self._grid = rows, weight, prepared, grid
+    def __init__(self, rows: Any, weight: Any, grid: RowGrid, heads: Optional[Heads], prepared: Prepared) -> None:
+        self._rows, self._weight, self._prepared, self._grid, self._heads = rows, weight, prepared, grid, heads
         self._target: Optional[Any] = None  # float32 [outputs, inputs] that make up for errors before the linear
         self._ridge: Optional[float] = None
         self._chosen, self._made = "nearest", (None, None)
@@ -238,7 +242,7 @@ class _Try:
             self._wanted = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
             if held.streams is not None:
                 self._wanted += held.lack()
-            self._power = squares(self._wanted)
+            self._power = sum(self._size(self._wanted[:, rows], rows) for rows in self._parts())
 
     def nearest(self) -> None:
         """The weights rounded to nearest, with scales that serve error feedback as well."""
@@ -282,9 +286,10 @@ class _Try:
             self._target = self._ridge = None
 
     def refine(self) -> None:
-        """Scales and integers moved to where the error on the tokens that solve is less, where that serves those that judge."""
+        """Scales and integers moved to where the error on the tokens that solve is less, where that serves those that judge.
+        Not those of rows that were rounded together: each would be moved as if it were alone."""
         solver, gram = self._prepared.solver, self._prepared.inputs.gram
-        if self._chosen == "nearest" or not self._prepared.refines:
+        if self._chosen == "nearest" or not self._prepared.refines or self._heads is not None:
             return
         integers, scales = (each.clone() for each in self._made)
         for rows in self._parts():
@@ -306,11 +311,12 @@ class _Try:
         import torch
 
         made, off = [], 0.0
-        judged = self._wanted is not None and self._power > 0
+        judged = self._wanted is not None and self._power > 0 and self._heads is None
         for rows in self._parts():
             part = self._part(rows, target)
             scales = self._own_scales[rows].clone() if target is None else self._find_scales(part)
-            integers = self._rows.gram_round(self._prepared.order, factor, part.double(), self._grid, scales)
+            given = (self._prepared.order, factor, part.double(), self._grid, scales)
+            integers = self._rows.gram_round(*given) if self._heads is None else self._heads.round(self._rows, *given, rows)
             if judged:
                 wanted = self._wanted[:, rows]  # type: ignore[index]
                 errors = self._row_errors(integers, scales, wanted)
@@ -349,6 +355,8 @@ class _Try:
         for rows in self._parts():
             part = self._part(rows)
             off = dequantized(integers[rows], scales[rows]) - part
+            if self._heads is not None:
+                off, part = (self._heads.weighed(each.t(), rows).t() for each in (off, part))
             error, power = error + self._prepared.power(off), power + self._prepared.power(part)
             plain, size = plain + squares(off), size + squares(part)
         if power > 0:
@@ -358,13 +366,18 @@ class _Try:
     def _off(self, part: Callable[[slice], Any]) -> float:
         """Squared error of the outputs of other weights, given in parts of their rows."""
         x = self._prepared.held.x  # type: ignore[union-attr]
-        return sum(squares((x @ part(rows).t()).sub_(self._wanted[:, rows])) for rows in self._parts())  # type: ignore[index]
+        return sum(self._size((x @ part(rows).t()).sub_(self._wanted[:, rows]), rows) for rows in self._parts())  # type: ignore[index]
 
     _unrounded = _off
 
+    def _size(self, errors: Any, rows: slice) -> float:
+        """Sum of the squares of errors [tokens, outputs] of some outputs, weighed where heads weigh them."""
+        return squares(errors if self._heads is None else self._heads.weighed(errors, rows))
+
     def _parts(self) -> List[slice]:
         outputs, inputs = self._weight.shape
-        count = max(64, self._rows.target_bytes // (8 * inputs) // 64 * 64)
+        unit = 64 if self._heads is None else self._heads.width
+        count = max(unit, self._rows.target_bytes // (8 * inputs) // unit * unit)
         return [slice(first, min(outputs, first + count)) for first in range(0, outputs, count)]
 
     def _part(self, rows: slice, target: Optional[Any] = None) -> Any:

@@ -9,7 +9,7 @@ from dopt.llm.rotate import Rotation, why_not
 #: Blocks that are solved, at the most; one of so many of the model's; for one of so many samples.
 BLOCKS, SHARE, SAMPLES = 2, 8, 4
 #: What of the solver is left out: it serves both models alike, and what makes up for errors hides them.
-SHORT = {"ridges": [], "refit": False, "sweeps": 0, "polish": 0}
+SHORT = {"ridges": [], "heads": False, "refit": False, "sweeps": 0, "polish": 0}
 #: Rotated is what loses no more than this of the other's error: trials differ by a tenth, and a head needs a matrix of its own then.
 GAIN = 0.9
 #: Groups below keep an outlier to themselves: rotation has brought nothing there, and is not tried.

@@ -74,6 +74,7 @@ def params_of(model, out, tokens, group=32, **changes):
         "dampingMost": 0.1,
         "ridges": [1.0],
         "crossEvery": 4,
+        "heads": True,
         "refit": True,
         "sweeps": 1,
         "polish": 0,

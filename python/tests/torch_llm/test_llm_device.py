@@ -74,11 +74,12 @@ def compare_rows(seed, device):
         "importance": np.diag(damped),
         "order": order,
         "factor": np.linalg.cholesky(damped[np.ix_(order, order)]),
+        "run_factors": problem.run_factors(),
     }
     host = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in given.items()}
     rows = HostRows(native.NativeCore(LIBRARY))
     wanted = _solved(rows, problem.grid, host)
-    found = _solved(DeviceRows(), problem.grid, {name: tensor.to(device) for name, tensor in host.items()})
+    found = _solved(DeviceRows(rows), problem.grid, {name: tensor.to(device) for name, tensor in host.items()})
     for name, tensor in found.items():
         assert tensor.device == device and tensor.dtype == wanted[name].dtype, name
         differ = int((tensor.cpu() != wanted[name]).sum())
@@ -89,6 +90,7 @@ def _solved(rows, grid, given):
     scales = rows.group_scales(given["weights"], grid, given["importance"], 64, 0.35)
     integers = rows.gram_round(given["order"], given["factor"], given["target"], grid, scales)
     found = {"scales": scales, "integers": integers, "nearest": rows.group_nearest(given["target"], grid, scales)}
+    found["together"] = rows.gram_round(given["order"], given["factor"], given["target"], grid, scales, given["run_factors"])
     refined = (scales.clone(), integers.clone())
     rows.gram_refine(given["gram"], given["target"], grid, *refined, True, 1)
     return {**found, "refined scales": refined[0], "refined integers": refined[1]}

@@ -87,14 +87,14 @@ def test_threads_and_repeated_passes_change_nothing(models, tokens, tmp_path):
 
 
 def test_the_float_model_runs_no_further_than_it_judges(models, tokens, tmp_path, monkeypatch):
-    sparse = run(models, tokens, tmp_path / "sparse", ridges=[])
-    assert run(models, tokens, tmp_path / "repeated", ridges=[], lockstep=False)["digest"] == sparse["digest"]
+    sparse = run(models, tokens, tmp_path / "sparse", ridges=[], heads=False)
+    assert run(models, tokens, tmp_path / "repeated", ridges=[], heads=False, lockstep=False)["digest"] == sparse["digest"]
     states = block.States([None, torch.ones(1, 2, 3)], [torch.zeros(1, 2, 3)] * 2)
     journal = Journal(str(tmp_path), "same")
     journal.write(1, states, {})
     assert [each is None for each in journal.states(1).float] == [True, False]
     monkeypatch.setattr("dopt.llm.quantize.needs_float", lambda *_: True)
-    everywhere = run(models, tokens, tmp_path / "everywhere", ridges=[])
+    everywhere = run(models, tokens, tmp_path / "everywhere", ridges=[], heads=False)
     assert everywhere["digest"] == sparse["digest"]
     errors = [[each["error"] for each in found["blocks"]] for found in (sparse, everywhere)]
     assert errors[0] == pytest.approx(errors[1], rel=0.5) and errors[0] != errors[1]
