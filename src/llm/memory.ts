@@ -25,6 +25,10 @@ const WAITING_BYTES = 2 ** 31;
 const LEAST_CROSSING = 4;
 const LARGE = 60e6;
 
+/** Tokens that attend to each other where attention tells what errors cost, LENGTH of python/dopt/llm/fisher.py, and the copies of its weights. */
+const PIECE = 256;
+const TOLD = 12;
+
 /** What of a run decides its memory, beside model and plan. */
 export type MemoryOptions = Pick<LlmOptions, 'effort' | 'rotate' | 'batch' | 'threads' | 'memory'>;
 
@@ -112,12 +116,13 @@ export function promiseMemory(
       waiting(inputs > model.hidden ? holding(inputs) : attending),
     );
   });
-  // Passes run through attention, then through what is behind it with the products of its first layers, to hidden states of their own.
+  // Passes run through attention, one of them with what its gradients need, then through what is behind it with the products of its first layers, to hidden states of their own.
   const most = Math.max(0, ...inside.map(({ shape }) => shape[0]! * shape[1]!));
   const scores = 4 * together * (2 * model.heads * length + 4 * model.hidden);
   const turned = 4 * together * (2 * model.hidden + 4 * wide);
   const moving = [
     moment(kept + 4 * most, 0, scores + waiting(attending)),
+    moment(kept + 4 * most, 0, solver.heads ? 4 * TOLD * model.heads * Math.min(length, PIECE) ** 2 : 0),
     moment(kept + integers + 4 * 3 * most, 0, turned + Math.max(streams, waiting(holding(deep)))),
   ];
   // The head's integers and outputs for the tokens that judge; its float weights are the network's own, or read anew.
