@@ -123,7 +123,8 @@ const linearResultSchema = z.strictObject({
   fallback: z.string().nullable(),
   /**
    * Squared error of the output over its power, on samples that did not solve where there are such. Of a linear that adds to the
-   * residual stream: of the output with what the stream lacks before it, where errors are made up for.
+   * residual stream: of the output with what the stream lacks before it, where errors are made up for. Of queries and keys whose rows
+   * are rounded together: weighed by what attention tells apart.
    */
   error: z.number(),
   /** The same for nearest rounding. */
