@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 FAST = {
-    "scales": "weighted", "rounding": "gptq", "actOrder": True, "damping": 0.01, "dampingMost": 0.1, "ridges": [], "crossEvery": 1, "refit": True,
+    "scales": "weighted", "rounding": "gptq", "actOrder": True, "damping": 0.01, "dampingMost": 0.1, "ridges": [], "crossEvery": 1, "heads": True, "refit": True,
     "sweeps": 1, "polish": 0, "heldBack": 16, "sequential": True, "rotate": "never",
 }  # fmt: skip
 

@@ -4,13 +4,15 @@ import hashlib
 import json
 import os
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from dopt.errors import DoptError
 from dopt.llm.network import require_transformers
 
 #: Longer texts have tokens enough for every size that calibrates by itself.
 _COUNTED_BYTES = 4 * 2**20
+#: Characters of a document that become tokens at a time: tokenizers hold some 600 bytes for each token until they are done.
+PIECE = 1 << 17
 _TOKENIZER_FILES = re.compile(r"tokenizer|vocab|.*\.(tiktoken|model)$")
 
 
@@ -129,8 +131,21 @@ def _documents(text: Dict[str, Any], folder: str, trust_remote_code: bool) -> Tu
                 if not getattr(tokenizer, "chat_template", None):
                     raise DoptError("LLM_NO_CHAT_TEMPLATE", "The tokenizer has no chat template.", place=folder)
                 document = tokenizer.apply_chat_template([{"role": "user", "content": document}], tokenize=False)
-            found.append(np.asarray(tokenizer(document, add_special_tokens=False)["input_ids"], np.int64))
+            pieces = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in pieces_of(document))
+            found.append(np.concatenate([np.asarray(each, np.int64) for each in pieces]))
     return found, tokenizer
+
+
+def pieces_of(document: str) -> Iterator[str]:
+    """A document in parts of ``PIECE`` characters and less that end with a line, else with a word; tokens are hardly ever made
+    of characters on both sides of a line's end."""
+    first = 0
+    while len(document) - first > PIECE:
+        line, word = (document.rfind(each, first + 1, first + PIECE) for each in ("\n", " "))
+        last = line + 1 if line >= 0 else word if word >= 0 else first + PIECE
+        yield document[first:last]
+        first = last
+    yield document[first:]
 
 
 def _texts(path: str) -> List[str]:

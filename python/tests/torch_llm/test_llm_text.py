@@ -1,5 +1,9 @@
 """Texts that calibrate: what their tokens are, and how many."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -57,3 +61,33 @@ def test_prompts_go_through_the_chat_template(folder, tmp_path):
     with pytest.raises(DoptError) as caught:
         _chat(tokenizer, "a b", folder)
     assert caught.value.code == "LLM_NO_CHAT_TEMPLATE"
+
+
+@pytest.mark.parametrize("content", ["", "a b", "a b\nc a b\n" * 9, "a b c " * 30, "abc" * 40, "\na\n\n b", " " * 50, "\n" * 50])
+def test_long_documents_become_tokens_piece_by_piece(folder, tmp_path, monkeypatch, content):
+    def stream():
+        return samples_of({**text(tmp_path, content + " a b c"), "length": 2, "bos": False}, folder, len(WORDS))[0].tolist()
+
+    whole = stream()
+    monkeypatch.setattr(tokens, "PIECE", 16)
+    pieces = list(tokens.pieces_of(content))
+    assert "".join(pieces) == content and all(len(each) <= 16 for each in pieces)
+    assert all(pieces) or content == ""
+    if "abc" not in content:
+        assert stream() == whole
+
+
+def test_a_long_document_takes_the_memory_of_a_piece(folder, tmp_path):
+    """600 bytes for each of its million tokens were more than the whole promise of a small model."""
+    given = {**text(tmp_path, "a b c a\n" * 250_000), "samples": 4}
+    program = f"""
+from dopt.execute.peak import peak_bytes
+from dopt.llm.tokens import open_tokenizer, samples_of
+open_tokenizer({folder!r})
+before = peak_bytes()
+result = samples_of({given!r}, {folder!r}, {len(WORDS)})[1]
+print(result["available"], peak_bytes() - before)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    available, taken = (int(each) for each in ran.stdout.split())
+    assert available == 1_000_000 and taken < 150e6
