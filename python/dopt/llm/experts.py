@@ -1,11 +1,12 @@
 """Products with one matrix out of a stack of experts, found while transformers computes them.
 
-The experts of a mixture are one parameter [experts, outputs, inputs]; transformers multiplies with a slice of it through
-``torch.nn.functional.linear``. While ``intercepted`` is active, such a product is recognised by the address of the slice.
+The experts of a mixture are one parameter [experts, outputs, inputs], of which transformers multiplies with a slice through
+``torch.nn.functional.linear``, or [experts, inputs, outputs] (GPT-OSS) and it writes ``x @ slice``. While ``intercepted`` is active,
+such a product is recognised by the address of the slice.
 """
 
 import contextlib
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Optional
 
 from dopt.llm.families import Linear, linears_of
 from dopt.llm.linear import Weight, current_seen
@@ -44,19 +45,28 @@ def intercepted(weights: Dict[str, ExpertWeight]) -> Iterator[None]:
         yield
         return
     known = {weight.address: weight for weight in weights.values()}
-    plain = torch.nn.functional.linear
+    plain, plain_product = torch.nn.functional.linear, torch.Tensor.__matmul__
 
-    def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-        expert = known.get(weight.data_ptr()) if weight.dim() == 2 else None
-        if expert is None or tuple(weight.shape) != expert.linear.shape:
-            return plain(x, weight, bias)
+    def found(x: Any, weight: Any, turned: bool) -> Optional[Any]:
+        """The matrix [outputs, inputs] to multiply x with instead; None where the weight is none of an expert's."""
+        expert = known.get(weight.data_ptr()) if isinstance(weight, torch.Tensor) and weight.dim() == 2 else None
+        if expert is None or expert.linear.turned != turned or tuple(weight.shape[:: -1 if turned else 1]) != expert.linear.shape:
+            return None
         seen = current_seen()
         if seen is not None and x.numel():
             seen.add(expert.linear.name, x)
-        return plain(x, expert.current(), bias)
+        return expert.current()
 
-    torch.nn.functional.linear = linear
+    def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+        other = found(x, weight, turned=False)
+        return plain(x, weight if other is None else other, bias)
+
+    def product(x: Any, weight: Any) -> Any:
+        other = found(x, weight, turned=True)
+        return plain_product(x, weight) if other is None else plain(x, other)
+
+    torch.nn.functional.linear, torch.Tensor.__matmul__ = linear, product
     try:
         yield
     finally:
-        torch.nn.functional.linear = plain
+        torch.nn.functional.linear, torch.Tensor.__matmul__ = plain, plain_product

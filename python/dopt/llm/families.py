@@ -27,7 +27,7 @@ class Linear(NamedTuple):
     """A matrix that multiplies activations.
 
     ``name``: its module, or the parameter and number of an expert. ``shape``: [outputs, inputs]. ``parameter``: full name of
-    the weight. ``kind``: linear, conv1d (stored as [inputs, outputs]) or expert (one matrix of a stack).
+    the weight. ``kind``: linear, conv1d or expert (one matrix of a stack). ``turned``: whether it is stored as [inputs, outputs].
     """
 
     name: str
@@ -36,6 +36,7 @@ class Linear(NamedTuple):
     parameter: str
     expert: Optional[int]
     bias: bool
+    turned: bool = False
 
     @property
     def is_expert(self) -> bool:
@@ -80,7 +81,7 @@ def linears_of(module: Any, prefix: str) -> List[Linear]:
             found.append(Linear(name, "linear", tuple(each.weight.shape), f"{name}.weight", None, each.bias is not None))
         elif type(each).__name__ == "Conv1D":
             shape = tuple(each.weight.shape)[::-1]
-            found.append(Linear(name, "conv1d", shape, f"{name}.weight", None, each.bias is not None))
+            found.append(Linear(name, "conv1d", shape, f"{name}.weight", None, each.bias is not None, turned=True))
         else:
             found.extend(_experts(each, name))
     return found
@@ -138,10 +139,10 @@ def _experts(module: Any, name: str) -> List[Linear]:
     for leaf, value in module._parameters.items():
         if value is None or value.dim() != 3 or min(value.shape) <= 1:
             continue
-        transposed = bool(getattr(module, "is_transposed", False))
-        outputs, inputs = tuple(value.shape[1:])[:: -1 if transposed else 1]
+        turned = bool(getattr(module, "is_transposed", False))
+        outputs, inputs = tuple(value.shape[1:])[:: -1 if turned else 1]
         bias = module._parameters.get(f"{leaf}_bias") is not None
         parameter = ".".join(part for part in (name, leaf) if part)
         for expert in range(value.shape[0]):
-            found.append(Linear(f"{parameter}.{expert}", "expert", (outputs, inputs), parameter, expert, bias))
+            found.append(Linear(f"{parameter}.{expert}", "expert", (outputs, inputs), parameter, expert, bias, turned))
     return found

@@ -18,6 +18,8 @@ from dopt.llm.taps import tapped
 
 #: Tokens whose choices are drawn, and how many of them attend to each other.
 TOKENS, LENGTH = 2048, 256
+#: How far from one a sum of all shares may be.
+ROUNDING = 1e-3
 
 
 def information(stream: Any, index: int, states: List[Optional[Any]], seed: int) -> Dict[str, Any]:
@@ -84,9 +86,10 @@ class _Choice:
         weights = self._weights
         if weights is None or not weights.requires_grad:
             return {}
-        drawn = torch.rand(weights.shape[:-1], generator=random).to(weights.device)
-        token = (weights.detach().cumsum(dim=-1) < drawn[..., None]).sum(dim=-1, keepdim=True).clamp_(max=weights.shape[-1] - 1)
-        chosen = weights.gather(-1, token)
+        drawn = torch.rand(weights.shape[:-1], generator=random).to(weights.device)[..., None]
+        token = (weights.detach().cumsum(dim=-1) < drawn).sum(dim=-1, keepdim=True).clamp_(max=weights.shape[-1] - 1)
+        left = 1 - weights.sum(dim=-1, keepdim=True)  # what a sink takes (GPT-OSS), which is a choice as well
+        chosen = torch.where((drawn > 1 - left) & (left > ROUNDING), left, weights.gather(-1, token))
         told = torch.where(chosen > 0, 1 / chosen, torch.zeros_like(chosen)).detach()
         names = [name for name, out in self._outputs.items() if out.requires_grad and out.shape[-1] % self.width == 0]
         outputs = [self._outputs[name] for name in names]
@@ -101,13 +104,12 @@ class _Choice:
         if name.endswith(".attention:query"):
             self.width = int(tensor.shape[-1])
         if name.endswith(".attention:probabilities"):
-            self._weights = tensor if _is_softmax(tensor) else None
+            self._weights = tensor if _are_shares(tensor) else None
             raise Stop()
         return tensor
 
 
-def _is_softmax(weights: Any) -> bool:
-    import torch
-
-    sums = weights.detach().sum(dim=-1)
-    return bool(weights.ndim == 4 and torch.allclose(sums, torch.ones_like(sums), atol=1e-3))
+def _are_shares(weights: Any) -> bool:
+    """Whether weights [batch, heads, length, length] are shares of a whole."""
+    known = weights.detach()
+    return bool(weights.ndim == 4 and (known >= 0).all() and (known.sum(dim=-1) < 1 + ROUNDING).all())

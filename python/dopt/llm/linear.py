@@ -81,7 +81,7 @@ class Weight:
     """The weight of a linear, [outputs, inputs], in its two forms."""
 
     def __init__(self, linear: Linear, stored: Optional[Any], reader: Optional[Callable[[], Any]] = None) -> None:
-        """``stored``: as in the file, conv1d is transposed; None where there are only integers. ``reader``: reads it again."""
+        """``stored``: as in the file, transposed where ``linear.turned``; None where there are only integers. ``reader``: reads it again."""
         self.linear = linear
         self._stored, self._reader = stored, reader
         self.integers: Optional[Any] = None
@@ -97,12 +97,12 @@ class Weight:
     def float(self) -> Any:
         """float32 [outputs, inputs]."""
         weight = self._held().float()
-        return weight.t() if self.linear.kind == "conv1d" else weight
+        return weight.t() if self.linear.turned else weight
 
     def rows(self, rows: slice) -> Any:
         """Some rows of ``float``, contiguous; not to be written to."""
         stored = self._held()
-        return (stored[:, rows].t() if self.linear.kind == "conv1d" else stored[rows]).float().contiguous()
+        return (stored[:, rows].t() if self.linear.turned else stored[rows]).float().contiguous()
 
     def let_go(self) -> None:
         """Frees the float weight, which is not asked for soon: it is read again when it is."""
@@ -125,7 +125,7 @@ class Weight:
     def replace(self, weight: Any) -> None:
         """Another float weight, [outputs, inputs] float32."""
         self._reader = None
-        self._stored = weight.t().contiguous() if self.linear.kind == "conv1d" else weight
+        self._stored = weight.t().contiguous() if self.linear.turned else weight
 
     def set_quantized(self, integers: Any, scales: Any) -> None:
         """int8 [outputs, inputs] and float32 [outputs, groups], tensors."""

@@ -64,7 +64,7 @@ class Restored(Source):
         for expert in range(shape[0]):
             layer = self.reader.layer(f"{name}.{expert}")
             matrix = dequantized(*self._here(layer))
-            parts.append(matrix if tuple(matrix.shape) == shape[1:] else matrix.t())
+            parts.append(matrix.t() if self._experts[(name, expert)].turned else matrix)
         return torch.stack(parts)
 
     def _here(self, layer: Any) -> Tuple[Any, Any]:

@@ -214,7 +214,7 @@ def test_scales_that_a_format_rounds_are_told(tmp_path):
     assert caught.value.code == "EXPORT_NO_RANGES" and not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "mixtral"])
+@pytest.mark.parametrize("kind", ["gpt2", "mixtral", "gpt_oss"])
 def test_layers_that_are_no_linear_are_stored_as_the_model_has_them(tmp_path, models, tokens, kind):
     torch = pytest.importorskip("torch")
     from conftest import params_of

@@ -15,7 +15,7 @@ from dopt.llm.restore import open_quantized
 from dopt.llm.stream import Stream
 from dopt.llm.taps import tapped
 
-KINDS = ["llama", "qwen2", "gemma", "gpt2", "mixtral"]
+KINDS = ["llama", "qwen2", "gemma", "gpt2", "mixtral", "gpt_oss"]
 
 
 def opened(folder, samples=40, length=24):
@@ -29,7 +29,7 @@ def opened(folder, samples=40, length=24):
 
 
 def distribution(stream, hidden, change=None):
-    """Attention's weights of block 0, [batch, heads, length, length] float64, with ``change(name, out)`` of its linears' outputs."""
+    """Attention's weights of block 0 and what is left of one, [batch, heads, length, length + 1] float64, with ``change(name, out)`` of its linears' outputs."""
     seen, block = [], stream.block(0)
     prefix = stream.prefix(0)
     modules = [(f"{prefix}.{path}", each) for path, each in block.named_modules() if type(each).__name__ == "StreamedLinear"]
@@ -38,7 +38,8 @@ def distribution(stream, hidden, change=None):
         stream.run(0, hidden)
     for handle in handles:
         handle.remove()
-    return seen[0].double()
+    weights = seen[0].double()
+    return torch.cat([weights, (1 - weights.sum(dim=-1, keepdim=True)).clamp_min(0)], dim=-1)  # what a sink takes
 
 
 @pytest.mark.parametrize("kind", KINDS)

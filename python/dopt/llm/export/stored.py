@@ -33,15 +33,8 @@ def forms_of(reader: Reader) -> Dict[str, Form]:
 
     require_transformers()
     _, network = build_network(reader.model_folder)
-    modules = dict(network.named_modules())
-    forms = {}
-    for each in linears_of(network, ""):
-        if each.kind == "linear":
-            continue
-        owner = modules.get(each.parameter.rpartition(".")[0])
-        transposed = each.kind == "conv1d" or bool(getattr(owner, "is_transposed", False))
-        forms[each.name] = Form(each.kind, each.parameter, each.expert or 0, transposed)
-    return forms
+    others = (each for each in linears_of(network, "") if each.kind != "linear")
+    return {each.name: Form(each.kind, each.parameter, each.expert or 0, each.turned) for each in others}
 
 
 def stored_weights(forms: Dict[str, Form], weights: Iterable[Tuple[str, Any]]) -> Iterator[Tuple[str, Any]]:
