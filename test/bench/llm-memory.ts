@@ -27,13 +27,13 @@ const { values } = parseArgs({
     work: { ...string, default: join(ROOT, 'runs/bench-llm-memory') },
   },
 });
-const folder = resolve(values.work);
-const [model, out] = [join(folder, 'model'), join(folder, 'run')];
-
-const { python } = await ensureEnvironment('current');
 const given = (['blocks', 'width', 'inner', 'heads', 'vocabulary'] as const).flatMap((name) =>
   values[name] === undefined ? [] : [`--${name}`, values[name]],
 );
+const folder = resolve(values.work);
+const [model, out] = [join(folder, `model${given.join('').replaceAll('--', '-')}`), join(folder, 'run')];
+
+const { python } = await ensureEnvironment('current');
 if (!existsSync(join(model, 'tokens.npy')))
   await execa(python, [join(ROOT, 'python/bench/llm_random.py'), model, ...given], { stdio: 'inherit' });
 rmSync(out, { recursive: true, force: true });
