@@ -14,7 +14,8 @@ COPY python/requirements/${LOCK} /tmp/lock.txt
 RUN python3 -m venv --without-pip /opt/dopt/env \
  && python3 -m pip --python /opt/dopt/env/bin/python install --require-hashes --only-binary :all: --no-deps \
       --no-compile --no-cache-dir --no-input --disable-pip-version-check --requirement /tmp/lock.txt \
- && { PYTHONHASHSEED=0 /opt/dopt/env/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/dopt/env >/dev/null || true; } \
+ && { PYTHONHASHSEED=0 /opt/dopt/env/bin/python -m compileall -f -q -x '/tests?/' --invalidation-mode unchecked-hash \
+      /opt/dopt/env >/dev/null || true; } \
  && find /opt/dopt -exec touch --no-dereference --date=@${SOURCE_DATE_EPOCH} {} +
 
 FROM ${PYTHON_BASE} AS native

@@ -38,7 +38,10 @@ ARG PYTHON_BASE=${PYTHON_BASES[minor]}
 ARG NODE_BASE=${NODE_BASE}
 ARG SOURCE_DATE_EPOCH=${EPOCH}`;
 
-/** Byte code is checked by nothing but its place, so that it says no time of a file; sets in it lie in the order of a fixed hash. */
+/**
+ * Byte code is checked by nothing but its place, so that it says no time of a file (`-f`: nor does that which the interpreter
+ * left when it started); sets in it lie in the order of a fixed hash. Tests of packages are not compiled: nobody runs them.
+ */
 const packages = (lock: string): string => `\
 FROM \${PYTHON_BASE} AS packages
 ARG LOCK=${lock}
@@ -47,7 +50,8 @@ COPY python/requirements/\${LOCK} /tmp/lock.txt
 RUN python3 -m venv --without-pip /opt/dopt/env \\
  && python3 -m pip --python /opt/dopt/env/bin/python install --require-hashes --only-binary :all: --no-deps \\
       --no-compile --no-cache-dir --no-input --disable-pip-version-check --requirement /tmp/lock.txt \\
- && { PYTHONHASHSEED=0 /opt/dopt/env/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/dopt/env >/dev/null || true; } \\
+ && { PYTHONHASHSEED=0 /opt/dopt/env/bin/python -m compileall -f -q -x '/tests?/' --invalidation-mode unchecked-hash \\
+      /opt/dopt/env >/dev/null || true; } \\
  && find /opt/dopt -exec touch --no-dereference --date=@\${SOURCE_DATE_EPOCH} {} +`;
 
 const native = (): string => `\
