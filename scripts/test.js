@@ -7,6 +7,18 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { askDopt, main, root, run, StepFailed, setUp, step } from './setup.js';
 
+/** Without arguments everything runs; with any, this is said instead. */
+const USAGE = `usage: npm test
+
+Sets up what is missing and runs every test; it takes no arguments. "Set up and test" in CONTRIBUTING.md has the commands
+for parts of it, such as: npx vitest run --project unit src/quantize`;
+
+const given = process.argv.slice(2);
+if (given.length > 0) {
+  console.log(USAGE);
+  process.exit(given.every((flag) => flag === '--help' || flag === '-h') ? 0 : 2);
+}
+
 const scratch = mkdtempSync(join(tmpdir(), 'dopt-test-'));
 const shared = join(root, '..', 'shared', 'assets');
 const environment = { ...process.env };
