@@ -9,8 +9,8 @@ from dopt.llm.families import Linear, linears_of
 from dopt.llm.fisher import information
 from dopt.llm.gram import Batch, Inputs
 from dopt.llm.heads import heads_of
-from dopt.llm.linear import FLOAT, Seen, Stop, Weight, is_quantized, use
-from dopt.llm.memory import return_freed_memory
+from dopt.llm.linear import FLOAT, Seen, Stop, Weight, is_quantized, outputs_told, use
+from dopt.llm.memory import make_room
 from dopt.llm.passes import Lockstep, Repeated, without_attention_weights
 from dopt.llm.residual import Trace, followed
 from dopt.llm.solve import Prepared, Solution, grid_of, solve, squares
@@ -71,7 +71,7 @@ class Work:
         known = self.options["orders"]
         if kind not in known:
             trace = Trace()
-            with trace.listening(self.stream.block(self.index), self.prefix):
+            with outputs_told(self.stream.block(self.index), trace.put):
                 trace.pass_on(self.forward(hidden, FLOAT, trace))
             found = steps_of(trace, self.linears, self.options["solver"]["sequential"])
             steps = [[[name[own:] for name in group] for group in step] for step in found]
@@ -237,7 +237,7 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
     given = passes.inputs(firsts)
     if passes.waits:
         work.leave_step()
-    return_freed_memory(work.sum_bytes)  # what passes freed lies in small pieces
+    make_room(work.sum_bytes)  # what passes freed lies in small pieces
     gathered = [_inputs_of(work, group) for group in step]
     waits: List[List[Batch]] = [[] for _ in step]
     for index, pair in enumerate(given):

@@ -13,7 +13,7 @@ model.
 import contextlib
 from typing import Any, Dict, Iterator, List, Optional
 
-from dopt.llm.linear import FLOAT, Stop, use
+from dopt.llm.linear import FLOAT, Stop, outputs_told, use
 from dopt.llm.taps import tapped
 
 #: Tokens whose choices are drawn, and how many of them attend to each other.
@@ -66,18 +66,8 @@ class _Choice:
     @contextlib.contextmanager
     def followed(self, block: Any) -> Iterator[None]:
         """While the pass runs, which ends at attention's weights."""
-
-        def listener(name: str) -> Any:
-            return lambda _module, _given, out: self._keep(name, out)
-
-        modules = [(f"{self._prefix}.{path}", each) for path, each in block.named_modules() if type(each).__name__ == "StreamedLinear"]
-        handles = [each.register_forward_hook(listener(name)) for name, each in modules]
-        try:
-            with tapped(block, self._prefix, self._see):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with outputs_told(block, self._keep), tapped(block, self._prefix, self._see):
+            yield
 
     def gradients(self, random: Any) -> Dict[str, Any]:
         """Of the logarithm of the weight of a drawn token, for every token and head, about the outputs of linears."""

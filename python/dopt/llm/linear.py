@@ -181,6 +181,22 @@ def make_linear(weight: Weight, bias: Optional[Any]) -> Any:
     return StreamedLinear()
 
 
+@contextlib.contextmanager
+def outputs_told(block: Any, tell: Callable[[str, Any], Any]) -> Iterator[None]:
+    """While linears of a filled block tell ``tell(name, output)`` what they give; what it returns, unless None, goes on instead."""
+
+    def listener(name: str) -> Callable[[Any, Any, Any], Any]:
+        return lambda _module, _given, output: tell(name, output)
+
+    linears = [each for each in block.modules() if is_streamed(each)]
+    handles = [each.register_forward_hook(listener(each.held.linear.name)) for each in linears]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def stream_block(source: Any, block: Any, prefix: str) -> Dict[str, Weight]:
     """Fills a block with its weights, linears with ones that are kept small. Returns the weights by name of linear.
 
@@ -198,13 +214,18 @@ def stream_block(source: Any, block: Any, prefix: str) -> Dict[str, Weight]:
         setattr(owner, leaf, make_linear(weight, bias))
         weights[linear.name] = weight
     for path, owner in block.named_modules():
-        if type(owner).__name__ == "StreamedLinear":
+        if is_streamed(owner):
             continue
         for leaf, value in owner._parameters.items():
             if value is not None:
                 name = ".".join(part for part in (prefix, path, leaf) if part)
                 owner._parameters[leaf] = torch.nn.Parameter(source.read(name), requires_grad=False)
     return weights
+
+
+def is_streamed(module: Any) -> bool:
+    """Whether a module is of ``make_linear``."""
+    return type(module).__name__ == "StreamedLinear"  # the class is made when torch is there
 
 
 def _owner(block: Any, path: str) -> Any:

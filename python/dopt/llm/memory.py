@@ -43,6 +43,13 @@ def return_freed_memory(needed: int = 0) -> None:
         pass  # another C library
 
 
+def make_room(needed: int) -> None:
+    """Gives freed memory back where much is taken next. To ask how much lies there takes a sixtieth of a second in a heap of many
+    pieces: too long for every step of a block."""
+    if needed >= LARGE_BYTES:
+        return_freed_memory(needed)
+
+
 def _freed_bytes(library: Any) -> int:
     """What the heap holds and nobody uses; for glibc before 2.33 all that the process holds."""
     import ctypes

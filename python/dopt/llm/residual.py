@@ -5,7 +5,7 @@ block's output. A linear that adds to it can make up for what earlier layers hav
 """
 
 import contextlib
-from typing import Any, Callable, Iterator, Optional, Set, Tuple
+from typing import Any, Iterator, Optional, Set, Tuple
 
 from dopt.llm.linear import Seen, current_seen
 
@@ -39,21 +39,6 @@ class Trace(Seen):
         self.writers: Set[str] = set()
         self._sum: Optional[Tuple[str, Any]] = None
 
-    @contextlib.contextmanager
-    def listening(self, block: Any, prefix: str) -> Iterator[None]:
-        """While linears tell of their outputs."""
-
-        def listener(name: str) -> Callable[[Any, Any, Any], None]:
-            return lambda _module, _given, out: self._put(name, out)
-
-        modules = [(f"{prefix}.{path}", each) for path, each in block.named_modules() if type(each).__name__ == "StreamedLinear"]
-        handles = [each.register_forward_hook(listener(name)) for name, each in modules]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
     def pass_on(self, residual: Any) -> None:
         """The next sum."""
         import torch
@@ -63,7 +48,8 @@ class Trace(Seen):
         self._sum = None
         super().pass_on(residual)
 
-    def _put(self, name: str, out: Any) -> None:
+    def put(self, name: str, out: Any) -> None:
+        """What a linear gives."""
         fits = self.residual is not None and _is_as(out, self.residual)
         self._sum = (name, self.residual + out.reshape(self.residual.shape)) if fits else None  # type: ignore[union-attr]
 

@@ -5,10 +5,10 @@ from typing import Any, Optional, Tuple
 from dopt.errors import DoptError
 from dopt.llm.artifact import Reader
 from dopt.llm.families import Linear, linears_of
+from dopt.llm.hadamard import Hadamard
 from dopt.llm.linear import Weight
 from dopt.llm.load import Source, Stored
 from dopt.llm.network import build_network, require_transformers
-from dopt.llm.rotate import hadamard
 from dopt.llm.solve import dequantized
 
 
@@ -48,12 +48,12 @@ class Restored(Source):
             raise DoptError("LLM_QUANTIZED_LACKS", f"{self.folder} lacks the weight {name}.", place=self.folder)
         return _tensor(self.reader.float_tensor(name)).to(self.device)
 
-    def turn(self) -> Any:
-        """What rotation turned the residual stream by, float64 [width, width]; None for a model that is not rotated."""
+    def turn(self) -> Optional[Hadamard]:
+        """What rotation turned the residual stream by; None for a model that is not rotated."""
         rotation = self.reader.meta.get("rotation")
         if rotation is None:
             return None
-        return hadamard(self.names[f"{self.embedding_name}.weight"][1], rotation["seed"]).to(self.device)
+        return Hadamard(self.names[f"{self.embedding_name}.weight"][1], rotation["seed"], self.device)
 
     def _stack(self, name: str) -> Any:
         """All experts of a parameter, as it is stored: [experts, …]."""

@@ -10,6 +10,7 @@ over all channels.
 from typing import Any, Callable, Dict, List, Optional
 
 from dopt.llm.families import Blocks, linears_of, norm_kind
+from dopt.llm.hadamard import Hadamard
 from dopt.llm.load import Source
 
 #: Linears by what they do in a block, under the names that families of the Llama kind share.
@@ -39,11 +40,11 @@ def why_not(source: Source, blocks: Blocks) -> Optional[str]:
 
 
 class Rotation:
-    """What happens to each weight while it is read. ``q``: float64 [width, width], orthogonal."""
+    """What happens to each weight while it is read; ``q`` turns the residual stream."""
 
     def __init__(self, source: Source, blocks: Blocks, seed: int) -> None:
-        self.q = hadamard(source.names[f"{source.embedding_name}.weight"][1], seed).to(source.device)
-        self._changes: Dict[str, Callable[[Any], Any]] = {f"{source.embedding_name}.weight": lambda w: w @ self.q}
+        self.q = Hadamard(source.names[f"{source.embedding_name}.weight"][1], seed, source.device)
+        self._changes: Dict[str, Callable[[Any], Any]] = {f"{source.embedding_name}.weight": self.q.rows}
         #: Weights whose rows change each for itself: large ones, outside of the blocks.
         self._by_row = {f"{name}.weight" for name in (source.embedding_name, source.head_name)}
         last = str(_last_norm(source, blocks))
@@ -70,60 +71,41 @@ class Rotation:
     def _add_block(self, source: Source, block: Any, prefix: str, seed: int) -> None:
         for norm in _NORMS:
             self._changes[f"{prefix}.{norm}.weight"] = _neutral(source, f"{prefix}.{norm}")
-        heads = _head_rotation(block, seed)
-        heads = None if heads is None else heads.to(source.device)
+        heads = _head_rotation(block, seed, source.device)
         for linear in linears_of(block, prefix):
             leaf = linear.name.rpartition(".")[2]
             if leaf in _WRITERS:
                 turned = heads if leaf == "o_proj" else None
-                self._changes[linear.parameter] = lambda w, turned=turned: self.q.t() @ _columns(w, turned)
-                self._changes[f"{linear.name}.bias"] = lambda b: self.q.t() @ b
+                self._changes[linear.parameter] = lambda w, turned=turned: self.q.columns(_inputs(w, turned))
+                self._changes[f"{linear.name}.bias"] = self.q.rows
             else:
                 norm = _NORMS[0] if leaf in _ATTENTION else _NORMS[1]
                 reader = self._reader(source, f"{prefix}.{norm}")
                 turned = heads if leaf == "v_proj" else None
-                self._changes[linear.parameter] = lambda w, reader=reader, turned=turned: _rows(reader(w), turned)
+                self._changes[linear.parameter] = lambda w, reader=reader, turned=turned: _outputs(reader(w), turned)
                 if turned is not None:
-                    self._changes[f"{linear.name}.bias"] = lambda b, turned=turned: _rows(b[:, None], turned)[:, 0]
+                    self._changes[f"{linear.name}.bias"] = lambda b, turned=turned: _outputs(b[:, None], turned)[:, 0]
 
     def _reader(self, source: Source, norm: str) -> Callable[[Any], Any]:
         added = _added(source, norm)
-        return lambda w: (w * (source.stored_as(f"{norm}.weight").double() + added)) @ self.q
+        return lambda w: self.q.rows(w * (source.stored_as(f"{norm}.weight").double() + added))
 
 
-def hadamard(size: int, seed: int) -> Any:
-    """Orthogonal float64 [size, size] with random signs: Sylvester's Hadamard matrix for the even part of the size, times a
-    random orthogonal matrix for an odd part above 1."""
-    import numpy as np
-    import torch
-
-    random = np.random.RandomState(seed)
-    odd = size
-    while odd % 2 == 0:
-        odd //= 2
-    matrix = np.linalg.qr(random.standard_normal((odd, odd)))[0] if odd > 1 else np.ones((1, 1))
-    while len(matrix) < size:
-        matrix = np.block([[matrix, matrix], [matrix, -matrix]]) / np.sqrt(2.0)
-    return torch.from_numpy(matrix * random.choice([-1.0, 1.0], size)[None, :])
-
-
-def _head_rotation(block: Any, seed: int) -> Optional[Any]:
-    """R2 [head, head] where values and the output projection are matrices of their own."""
+def _head_rotation(block: Any, seed: int, device: Any) -> Optional[Hadamard]:
+    """R2, as wide as a head, where values and the output projection are matrices of their own."""
     found: List[Any] = [each for name, each in block.named_modules() if name.rpartition(".")[2] == "v_proj"]
     size = next((each.head_dim for each in block.modules() if isinstance(getattr(each, "head_dim", None), int)), None)
-    return hadamard(size, seed + 1) if found and size else None
+    return Hadamard(size, seed + 1, device) if found and size else None
 
 
-def _rows(matrix: Any, turned: Optional[Any]) -> Any:
-    """Rows [heads * size, …] turned head by head."""
-    if turned is None:
-        return matrix
-    return (turned.t() @ matrix.reshape(-1, len(turned), matrix.shape[1])).reshape(matrix.shape)
+def _outputs(weight: Any, turned: Optional[Hadamard]) -> Any:
+    """A weight [heads * size, inputs] whose outputs are turned head by head."""
+    return weight if turned is None else _inputs(weight.t(), turned).t()
 
 
-def _columns(matrix: Any, turned: Optional[Any]) -> Any:
-    """Columns turned head by head."""
-    return matrix if turned is None else (matrix.reshape(matrix.shape[0], -1, len(turned)) @ turned).reshape(matrix.shape)
+def _inputs(weight: Any, turned: Optional[Hadamard]) -> Any:
+    """A weight [outputs, heads * size] whose inputs are."""
+    return weight if turned is None else turned.rows(weight.reshape(len(weight), -1, len(turned))).reshape(weight.shape)
 
 
 def _added(source: Source, norm: str) -> float:

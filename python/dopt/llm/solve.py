@@ -132,18 +132,19 @@ class Prepared:
                 self._ordered = False
 
     def power(self, weight: Any) -> float:
-        """Squared output on the tokens that solve of weights [outputs, inputs], whatever the lower triangle holds now."""
+        """Squared output on the tokens that solve of weights [outputs, inputs], whatever the lower triangle holds now. Of more than
+        ``EXACT_INPUTS`` inputs in float32: errors are compared by it, which differ in the first digits."""
         import torch
 
         gram = self.inputs.gram
-        w = weight.double()
-        total = float((w**2 @ self.importance).sum())
+        w = weight.double() if len(gram) <= EXACT_INPUTS else weight.float()
+        total = float((w.double() ** 2 @ self.importance).sum())
         if self._ordered:
             w = w[:, self.order]
         for first in range(0, len(gram), BLOCK):
             rows = slice(first, first + BLOCK)
-            right = torch.triu(gram[rows, first:], 1)
-            total += 2 * float(((w[:, rows] @ right) * w[:, first:]).sum())
+            right = torch.triu(gram[rows, first:], 1).to(w.dtype)
+            total += 2 * float(((w[:, rows] @ right) * w[:, first:]).sum(dtype=torch.float64))
         return total
 
     def _find_order(self) -> Any:
@@ -226,6 +227,7 @@ class _Try:
         self._rows, self._weight, self._prepared, self._grid, self._heads = rows, weight, prepared, grid, heads
         self._target: Optional[Any] = None  # float32 [outputs, inputs] that make up for errors before the linear
         self._ridge: Optional[float] = None
+        self._whole: Optional[Tuple[float, float]] = None  # ``_sizes`` of the weights themselves
         self._chosen, self._made = "nearest", (None, None)
         self._judge()
         self._error = self._error_nearest = 0.0
@@ -351,17 +353,22 @@ class _Try:
         if self._wanted is not None and self._power > 0:
             return self._off(lambda rows: dequantized(integers[rows], scales[rows])) / self._power
         # No tokens that judge: the error on those that solve, input errors left out.
-        error = power = plain = size = 0.0
-        for rows in self._parts():
-            part = self._part(rows)
-            off = dequantized(integers[rows], scales[rows]) - part
-            if self._heads is not None:
-                off, part = (self._heads.weighed(each.t(), rows).t() for each in (off, part))
-            error, power = error + self._prepared.power(off), power + self._prepared.power(part)
-            plain, size = plain + squares(off), size + squares(part)
+        if self._whole is None:
+            self._whole = self._sizes(self._part)
+        power, size = self._whole
+        error, plain = self._sizes(lambda rows: dequantized(integers[rows], scales[rows]) - self._part(rows))
         if power > 0:
             return max(0.0, error) / power
         return plain / size if size > 0 else 0.0
+
+    def _sizes(self, part: Callable[[slice], Any]) -> Tuple[float, float]:
+        """Squared output on the tokens that solve of weights, given in parts of their rows, and the sum of their squares."""
+        power = size = 0.0
+        for rows in self._parts():
+            w = part(rows)
+            w = w if self._heads is None else self._heads.weighed(w.t(), rows).t()
+            power, size = power + self._prepared.power(w), size + squares(w)
+        return power, size
 
     def _off(self, part: Callable[[slice], Any]) -> float:
         """Squared error of the outputs of other weights, given in parts of their rows."""

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from dopt.errors import DoptError
 from dopt.llm.families import Blocks, find_blocks
-from dopt.llm.linear import Stop, Weight, stream_block
+from dopt.llm.linear import Stop, Weight, is_streamed, stream_block
 from dopt.llm.load import Source
 from dopt.llm.network import empty, parameters_of
 
@@ -74,7 +74,7 @@ class Stream:
     def drop(self, index: int) -> None:
         """Frees what ``load`` took."""
         for module in self._own[index].modules():
-            if type(module).__name__ == "StreamedLinear" and module.held is not None:
+            if is_streamed(module) and module.held is not None:
                 module.held.drop()  # its module lives until Python looks for cycles
                 module.held = None
         empty(self._own[index])

@@ -42,7 +42,7 @@ def choose_rotation(run: Any, known: Optional[bool]) -> None:
         return
     first, plain = _try(run, None)
     other, turned = _try(run, rotation)
-    first = first @ rotation.q
+    first = rotation.q.rows(first)
     drift = float((first - other).norm() / first.norm())
     run.events.log("info", f"Error of the first blocks: {plain:.3e} as it is, {turned:.3e} rotated.")
     wanted = wish == "always" or buried or (coarse and (turned < GAIN * plain or _residual_is_buried(run)))

@@ -3,6 +3,7 @@
 from typing import Any, Callable, List, Optional
 
 from dopt.events import Events
+from dopt.llm.hadamard import Hadamard
 from dopt.llm.simulate import tapped_part
 from dopt.llm.stream import Stream, ordered_map
 from dopt.llm.taps import Tap
@@ -12,11 +13,11 @@ LOGIT_TOKENS = 1024
 
 
 def through_blocks(
-    streams: List[Stream], batches: List[Any], taps: List[Optional[Tap]], threads: int, events: Events, turn: Any = None
+    streams: List[Stream], batches: List[Any], taps: List[Optional[Tap]], threads: int, events: Events, turn: Optional[Hadamard] = None
 ) -> Any:
     """Runs one or two models (float, quantized) block by block over the same batches.
 
-    ``turn``: what the states of the second are turned by (``rotate.py``), float64 [width, width]; None where they are not.
+    ``turn``: what the states of the second are turned by (``rotate.py``); None where they are not.
     Returns the error of each block's output over its power, and the hidden states behind the last block of each model.
     """
     hidden: List[List[Any]] = []
@@ -34,8 +35,8 @@ def through_blocks(
     return errors, hidden
 
 
-def _turned(states: Any, turn: Any) -> Any:
-    return states if turn is None else states @ turn
+def _turned(states: Any, turn: Optional[Hadamard]) -> Any:
+    return states if turn is None else turn.rows(states)
 
 
 def run_block(stream: Stream, index: int, hidden: List[Any], tap: Optional[Tap], threads: int) -> List[Any]:

@@ -12,17 +12,35 @@ from dopt.events import Events
 from dopt.llm.artifact import Reader
 from dopt.llm.distil import distil, divergence
 from dopt.llm.evaluate import evaluate
+from dopt.llm.hadamard import Hadamard
 from dopt.llm.load import open_model
 from dopt.llm.quantize import quantize
 from dopt.llm.restore import open_quantized
-from dopt.llm.rotate import hadamard
 from dopt.llm.trial import GAIN
 
 
-@pytest.mark.parametrize("size", [1, 2, 12, 64, 100])
-def test_rotations_are_orthogonal_and_spread(size):
-    q = hadamard(size, 3)
-    assert torch.allclose(q @ q.t(), torch.eye(size, dtype=torch.float64), atol=1e-12)
+def whole(size, seed):
+    """The matrix itself: the odd part, doubled until it is as large."""
+    random = np.random.RandomState(seed)
+    odd = size
+    while odd % 2 == 0:
+        odd //= 2
+    matrix = np.linalg.qr(random.standard_normal((odd, odd)))[0] if odd > 1 else np.ones((1, 1))
+    while len(matrix) < size:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]]) / np.sqrt(2.0)
+    return torch.from_numpy(matrix * random.choice([-1.0, 1.0], size)[None, :])
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 12, 64, 100, 512, 768, 2048])
+def test_a_rotation_in_parts_is_the_one_matrix_and_that_is_orthogonal_and_spreads(size):
+    q, parts = whole(size, 3), Hadamard(size, 3)
+    random = torch.Generator().manual_seed(size)
+    matrix = torch.randn(5, 3, size, generator=random, dtype=torch.float64)
+    assert torch.allclose(parts.rows(matrix), matrix @ q, atol=1e-12)
+    assert torch.allclose(parts.rows(matrix[0, 0]), matrix[0, 0] @ q, atol=1e-12)
+    assert torch.allclose(parts.columns(matrix[0].t()), q.t() @ matrix[0].t(), atol=1e-12)
+    if size <= 768:
+        assert torch.allclose(q @ q.t(), torch.eye(size, dtype=torch.float64), atol=1e-12)
     if size == 64:
         assert float((q.abs() - 1 / 8).abs().max()) < 1e-12
 
