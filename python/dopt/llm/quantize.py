@@ -125,14 +125,14 @@ class Run:
         """Blocks learn how they are called with what ``dopt.llm.fisher`` runs them on."""
         self.stream.begin(batches[0][:1, :LENGTH])
 
-    def renew(self, rotation: Optional[Rotation]) -> None:
-        """Another network of the same weights, rotated or not."""
+    def renew(self, rotation: Optional[Rotation], head: bool = True) -> None:
+        """Another network of the same weights, rotated or not, with its head or for its blocks alone."""
         empty(self.source.network)  # which lives until Python looks for cycles
         memory.return_freed_memory(memory.LARGE_BYTES)
         self.source = open_model(self.params["model"], self.params["trustRemoteCode"], self.place.device)
         self.source.rotate(rotation)
         self.rotated = rotation is not None
-        self.stream = Stream(self.source)
+        self.stream = Stream(self.source, head)
         self._reset()
 
     def _block(self, index: int, states: States, writer: Writer) -> States:

@@ -13,9 +13,9 @@ from dopt.llm.heads import Heads
 from dopt.native_rows import RowGrid
 
 #: Clips that are tried for each group, from this share of the whole range on.
-CANDIDATES, LEAST = 64, 0.35
+CANDIDATES, LEAST = 32, 0.35
 #: The same, as dense, for a second try where a row has one scale: what a clipped tail costs behind error feedback depends on the text.
-GENTLE_CANDIDATES, GENTLE = 20, 0.8
+GENTLE_CANDIDATES, GENTLE = 10, 0.8
 #: correction(place, rows, weight) of ``Prepared.corrections``.
 Correction = Callable[[int, slice, Any], Any]
 #: Tokens an input from which on solutions are refined: the error on fewer says more of those tokens than of the text.

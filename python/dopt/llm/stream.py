@@ -47,14 +47,15 @@ class Stream:
     ``load`` has filled, ``end(ids, hidden)`` the logits. ids: int64 [batch, length], hidden: float32 [batch, length, width].
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, head: bool = True) -> None:
+        """``head``: whether it is read; ``end`` and ``before_head`` need it, and it is a large part of a small model."""
         self.source = source
         self.blocks: Blocks = find_blocks(source.network, source.config)
         self._own = list(self.blocks.modules)
         self._attributes = [_plain_attributes(own) for own in self._own]
         self._calls: Dict[Tuple[int, int], List[Call]] = {}
         self._tuples: Optional[bool] = None
-        self._fill_outside()
+        self._fill_outside(head)
 
     def __len__(self) -> int:
         return len(self._own)
@@ -155,8 +156,8 @@ class Stream:
             owner._parameters[leaf] = torch.nn.Parameter(nothing, requires_grad=False)
         return isinstance(call.whole(block, hidden), tuple)
 
-    def _fill_outside(self) -> None:
-        """Embeddings, last norm and head get their weights."""
+    def _fill_outside(self, head: bool) -> None:
+        """Embeddings, last norm and, where it is wanted, the head get their weights."""
         import torch
 
         inside = self.blocks.name + "."
@@ -168,6 +169,8 @@ class Stream:
                     continue
                 if self.source.shares_head and name == f"{self.source.head_name}.weight" and embedding is not None:
                     owner._parameters[leaf] = embedding
+                    continue
+                if not head and name == f"{self.source.head_name}.weight":
                     continue
                 filled = torch.nn.Parameter(self.source.read(name), requires_grad=False)
                 owner._parameters[leaf] = filled

@@ -53,7 +53,7 @@ def choose_rotation(run: Any, known: Optional[bool]) -> None:
 
 def _try(run: Any, rotation: Optional[Rotation]) -> Tuple[Any, float]:
     """Solves the first blocks; the float states of a batch behind them, float64, and the error of the quantized ones."""
-    run.renew(rotation)
+    run.renew(rotation, head=False)
     run.options["solver"] = {**run.params["solver"], **SHORT}
     states = run.begin(run.batches(run.ids[::SAMPLES]))
     for index in range(max(1, min(BLOCKS, len(run.stream) // SHARE))):
@@ -94,7 +94,7 @@ def _residual_is_buried(run: Any) -> bool:
     options = run.params["activations"]
     if options is None:
         return False
-    run.renew(None)
+    run.renew(None, head=False)
     ranges = Ranges()
     hidden = run.stream.begin(run.batches(run.ids)[0])
     with torch.no_grad():

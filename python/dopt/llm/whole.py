@@ -1,6 +1,6 @@
 """Batches through a whole model, of which one block at a time is in memory."""
 
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Set
 
 from dopt.events import Events
 from dopt.llm.hadamard import Hadamard
@@ -74,9 +74,16 @@ def observe_tail(stream: Stream, batches: List[Any], hidden: List[Any], tap: Tap
 
 
 def observe_outside(stream: Stream, batches: List[Any], hidden: List[Any], tap: Tap, put_head: Callable[[], None]) -> None:
-    """What lies before and behind the blocks; ``put_head`` gives the network the head to be observed, when the embedding was."""
-    with tapped_part(stream, None, tap):
+    """What lies before and behind the blocks; ``put_head`` gives the network the head to be observed, when the embedding was: the two
+    may be one matrix, and to come to the head the network runs from its beginning."""
+    before: Set[str] = set()
+
+    def first(name: str, x: Any) -> Any:
+        before.add(name)
+        return tap(name, x)
+
+    with tapped_part(stream, None, first):
         for batch in batches:
             stream.begin(batch)
     put_head()
-    observe_tail(stream, batches, hidden, tap)
+    observe_tail(stream, batches, hidden, lambda name, x: x if name in before else tap(name, x))
