@@ -95,6 +95,23 @@ it('says that text needs a tokenizer', () =>
     expect(existsSync(join(out, 'result.json'))).toBe(false);
   }));
 
+it('refuses a format that the model cannot be written in before any work', () =>
+  inFolder(async (folder) => {
+    const model = writeLanguageModel(join(folder, 'model'));
+    const config = join(model, 'config.json');
+    const settings = { ...JSON.parse(readFileSync(config, 'utf8')), hidden_act: 'mish' };
+    writeFileSync(config, JSON.stringify(settings));
+    const given = ['--data', writeTokens(join(folder, 'tokens.npy'), 4096), '--profile', 'torch', '--json'];
+    const out = join(folder, 'run');
+    const ended = await dopt(['llm', 'quantize', model, ...given, '--export', 'onnx-qdq', '--out', out]);
+    expect(ended.code, ended.err).toBe(EXIT.invalidInput);
+    expect(printedError(ended)).toMatchObject({
+      code: 'EXPORT_ARCHITECTURE',
+      message: 'ONNX: the activation function mish is not known.',
+    });
+    expect(existsSync(join(out, 'stages', 'weights'))).toBe(false);
+  }));
+
 it('refuses a GPU that is not there before any work, with the reason', () =>
   inFolder(async (folder) => {
     const model = writeLanguageModel(join(folder, 'model'));

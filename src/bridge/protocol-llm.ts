@@ -196,6 +196,8 @@ export const LLM_METHODS = {
       uncovered: z.array(z.strictObject({ name: z.string(), shape: z.array(z.number().int()) })),
       /** Whether Hadamard rotations can be folded into the weights; why not otherwise. */
       rotation: z.strictObject({ possible: z.boolean(), reason: z.string().nullable() }),
+      /** Formats that the model cannot be written in, whatever its weights become, and why. */
+      unexportable: z.array(z.strictObject({ format: z.enum(LLM_FORMATS), reason: z.string() })),
       /** null when the folder has none. */
       tokenizer: z
         .strictObject({

@@ -34,6 +34,7 @@ export const inspection = (): LlmInspection => ({
   embedding: { name: 'model.embed_tokens', shape: [100, 576] },
   uncovered: [],
   rotation: { possible: true, reason: null },
+  unexportable: [],
   tokenizer: null,
   whole: null,
   blockBytes: 1,

@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { LLM_FORMATS } from '../bridge/protocol-llm.js';
 import type { LlmCoverage } from '../config/llm-result.js';
 import { UserError } from '../errors.js';
 import { nearPaths } from '../graph/near-paths.js';
@@ -56,7 +57,7 @@ function inspectModel(context: StageContext, options: LlmOptions): Promise<LlmIn
 /**
  * Inspects and plans a model.
  *
- * Rejects with UserError LLM_MODEL_NOT_FOUND, LLM_NO_TOKENIZER, LLM_MEMORY, LLM_COVERAGE, those of `checkTextFiles`,
+ * Rejects with UserError LLM_MODEL_NOT_FOUND, LLM_NO_TOKENIZER, EXPORT_ARCHITECTURE, LLM_MEMORY, LLM_COVERAGE, those of `checkTextFiles`,
  * `planLayers` and `widenWithin`, and as `llmInspect` does.
  */
 export async function openLlm(context: StageContext, options: LlmOptions): Promise<OpenedLlm> {
@@ -65,6 +66,7 @@ export async function openLlm(context: StageContext, options: LlmOptions): Promi
   checkTextFiles('--verify-data', options.verification?.files ?? []);
   const model = await inspectModel(context, options);
   requireTokenizer(model, options);
+  requireExports(model, options);
   const size = calibrationSize(options.calibration, usualCalibration(model), model);
   const plan = planWidths(model, options);
   // What passes hold lies where the model runs.
@@ -91,6 +93,17 @@ export function planWidths(model: LlmInspection, options: LlmOptions): LayerPlan
   if (widths.bitsBudget === null) return plan;
   const errors = sensitivity === null ? null : sensitivityOf(sensitivity);
   return { ...plan, linears: widenWithin(widths.bitsBudget, model.linears, plan.linears, errors) };
+}
+
+/** What only the architecture forbids is said before hours of work, not behind them. */
+function requireExports(model: LlmInspection, { model: folder, exports }: LlmOptions): void {
+  const refused = model.unexportable.find(({ format }) => exports.includes(format));
+  if (!refused) return;
+  const possible = LLM_FORMATS.filter((one) => model.unexportable.every(({ format }) => format !== one));
+  throw new UserError('EXPORT_ARCHITECTURE', refused.reason, {
+    place: folder,
+    suggestions: [`Leave --export ${refused.format} out, or choose from: ${possible.join(', ')}`],
+  });
 }
 
 function requireTokenizer(model: LlmInspection, { model: folder, calibration, prompts }: LlmOptions): void {

@@ -41,6 +41,7 @@ const model: LlmInspection = {
   embedding: { name: 'model.embed_tokens', shape: [1000, 256] },
   uncovered: blocks.map((block) => ({ name: `model.layers.${block}.conv.weight`, shape: [4, 4, 4] })),
   rotation: { possible: false, reason: 'LayerNorm' },
+  unexportable: [],
   tokenizer: null,
   whole: null,
   blockBytes: 4e6,

@@ -5,6 +5,7 @@ from typing import Any, Dict, Optional
 from dopt.errors import DoptError
 from dopt.events import Events
 from dopt.execute.peak import resident_bytes
+from dopt.llm.export import unexportable
 from dopt.llm.families import Linear, context_of, find_blocks, linears_of, norm_kind, uncovered
 from dopt.llm.load import Source, open_model
 from dopt.llm.memory import stored_block_bytes
@@ -54,6 +55,7 @@ def describe(source: Source, trust_remote_code: bool = False) -> Dict[str, Any]:
         "embedding": {"name": source.embedding_name, "shape": list(source.names[embedding])},
         "uncovered": left,
         "rotation": {"possible": reason is None, "reason": reason},
+        "unexportable": unexportable(type(network).__name__, config.to_dict()),
         "tokenizer": _tokenizer(source.folder, trust_remote_code),
         "whole": source.whole,
         "blockBytes": max(per_block),

@@ -56,6 +56,17 @@ def export(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     }
 
 
+def unexportable(architecture: str, config: Dict[str, Any]) -> List[Dict[str, str]]:
+    """Formats that a model cannot be written in, and why, known before it is quantized: ``why_not`` of the writers that have one."""
+    found = []
+    for name, module in WRITERS.items():
+        why_not = getattr(importlib.import_module(module), "why_not", None)
+        reason = None if why_not is None else why_not(architecture, config)
+        if reason is not None:
+            found.append({"format": name, "reason": reason})
+    return found
+
+
 def _files(folder: str) -> List[Dict[str, Any]]:
     files = []
     for name in sorted(os.listdir(folder)):

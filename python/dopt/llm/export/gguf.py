@@ -108,12 +108,18 @@ def rope_factors(config: Dict[str, Any]) -> Any:
     return (1.0 / ((1.0 - smooth) / factor + smooth)).astype(np.float32)
 
 
+def why_not(architecture: str, _config: Dict[str, Any]) -> Optional[str]:
+    """Why a model cannot be written; None when it can. ``_config``: its config.json."""
+    return None if architecture in FAMILIES else f"GGUF is written for {', '.join(FAMILIES)}, not for {architecture}."
+
+
 def _family(reader: Reader) -> Family:
     architecture = reader.index["architecture"]
-    if architecture not in FAMILIES:
+    why = why_not(architecture, reader.config)
+    if why is not None:
         raise DoptError(
             "EXPORT_ARCHITECTURE",
-            f"GGUF is written for {', '.join(FAMILIES)}, not for {architecture}.",
+            why,
             place=reader.model_folder,
             suggestions=["Export to compressed-tensors or gptq, which take any architecture."],
         )

@@ -38,21 +38,25 @@ def write(reader: Reader, out: str, options: Dict[str, Any], events: Any) -> Tup
     return kept, decoder.notes()
 
 
-def _refuse(reader: Reader) -> None:
-    config, architecture = reader.config, reader.index["architecture"]
+def why_not(architecture: str, config: Dict[str, Any]) -> Optional[str]:
+    """Why a model cannot be written; None when it can. ``config``: its config.json."""
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     kind = rope.get("rope_type", rope.get("type")) or "default"
-    why = None
     if architecture not in FAMILIES:
-        why = f"the graph is written for {', '.join(FAMILIES)}, not for {architecture}"
-    elif config.get("hidden_act", "silu") not in _GATES:
-        why = f"the activation function {config['hidden_act']} is not known"
-    elif kind not in ("default", "linear", "llama3"):
-        why = f"rotary positions of type {kind} are not known"
+        return f"ONNX is written for {', '.join(FAMILIES)}, not for {architecture}."
+    if config.get("hidden_act", "silu") not in _GATES:
+        return f"ONNX: the activation function {config['hidden_act']} is not known."
+    if kind not in ("default", "linear", "llama3"):
+        return f"ONNX: rotary positions of type {kind} are not known."
+    return None
+
+
+def _refuse(reader: Reader) -> None:
+    why = why_not(reader.index["architecture"], reader.config)
     if why is not None:
         raise DoptError(
             "EXPORT_ARCHITECTURE",
-            f"ONNX: {why}.",
+            why,
             place=reader.model_folder,
             suggestions=["Export the model with torch.onnx and take its weights from: dopt llm export --to original."],
         )
