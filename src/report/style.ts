@@ -29,7 +29,7 @@ nav { margin-bottom: 20px; font-size: 14px; }
 nav a { display: inline-block; margin-right: 16px; text-decoration: none; padding: 2px 0; }
 nav a:hover { text-decoration: underline; }
 section { margin-bottom: 20px; padding: 20px; background: var(--paper); border: 1px solid var(--edge); border-radius: 12px; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 12px; padding: 0; background: none;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(205px, 1fr)); gap: 12px; padding: 0; background: none;
   border: 0; }
 .card { padding: 14px 16px; background: var(--paper); border: 1px solid var(--edge); border-radius: 12px; }
 .card p { margin: 0; }
