@@ -17,7 +17,7 @@ from dopt.llm.linear import FLOAT, Stop, outputs_told, use
 from dopt.llm.taps import tapped
 
 #: Tokens whose choices are drawn, and how many of them attend to each other.
-TOKENS, LENGTH = 1024, 256
+TOKENS, LENGTH = 2048, 256
 #: How far from one a sum of all shares may be.
 ROUNDING = 1e-3
 
