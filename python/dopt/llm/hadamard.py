@@ -4,6 +4,8 @@ from typing import Any, List
 
 #: Sylvester matrices above are products of two: small matrices save multiplications, large ones passes over the numbers.
 LARGEST = 128
+#: Numbers that are turned at a time: what lies between two of the small products is copied.
+AT_ONCE = 1 << 19
 
 
 class Hadamard:
@@ -33,10 +35,15 @@ class Hadamard:
         """x @ Q for each row x of a float64 tensor [..., size]."""
         import torch
 
-        turned = matrix.reshape(-1, *(len(each) for each in self._parts))
-        for part in self._parts:  # each takes the first of the axes that are left and puts what comes of it last
-            turned = torch.tensordot(turned, part, dims=([1], [0]))
-        return turned.reshape(matrix.shape).mul_(self._signs)
+        flat = matrix.reshape(-1, len(self))
+        turned = torch.empty(flat.shape, dtype=flat.dtype, device=flat.device)
+        count = max(1, AT_ONCE // len(self))
+        for x, out in zip(flat.split(count), turned.split(count)):
+            x = x.reshape(-1, *(len(each) for each in self._parts))
+            for part in self._parts:  # each takes the first of the axes that are left and puts what comes of it last
+                x = torch.tensordot(x, part, dims=([1], [0]))
+            torch.mul(x.reshape(out.shape), self._signs, out=out)
+        return turned.reshape(matrix.shape)
 
     def columns(self, matrix: Any) -> Any:
         """Q.T @ matrix, float64 [size, count]."""
