@@ -73,6 +73,7 @@ describe.skipIf(python === undefined)('runJob', () => {
     ['bug', 'BUG', 1],
     ['raise', 'PYTHON_EXCEPTION', 5],
     ['exit:75', 'INTERRUPTED', 75],
+    ['ctrl-c-unheard', 'INTERRUPTED', 75],
   ])('maps %s to %s and exit code %i', async (word, code, exitCode) => {
     expect(await rejection(job(word))).toMatchObject({ code, exitCode });
   });
@@ -101,6 +102,13 @@ describe.skipIf(python === undefined)('runJob', () => {
   it('keeps what was printed in the error', async () => {
     const error = await rejection(job('segv'));
     expect(error.found).toContain('about to crash');
+  });
+
+  it('does not miss that it is cancelled while the process is being started', async () => {
+    const abort = new AbortController();
+    const cancelled = rejection(job('sleep:60', { signal: abort.signal }));
+    abort.abort();
+    expect(await cancelled).toMatchObject({ code: 'INTERRUPTED' });
   });
 
   it('cancels: the method cleans up, the error says interrupted', async () => {

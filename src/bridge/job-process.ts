@@ -55,7 +55,9 @@ export function settle<M extends MethodName>(
   if (end.answer !== undefined) return openEnvelope(method, end.answer, output);
   if (container && !end.stopped) throwEngineFailure(method, container, end);
   if (end.startError) throw notStarted(python, end.startError);
-  if (end.stopped === 'cancel' || end.exitCode === EXIT.interrupted) throw interrupted(method);
+  // Ctrl-C reaches a process that has just started before Python listens to it, and before we do.
+  const told = end.exitCode === EXIT.interrupted || end.signal === 'SIGINT';
+  if (end.stopped === 'cancel' || told) throw interrupted(method);
   if (end.stopped === 'hang') throw hung(method, end.hangAfterMs, output);
   throw died(method, end, { lastLines: end.output.lastLines(5), output });
 }
@@ -126,6 +128,7 @@ export async function startJobProcess(
   );
   const cancel = () => stop('cancel');
   options.signal?.addEventListener('abort', cancel, { once: true });
+  if (options.signal?.aborted) cancel(); // while the process was being started
   if (!contained) child.stdout!.on('data', print);
   child.stderr!.on('data', print);
   const events = child.stdio[started.events] as unknown as Readable;
