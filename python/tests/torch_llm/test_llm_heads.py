@@ -9,7 +9,7 @@ from dopt.events import Events
 from dopt.llm.attention import can_fuse, fused
 from dopt.llm.fisher import information
 from dopt.llm.heads import Heads, heads_of
-from dopt.llm.linear import outputs_told
+from dopt.llm.linear import is_streamed, outputs_told
 from dopt.llm.load import open_model
 from dopt.llm.quantize import quantize
 from dopt.llm.restore import open_quantized
@@ -123,7 +123,7 @@ def test_attention_moves_less_than_with_rows_rounded_alone(models, tokens, tmp_p
         own = restored.network.model.layers[0].self_attn
         weights = {f"model.layers.0.self_attn.{each}": getattr(own, each).weight.detach() for each in ("q_proj", "k_proj")}
         given = {}
-        modules = [each for each in stream.block(0).modules() if hasattr(each, "held")]
+        modules = [each for each in stream.block(0).modules() if is_streamed(each)]
         handles = [each.register_forward_pre_hook(lambda module, x: given.update({module.held.linear.name: x[0]})) for each in modules]
         after = distribution(stream, hidden, lambda name, out: given[name] @ weights[name].t() if name in weights else out)
         for handle in handles:
