@@ -246,8 +246,8 @@ def _gather(work: Work, passes: Any, step: Step, batches: int) -> List[Inputs]:
             if batch is None:
                 continue
             if judges(index, solver["heldBack"], batches):
-                inputs.hold(batch if batch.z is not None else batch._replace(z=batch.x), judging)
-            elif passes.waits:
+                batch = inputs.hold(batch, judging)
+            if passes.waits:
                 waiting.append(batch)
             else:
                 inputs.add(batch)

@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, Optional
 
 from dopt.llm.families import Linear, linears_of
 from dopt.llm.linear import Weight, current_seen
+from dopt.llm.product import multiply
 
 
 class ExpertWeight(Weight):
@@ -59,11 +60,11 @@ def intercepted(weights: Dict[str, ExpertWeight]) -> Iterator[None]:
 
     def linear(x: Any, weight: Any, bias: Any = None) -> Any:
         other = found(x, weight, turned=False)
-        return plain(x, weight if other is None else other, bias)
+        return plain(x, weight, bias) if other is None else multiply(x, other, bias, plain)
 
     def product(x: Any, weight: Any) -> Any:
         other = found(x, weight, turned=True)
-        return plain_product(x, weight) if other is None else plain(x, other)
+        return plain_product(x, weight) if other is None else multiply(x, other, None, plain)
 
     torch.nn.functional.linear, torch.Tensor.__matmul__ = linear, product
     try:

@@ -9,6 +9,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from dopt.llm.factor import mirror
 from dopt.llm.linear import Weight
+from dopt.llm.product import multiply
 
 #: Inputs up to which products are formed in float64: they cost little there, and small models need them.
 EXACT_INPUTS = 256
@@ -25,6 +26,11 @@ class Batch(NamedTuple):
     z: Optional[Any]
     x: Any
     streams: Optional[Tuple[Any, Any]] = None
+
+    def part(self, tokens: slice) -> "Batch":
+        """Some of the tokens."""
+        streams = self.streams and (self.streams[0][tokens], self.streams[1][tokens])
+        return Batch(None if self.z is None else self.z[tokens], self.x[tokens], streams)
 
     def lack(self, outputs: slice = slice(None)) -> Optional[Any]:
         """What the quantized model's stream lacks, [tokens, outputs]."""
@@ -62,32 +68,34 @@ class Inputs:
 
     def add_all(self, batches: List[Batch], mapped: Callable[..., Any]) -> None:
         """The same for several, in their order. ``mapped``: a ``map`` that may use threads, over columns of the sums."""
-        exact = len(self.gram) <= EXACT_INPUTS
-        crossing = [each for each in batches if each.z is not None] if self.has_cross else []
-        self.tokens += sum(len(each.x) for each in batches)
-        self._paired += sum(len(each.x) for each in crossing)
-        wide = [each.x.double() if exact else each.x for each in batches]
+        for batch in batches:
+            if len(batch.x):
+                self._add_batch(batch, mapped)
 
-        def square(part: slice) -> None:
-            for x in wide:  # of the symmetric sum, the blocks from the diagonal down
-                _add_product(self.gram[part.start :, part], x[:, part.start :], x[:, part])
-            if self.cross is not None:
-                for z, x, _ in crossing:
-                    off = z[:, part] - x[:, part]
-                    _add_product(self.cross[part], off.double() if exact else off, x.double() if exact else x)
+    def _add_batch(self, batch: Batch, mapped: Callable[..., Any]) -> None:
+        x = batch.x.double() if len(self.gram) <= EXACT_INPUTS else batch.x
+        turned = x.t().contiguous()  # products are fastest over rows
+        crosses = batch.z is not None and self.has_cross
+        off = (batch.z - batch.x).to(x.dtype) if crosses else None
+        self.tokens += len(x)
+        self._paired += len(x) if crosses else 0
+
+        def square(part: slice) -> None:  # of the symmetric sum, the blocks from the diagonal down
+            self.gram[part.start :, part] += multiply(turned[part.start :], turned[part])
+
+        def cross(part: slice) -> None:
+            self.cross[part] += multiply(off[:, part].t().contiguous(), turned)  # type: ignore[index]
 
         def lacking(place: int, part: slice) -> None:
-            weight, total = self._weights[place].rows(part), self.missing[place][part]
-            weight = weight.double() if exact else weight
-            for batch in crossing:
-                off = (batch.z - batch.x).to(weight.dtype) @ weight.t()
-                lack = batch.lack(part)
-                if lack is not None:
-                    off += lack
-                _add_product(total, off, batch.x.double() if exact else batch.x)
+            behind = multiply(off, self._weights[place].rows(part).to(x.dtype))
+            lack = batch.lack(part)
+            behind = behind if lack is None else behind.add_(lack)
+            self.missing[place][part] += multiply(behind.t().contiguous(), turned)
 
         work: List[Callable[[], None]] = [lambda part=part: square(part) for part in _parts(len(self.gram))]  # type: ignore[misc]
-        if crossing:
+        if crosses and self.cross is not None:
+            work += [lambda part=part: cross(part) for part in _parts(len(self.cross))]  # type: ignore[misc]
+        if crosses:
             for place, total in enumerate(self.missing):
                 work += [lambda place=place, part=part: lacking(place, part) for part in _parts(len(total))]  # type: ignore[misc]
         for _ in mapped(lambda one: one(), work):
@@ -112,12 +120,14 @@ class Inputs:
         """Frees what tells of errors before the linears."""
         self.cross, self.missing, self._weights = None, [], []
 
-    def hold(self, batch: Batch, batches: int) -> None:
-        """Keeps tokens that judge: evenly spread over the batch, which has a ``z``, one of ``batches`` that do."""
-        step = max(1, -(-len(batch.x) * batches // HELD_TOKENS))
-        if len(batch.x):
-            streams = batch.streams and tuple(each[::step].clone() for each in batch.streams)
-            self._held.append(Batch(batch.z[::step].clone(), batch.x[::step].clone(), streams))  # type: ignore[index,arg-type]
+    def hold(self, batch: Batch, batches: int) -> Batch:
+        """Keeps the first tokens of a batch, one of ``batches`` that judge; returns the others, which may solve."""
+        count = -(-HELD_TOKENS // batches)
+        z, x, streams = batch.part(slice(count))
+        if len(x):
+            copied = streams and (streams[0].clone(), streams[1].clone())
+            self._held.append(Batch((x if z is None else z).clone(), x.clone(), copied))
+        return batch.part(slice(count, None))
 
     def held(self) -> Optional[Batch]:
         """The tokens that judge; None when there are none."""
@@ -139,11 +149,3 @@ class Inputs:
 
 def _parts(count: int) -> List[slice]:
     return [slice(first, first + COLUMNS) for first in range(0, count, COLUMNS)]
-
-
-def _add_product(total: Any, left: Any, right: Any) -> None:
-    """total += left.T right."""
-    if total.dtype == left.dtype:
-        total.addmm_(left.t(), right)
-    else:
-        total += left.t() @ right

@@ -10,6 +10,7 @@ import threading
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from dopt.llm.families import Linear, linears_of
+from dopt.llm.product import multiply
 
 FLOAT, QUANTIZED = "float", "quantized"
 
@@ -176,7 +177,7 @@ def make_linear(weight: Weight, bias: Optional[Any]) -> Any:
             seen = current_seen()
             if seen is not None:
                 seen.add(weight.linear.name, x)
-            return torch.nn.functional.linear(x, weight.current(), self.bias)
+            return multiply(x, weight.current(), self.bias)
 
     return StreamedLinear()
 

@@ -103,7 +103,7 @@ class Source:
         if self._is_tied_head(name):
             name = f"{self.embedding_name}.weight"
         tensor = (self._loaded[name] if self.whole else self._from_files(name)).to(self.device)
-        if not all(bool(torch.isfinite(part).all()) for part in tensor.reshape(-1).split(1 << 20)):  # a copy of a part
+        if not all(_is_finite(part) for part in tensor.reshape(-1).split(1 << 20)):
             raise DoptError(
                 "LLM_WEIGHT_NOT_FINITE",
                 f"{name} holds NaN or infinities.",
@@ -180,6 +180,13 @@ def open_model(folder: str, trust_remote_code: bool = False, device: Any = "cpu"
     source = Source(folder, config, network, _stored(folder), device)
     source.settle(trust_remote_code)
     return source
+
+
+def _is_finite(part: Any) -> bool:
+    """Whether all numbers of a part of a weight are finite: as good as always their sum says so, in a tenth of the time."""
+    import torch
+
+    return bool(torch.isfinite(part.sum(dtype=torch.float32))) or bool(torch.isfinite(part).all())
 
 
 def _stored(folder: str) -> Dict[str, Stored]:

@@ -100,15 +100,12 @@ def quantize_head(
     batches = list(zip(ids.split(len(states.quantized[0])), states.float, states.quantized))
     judging = sum(judges(index, solver["heldBack"], len(batches)) for index in range(len(batches)))
     for index, (batch, z, x) in enumerate(batches):
-        judging_this = judges(index, solver["heldBack"], len(batches))
-        given = [x if z is None and judging_this else z, x]
         pair = Batch(
-            *(None if hidden is None else stream.before_head(batch, hidden).reshape(-1, linear.shape[1]) for hidden in given)
+            *(None if hidden is None else stream.before_head(batch, hidden).reshape(-1, linear.shape[1]) for hidden in (z, x))
         )
-        if judging_this:
-            inputs.hold(pair, judging)
-        else:
-            inputs.add(pair)
+        if judges(index, solver["heldBack"], len(batches)):
+            pair = inputs.hold(pair, judging)
+        inputs.add(pair)
         options["events"].check_cancelled()
     grid = grid_of(strategy, linear.shape[1])
     (solution,) = solve(rows, [weight], Prepared(inputs, solver), [grid])

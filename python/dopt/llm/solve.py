@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 from dopt.llm.factor import BLOCK, factorize, reorder, restore, solve_rows
 from dopt.llm.gram import EXACT_INPUTS, Inputs
 from dopt.llm.heads import Heads
+from dopt.llm.product import multiply
 from dopt.native_rows import RowGrid
 
 #: Clips that are tried for each group, from this share of the whole range on.
@@ -98,7 +99,8 @@ class Prepared:
             elif inputs.cross is not None:
                 change = inputs.cross.to(dtype, copy=not last)
                 solve_rows(matrix, change)
-                yield lambda _place, _rows, weight: weight.to(dtype) @ change
+                turned = change.t().contiguous()
+                yield lambda _place, _rows, weight: multiply(weight.to(dtype), turned)
             else:
                 yield lambda place, rows, _weight: self._solved(matrix, inputs.missing[place][rows].to(dtype, copy=True))
         finally:
@@ -240,7 +242,7 @@ class _Try:
         held, self._wanted = self._prepared.held, None
         self._power = self._least = 0.0
         if held is not None:
-            parts = [held.z @ self._part(rows).t() for rows in self._parts()]
+            parts = [multiply(held.z, self._part(rows)) for rows in self._parts()]
             self._wanted = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
             if held.streams is not None:
                 self._wanted += held.lack()
@@ -270,7 +272,7 @@ class _Try:
         target = torch.empty(self._weight.shape, device=self._prepared.importance.device)
         for rows in self._parts():
             part = self._part(rows)
-            target[rows] = correction(place, rows, part).double().add_(part)  # no second copy in double beside what the correction takes
+            target[rows] = correction(place, rows, part).add_(part)
         error = self._unrounded(lambda rows: target[rows])
         if error < self._least:
             self._least, self._target, self._ridge = error, target, ridge
@@ -346,7 +348,7 @@ class _Try:
     def _row_errors(self, integers: Any, scales: Any, wanted: Any) -> Any:
         """float32 [outputs]: squared error of each output on the tokens that judge."""
         x = self._prepared.held.x  # type: ignore[union-attr]
-        return (x @ dequantized(integers, scales).t()).sub_(wanted).square_().sum(dim=0)
+        return multiply(x, dequantized(integers, scales)).sub_(wanted).square_().sum(dim=0)
 
     def _error_of(self, integers: Any, scales: Any) -> float:
         """Squared error of the output on tokens that judge, over its power."""
@@ -373,7 +375,7 @@ class _Try:
     def _off(self, part: Callable[[slice], Any]) -> float:
         """Squared error of the outputs of other weights, given in parts of their rows."""
         x = self._prepared.held.x  # type: ignore[union-attr]
-        return sum(self._size((x @ part(rows).t()).sub_(self._wanted[:, rows]), rows) for rows in self._parts())  # type: ignore[index]
+        return sum(self._size(multiply(x, part(rows)).sub_(self._wanted[:, rows]), rows) for rows in self._parts())  # type: ignore[index]
 
     _unrounded = _off
 
