@@ -2,6 +2,8 @@
 
 from typing import Any, List
 
+from dopt.llm.product import multiply
+
 #: Sylvester matrices above are products of two: small matrices save multiplications, large ones passes over the numbers.
 LARGEST = 128
 #: Numbers that are turned at a time: what lies between two of the small products is copied.
@@ -9,11 +11,11 @@ AT_ONCE = 1 << 19
 
 
 class Hadamard:
-    """An orthogonal matrix Q, float64 [size, size]: Sylvester's Hadamard matrix for the even part of the size, a random orthogonal
-    one for an odd part above 1, and random signs of the columns.
+    """An orthogonal matrix Q [size, size]: Sylvester's Hadamard matrix for the even part of the size, a random orthogonal one for an
+    odd part above 1, and random signs of the columns.
 
     Without the signs Q is the Kronecker product of small matrices, so a product with it takes for each number the sum of their
-    sizes, not ``size`` multiplications.
+    sizes, not ``size`` multiplications. Products are of the type that is given: float32 for weights that are rounded next.
     """
 
     def __init__(self, size: int, seed: int, device: Any = "cpu") -> None:
@@ -25,28 +27,33 @@ class Hadamard:
         odd = size // even
         other = [np.linalg.qr(random.standard_normal((odd, odd)))[0]] if odd > 1 else []
         parts = [_sylvester(each) for each in _split(even)] + other
-        self._parts = [torch.from_numpy(each).to(device) for each in parts]
-        self._signs = torch.from_numpy(random.choice([-1.0, 1.0], size)).to(device)
+        #: The small matrices, turned over as ``multiply`` takes them, and the signs, by type.
+        self._own = {torch.float64: [torch.from_numpy(each.T.copy()).to(device) for each in parts]}
+        self._signs = {torch.float64: torch.from_numpy(random.choice([-1.0, 1.0], size)).to(device)}
+        self._own[torch.float32] = [each.float() for each in self._own[torch.float64]]
+        self._signs[torch.float32] = self._signs[torch.float64].float()
+        self._size = size
 
     def __len__(self) -> int:
-        return len(self._signs)
+        return self._size
 
     def rows(self, matrix: Any) -> Any:
-        """x @ Q for each row x of a float64 tensor [..., size]."""
+        """x @ Q for each row x of a float32 or float64 tensor [..., size]."""
         import torch
 
         flat = matrix.reshape(-1, len(self))
         turned = torch.empty(flat.shape, dtype=flat.dtype, device=flat.device)
         count = max(1, AT_ONCE // len(self))
+        parts, signs = self._own[flat.dtype], self._signs[flat.dtype]
         for x, out in zip(flat.split(count), turned.split(count)):
-            x = x.reshape(-1, *(len(each) for each in self._parts))
-            for part in self._parts:  # each takes the first of the axes that are left and puts what comes of it last
-                x = torch.tensordot(x, part, dims=([1], [0]))
-            torch.mul(x.reshape(out.shape), self._signs, out=out)
+            x = x.reshape(-1, *(len(each) for each in parts))
+            for part in parts:  # each takes the first of the axes that are left and puts what comes of it last
+                x = multiply(x.movedim(1, -1), part)
+            torch.mul(x.reshape(out.shape), signs, out=out)
         return turned.reshape(matrix.shape)
 
     def columns(self, matrix: Any) -> Any:
-        """Q.T @ matrix, float64 [size, count]."""
+        """Q.T @ matrix, float32 or float64 [size, count]."""
         return self.rows(matrix.t()).t()
 
 

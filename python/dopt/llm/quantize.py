@@ -29,7 +29,7 @@ from dopt.llm.trial import choose_rotation
 from dopt.llm.whole import observe_outside
 
 #: Raised when the same parameters give other results: an unfinished run of before is not gone on with.
-VERSION = 9
+VERSION = 10
 
 
 def quantize(params: Dict[str, Any], events: Events) -> Dict[str, Any]:

@@ -18,7 +18,7 @@ _ATTENTION = ("q_proj", "k_proj", "v_proj", "qkv_proj")
 _FEED_FORWARD = ("gate_proj", "up_proj", "gate_up_proj")
 _WRITERS = ("o_proj", "down_proj")
 _NORMS = ("input_layernorm", "post_attention_layernorm")
-#: Weights of embedding and head that are turned at a time, in float64.
+#: Weights of embedding and head that are turned at a time.
 PART_WEIGHTS = 1 << 20
 
 
@@ -61,11 +61,11 @@ class Rotation:
         if change is None:
             return weight
         if name not in self._by_row:
-            return change(weight.double()).float().contiguous()
+            return change(weight.float()).contiguous()
         changed = torch.empty(weight.shape, device=weight.device)
         count = max(1, PART_WEIGHTS // weight.shape[1])
         for old, new in zip(weight.split(count), changed.split(count)):
-            new.copy_(change(old.double()))
+            new.copy_(change(old.float()))
         return changed
 
     def _add_block(self, source: Source, block: Any, prefix: str, seed: int) -> None:
@@ -88,7 +88,7 @@ class Rotation:
 
     def _reader(self, source: Source, norm: str) -> Callable[[Any], Any]:
         added = _added(source, norm)
-        return lambda w: self.q.rows(w * (source.stored_as(f"{norm}.weight").double() + added))
+        return lambda w: self.q.rows(w * (source.stored_as(f"{norm}.weight").float() + added))
 
 
 def _head_rotation(block: Any, seed: int, device: Any) -> Optional[Hadamard]:
