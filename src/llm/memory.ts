@@ -11,7 +11,7 @@ import type { LlmOptions } from './options.js';
  */
 const PROGRAM_BYTES = { large: 175e6, small: 220e6 };
 const LARGE_BYTES = 24 * 2 ** 20;
-/** What is left in pieces by solving the first blocks as they are and rotated: python/dopt/llm/trial.py. */
+/** What is left in pieces by solving a block as it is and rotated: python/dopt/llm/trial.py. */
 const TRIAL_BYTES = 250e6;
 /** Rows in double that are solved at a time: target_bytes of python/dopt/llm/rows.py; they, what they are made of and come to. */
 const TARGET_BYTES = 3 * 12 * 2 ** 20;

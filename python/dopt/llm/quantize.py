@@ -139,6 +139,7 @@ class Run:
         begun = time.monotonic()
         work = Work(self.stream, index, self.options)
         work.load()
+        memory.return_freed_memory(work.sum_bytes)
         with work.running():
             solutions, done = solve_block(self.place.rows, work, states)
             if self.params["solver"]["polish"]:

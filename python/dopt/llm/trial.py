@@ -11,8 +11,8 @@ from dopt.llm.rotate import Rotation, why_not
 #: Where in a model the block is that is solved. The first ones tell little of it: a rotation takes 16 and 3 % of their error in
 #: SmolLM2, 27 % here, half in the last ones, and of the divergence of the whole model 23 %.
 DEPTH = 0.75
-#: One of so many samples is taken, but as many as ``LEAST``, in as many batches at the least.
-SAMPLES, LEAST = 4, 4
+#: Tokens that a trial takes, and samples at the least, in as many batches.
+TOKENS, LEAST = 1024, 4
 #: What of the solver is left out: it serves both models alike, and what makes up for errors hides them.
 SHORT = {"ridges": [], "heads": False, "refit": False, "sweeps": 0, "polish": 0, "heldBack": 0}
 #: Rotated is what loses no more than this of the other's error: trials differ by some hundredths, and a head needs a matrix of its own then.
@@ -102,7 +102,8 @@ def _begin(run: Any, rotation: Optional[Rotation]) -> List[Any]:
     """Another network without a head, and the states of some samples before its blocks, in batches."""
     run.renew(rotation, head=False)
     run.options["solver"] = {**run.params["solver"], **SHORT}
-    ids = run.ids[:: max(1, min(SAMPLES, len(run.ids) // LEAST))]
+    count = max(LEAST, TOKENS // run.ids.shape[1])
+    ids = run.ids[:: max(1, len(run.ids) // count)][:count]
     size = max(1, min(run.params["batch"], len(ids) // LEAST))
     return [run.stream.begin(batch) for each in run.batches(ids) for batch in each.split(size)]
 
