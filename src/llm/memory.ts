@@ -147,8 +147,8 @@ export function promiseMemory(
 }
 
 /**
- * Bytes that solving a layer takes: its sums, and weights, targets, integers, outputs for the tokens that judge, and errors before
- * it, of the tokens that go through a block together.
+ * Bytes that solving a layer takes: its sums, and weights, targets, integers, outputs for the tokens that judge, and of the tokens that
+ * go through a block together its inputs, turned over, and errors before it.
  */
 function solving(
   { name, block, shape }: Linear,
@@ -174,7 +174,7 @@ function solving(
     weights:
       outputs * inputs * (2 + (cross ? 4 * kept : 0)) +
       4 * HELD_TOKENS * (2 * inputs + outputs) +
-      (cross && !whole ? 4 * together * inputs : 0) +
+      4 * together * inputs * (cross ? 2 : 1) +
       parts,
   };
 }
