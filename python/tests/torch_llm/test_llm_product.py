@@ -5,6 +5,7 @@ import torch
 
 from dopt.llm import product
 from dopt.llm.gram import HELD_TOKENS, Batch, Inputs
+from dopt.llm.load import _is_finite
 from dopt.llm.product import COPIED_ROWS, multiply
 
 linear = torch.nn.functional.linear
@@ -71,3 +72,15 @@ def test_short_batches_judge_alone():
     inputs = Inputs(8, False)
     inputs.add(inputs.hold(Batch(None, numbers(20, 8)), 1))
     assert inputs.tokens == 0 and torch.equal(inputs.held().z, numbers(20, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_finite_weights_are_told_from_others_whatever_their_sum(dtype):
+    weight = numbers(64, 64).to(dtype)
+    most = torch.full((64, 64), torch.finfo(dtype).max, dtype=dtype)  # whose sum in float32 has no end, but for float16
+    assert _is_finite(weight) and _is_finite(most)
+    for wrong in (float("nan"), float("inf"), -float("inf")):
+        weight[3, 5] = wrong
+        assert not _is_finite(weight)
+    weight[7, 7] = float("inf")  # beside minus infinity
+    assert not _is_finite(weight)
