@@ -10,6 +10,7 @@ import os
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from dopt.errors import DoptError
+from dopt.json_text import parse
 
 #: Longest header accepted: 100 MB, the limit of the reference implementation.
 MAX_HEADER = 100_000_000
@@ -81,11 +82,11 @@ def read_header(path: str) -> Dict[str, Entry]:
             "TENSORS_UNREADABLE", f"Cannot read {path}: {error.strerror}.", kind="environment", place=path
         ) from error
     try:
-        header = json.loads(text)
+        header = parse(text)
         entries = [
             (name, _entry(value, 8 + length)) for name, value in header.items() if name != "__metadata__"
         ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _broken(path, f"its header cannot be read ({error})") from error
     for name, entry in entries:
         if entry.end > size or _size(entry.dtype, entry.shape) != entry.end - entry.start:
@@ -236,5 +237,8 @@ def _broken(path: str, found: str) -> DoptError:
         "TENSORS_BROKEN",
         f"{path} is not a whole safetensors file: {found}.",
         place=path,
-        suggestions=["Delete the run folder and start the command again."],
+        suggestions=[
+            "A file of a model: copy or download it again.",
+            "A file that dopt has written: delete the run folder and start the command again.",
+        ],
     )

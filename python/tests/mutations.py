@@ -1,6 +1,7 @@
-"""Damaged ONNX files for fuzzing: bytes flipped, cut and spliced, and fields of the message set to evil values."""
+"""Damaged ONNX files for fuzzing: bytes damaged, or fields of the message set to evil values."""
 
 import numpy as np
+from fuzzing import damaged_bytes
 from models import branching, convolutional, floats, integers, model, node, value
 from onnx import helper
 
@@ -37,33 +38,12 @@ def mutate(rng, models):
     """Bytes of one damaged model."""
     chosen = models[rng.integers(len(models))]
     if rng.random() < 0.4:
-        return _mutate_bytes(rng, bytearray(chosen.SerializeToString()))
+        return damaged_bytes(rng, [chosen.SerializeToString()])
     twin = type(chosen)()
     twin.CopyFrom(chosen)
     for _ in range(rng.integers(1, 4)):
         _mutate_message(rng, twin)
     return twin.SerializeToString()
-
-
-def _mutate_bytes(rng, data):
-    kind = rng.integers(5)
-    if kind == 0:
-        return bytes(data[: rng.integers(len(data))])
-    for _ in range(rng.integers(1, 8)):
-        place = int(rng.integers(len(data)))
-        if kind == 1:
-            data[place] ^= 1 << int(rng.integers(8))
-        elif kind == 2:
-            data[place] = int(rng.integers(256))
-        elif kind == 3:
-            length = int(rng.integers(1, 40))
-            data[place : place + length] = b""
-        else:
-            other = int(rng.integers(len(data)))
-            data[place:place] = data[other : other + int(rng.integers(1, 200))]
-        if not data:
-            break
-    return bytes(data)
 
 
 def _pick(rng, items):

@@ -25,7 +25,10 @@ for (const [name, reader] of Object.entries(READERS)) {
 const SUITES = [
   ['onnx', 'test_fuzz_onnx.py'],
   ['onnx', 'test_fuzz_pictures.py'],
+  ['onnx', 'plugin/test_plugin_fuzz.py'],
   ['torch', 'torch_weights/test_weights_fuzz.py'],
+  ['torch', 'torch_llm/test_llm_fuzz.py'],
+  ['tensorflow', 'tensorflow_door/test_door_fuzz.py'],
 ] as const;
 if (args.includes('--python')) {
   for (const [profile, file] of SUITES) {
@@ -33,7 +36,7 @@ if (args.includes('--python')) {
     const extra = {
       PYTHONPATH: join(ROOT, '.dopt/test-packages'),
       PYTHONDONTWRITEBYTECODE: '1',
-      DOPT_FUZZ_CASES: String(seconds * 50),
+      DOPT_FUZZ_SECONDS: String(seconds),
       DOPT_FUZZ_SEED: String(Date.now() % 1_000_000),
     };
     const pytest = ['-m', 'pytest', '-q', '-s', '-p', 'no:cacheprovider', `python/tests/${file}`];
@@ -43,7 +46,7 @@ if (args.includes('--python')) {
       env: childEnvironment({ extra }),
     });
     console.log(
-      `${file}: seed ${extra.DOPT_FUZZ_SEED}, ${extra.DOPT_FUZZ_CASES} cases: ${status === 0 ? 'passed' : 'FAILED'}`,
+      `${file}: seed ${extra.DOPT_FUZZ_SEED}, ${seconds} s a reader: ${status === 0 ? 'passed' : 'FAILED'}`,
     );
     if (status !== 0) process.exitCode = 1;
   }

@@ -42,6 +42,19 @@ def stored_arrays(path: str, inputs: List[Input]) -> Dict[str, StoredArray]:
         raise corrupt(path, f"{error}" or type(error).__name__) from error
 
 
+def load_npy(path: str) -> Any:
+    """The whole array of a .npy file, its header checked before anything is allocated. Raises OSError, ValueError."""
+    import numpy as np
+
+    try:
+        _npy(path)
+        return np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # numpy raises many types on damaged files
+        raise ValueError(f"{error}" or type(error).__name__) from error
+
+
 def _npy(path: str) -> StoredArray:
     with open(path, "rb") as stream:
         dtype, shape, fortran, offset = _header(stream)

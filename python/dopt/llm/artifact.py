@@ -19,7 +19,7 @@ import json
 import os
 import re
 import shutil
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from dopt import native, safetensors
 from dopt.capture.save import discard, write_bytes
@@ -311,19 +311,21 @@ class Reader:
         kind, entry = self._find(name)
         if kind == "floats":
             raise DoptError("ARTIFACT_NAME", f"{name} is not quantized.", kind="bug", place=name)
+        outputs, inputs = entry["shape"]
+        scales = self._tensor(entry, f"{name}.scales", "F32", (outputs, inputs // entry["groupSize"] if entry["groupSize"] else 1))
         if entry["bits"] == 4:
-            integers = native.load().unpack_int4(self._tensor(entry, f"{name}.packed"), entry["shape"][1])
-        else:
-            integers = self._tensor(entry, f"{name}.integers")
-        return Layer(name, integers, self._tensor(entry, f"{name}.scales"), entry)
+            packed = self._tensor(entry, f"{name}.packed", "U8", (outputs, (inputs + 1) // 2))
+            return Layer(name, native.load().unpack_int4(packed, inputs), scales, entry)
+        return Layer(name, self._tensor(entry, f"{name}.integers", "I8", (outputs, inputs)), scales, entry)
 
     def floats(self) -> Iterator[Tuple[str, Any, Dict[str, Any]]]:
         """Name, memory map (bfloat16 as uint16 bits) and entry of each tensor that stays float."""
-        return ((entry["name"], self._tensor(entry, entry["name"]), entry) for entry in self.index["floats"])
+        return ((entry["name"], self.float_bits(entry["name"]), entry) for entry in self.index["floats"])
 
     def float_bits(self, name: str) -> Any:
         """A tensor that stays float as it lies in the file: a memory map, bfloat16 as uint16."""
-        return self._tensor(self._find(name)[1], name)
+        entry = self._find(name)[1]
+        return self._tensor(entry, name, entry["dtype"], entry["shape"])
 
     def float_tensor(self, name: str) -> Any:
         """A tensor that stays float as float32."""
@@ -338,12 +340,15 @@ class Reader:
             raise DoptError("ARTIFACT_NAME", f"{self.folder} has no tensor called {name}.", kind="bug", place=name)
         return self._entries[name]
 
-    def _tensor(self, entry: Dict[str, Any], key: str) -> Any:
+    def _tensor(self, entry: Dict[str, Any], key: str, dtype: str, shape: Sequence[int]) -> Any:
         path = os.path.join(self.folder, entry["shard"])
         if path not in self._headers:
             self._headers[path] = safetensors.read_header(path)
         if key not in self._headers[path]:
             raise _broken(path, f"{key} is not in it")
+        stored = self._headers[path][key]
+        if stored.dtype != dtype or stored.shape != tuple(shape):
+            raise _broken(path, f"{key} is {stored.dtype} {list(stored.shape)}, not {dtype} {list(shape)}")
         return safetensors.map_tensor(path, self._headers[path][key])
 
 

@@ -11,7 +11,7 @@ from dopt.llm.load import Source, open_model
 from dopt.llm.restore import open_quantized
 from dopt.llm.simulate import tap_of, tapped_network
 from dopt.llm.taps import Tap
-from dopt.llm.tokens import open_tokenizer
+from dopt.llm.tokens import as_message, open_tokenizer, tokens_of
 
 
 def generate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
@@ -21,7 +21,7 @@ def generate(params: Dict[str, Any], events: Events) -> Dict[str, Any]:
     started = time.monotonic()
     torch.set_num_threads(params["threads"])
     tokenizer = open_tokenizer(params["model"], params["trustRemoteCode"])
-    prompts = [_chat(tokenizer, prompt, params["model"]) if params["chat"] else prompt for prompt in params["prompts"]]
+    prompts = [as_message(tokenizer, prompt, reply=True) if params["chat"] else prompt for prompt in params["prompts"]]
     device = torch_device(params.get("gpu"))
     texts = _texts(params, params["quantized"], tokenizer, prompts, params["activations"], events, device)
     samples = [{"prompt": prompt, "text": text} for prompt, text in zip(params["prompts"], texts)]
@@ -68,7 +68,7 @@ def greedy(network: Any, tokenizer: Any, prompt: str, new_tokens: int, device: A
     """The likeliest continuation, token by token, until the end token. BOS comes first, as in calibration."""
     import torch
 
-    tokens = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    tokens = tokens_of(tokenizer, prompt).tolist()
     if tokenizer.bos_token_id is not None and tokens[:1] != [tokenizer.bos_token_id]:
         tokens = [tokenizer.bos_token_id, *tokens]
     if not tokens:
@@ -83,14 +83,3 @@ def greedy(network: Any, tokenizer: Any, prompt: str, new_tokens: int, device: A
             made.append(token)
             given, past = torch.tensor([[token]], device=device), out.past_key_values
     return tokenizer.decode(made)
-
-
-def _chat(tokenizer: Any, prompt: str, folder: str) -> str:
-    if not getattr(tokenizer, "chat_template", None):
-        raise DoptError(
-            "LLM_NO_CHAT_TEMPLATE",
-            "The tokenizer has no chat template.",
-            place=folder,
-            suggestions=["Let it go on with the text as it is: `dopt llm chat` with --raw, other commands without --chat."],
-        )
-    return tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)

@@ -13,6 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from dopt import safetensors
 from dopt.errors import DoptError
+from dopt.json_text import parse
 from dopt.llm.network import build_network, move_buffers, parameter_names, parameters_of, require_transformers, unknown_architecture
 from dopt.llm.stacks import joined, other_name, parts_of
 
@@ -50,8 +51,22 @@ class Source:
         missing = [name for name in self._names if not self._is_stored(name) and not self._is_tied_head(name)]
         if not missing:
             return
+        self._refuse_other_model()
         self.whole = f"{len(missing)} of {len(self._names)} weights have other names in the files, the first is {missing[0]}"
         self._loaded = _load_whole(self.folder, self.config, trust_remote_code)
+
+    def _refuse_other_model(self) -> None:
+        """Raises DoptError LLM_FOLDER where the files are too small for the network, which would be made up of random numbers."""
+        size = sum(os.path.getsize(path) for path in _weight_files(self.folder))
+        wanted = self.weight_count()
+        # Nobody stores a weight in less than four bits.
+        if size * 2 < wanted:
+            raise DoptError(
+                "LLM_FOLDER",
+                f"{self.folder}: config.json describes a model of {wanted} weights, but the files hold {size} bytes.",
+                place=os.path.join(self.folder, "config.json"),
+                suggestions=["Settings and weights are of different models, or weights are missing: copy the folder again."],
+            )
 
     def place(self, name: str) -> Optional[Stored]:
         """Where a weight lies: under its own name, or under that without the prefix of the decoder."""
@@ -195,8 +210,8 @@ def _stored(folder: str) -> Dict[str, Stored]:
     if os.path.isfile(index):
         try:
             with open(index, encoding="utf-8") as file:
-                wanted = {os.path.join(folder, name) for name in json.load(file)["weight_map"].values()}
-        except (ValueError, KeyError, AttributeError) as error:
+                wanted = {os.path.join(folder, name) for name in parse(file.read())["weight_map"].values()}
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DoptError("LLM_FOLDER", f"{index} cannot be read: {error!r}.", place=index) from error
         lacking = sorted(os.path.basename(path) for path in wanted if not os.path.isfile(path))
         if lacking:
@@ -249,7 +264,9 @@ def _load_whole(folder: str, config: Any, trust_remote_code: bool) -> Dict[str, 
             torch_dtype=torch.float32,
             trust_remote_code=trust_remote_code,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - transformers and safetensors raise many types on damaged files.
         raise unknown_architecture(folder, error) from error
     return {name: owner._parameters[leaf].detach() for owner, leaf, name in parameters_of(model, "")}
 

@@ -2,9 +2,15 @@
 
 import contextlib
 import os
+import re
 from typing import Any, Dict, Iterator, Tuple
 
 from dopt.errors import DoptError
+
+
+#: Blocks, and experts of a block, that a model may have: some ten times those of the largest.
+MOST_BLOCKS = 5_000
+_COUNTED = re.compile(r"layers?$|experts$|^depth$")
 
 
 def build_network(folder: str, trust_remote_code: bool = False) -> Tuple[Any, Any]:
@@ -14,12 +20,15 @@ def build_network(folder: str, trust_remote_code: bool = False) -> Tuple[Any, An
 
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        _refuse_endless(config.to_dict())
         config._experts_implementation = "eager"
         with empty_weights(torch):
             network = AutoModelForCausalLM.from_config(
                 config, attn_implementation="eager", torch_dtype=torch.float32, trust_remote_code=trust_remote_code
             ).eval()
-    except (ValueError, KeyError, ImportError, OSError, AttributeError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - settings that do not fit together end in exceptions of any type.
         raise unknown_architecture(folder, error) from error
     return config, network
 
@@ -103,11 +112,25 @@ def move_buffers(network: Any, device: Any) -> None:
             module._buffers[name] = None if value is None else value.to(device)
 
 
+def _refuse_endless(settings: Dict[str, Any]) -> None:
+    """Raises ValueError for so many blocks or experts that building the network would not end: a damaged file."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            _refuse_endless(value)
+        elif _COUNTED.search(str(key)) and isinstance(value, int) and value > MOST_BLOCKS:
+            raise ValueError(f"{key} is {value}, more than any model has")
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an exception of a library says, in one line that is not too long."""
+    return " ".join((str(error) or type(error).__name__).split())[:300]
+
+
 def unknown_architecture(folder: str, error: Exception) -> DoptError:
     known = versions()
     return DoptError(
         "LLM_ARCHITECTURE",
-        f"transformers {known['transformers']} with torch {known['torch']} cannot open {folder}: {error}",
+        f"transformers {known['transformers']} with torch {known['torch']} cannot open {folder}: {in_a_line(error)}",
         place=os.path.join(folder, "config.json"),
         suggestions=[
             "A newer architecture may need the newest transformers: --profile current.",

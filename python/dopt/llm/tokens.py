@@ -6,8 +6,10 @@ import os
 import re
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from dopt.data.arrays import load_npy
 from dopt.errors import DoptError
-from dopt.llm.network import require_transformers
+from dopt.json_text import parse
+from dopt.llm.network import in_a_line, require_transformers
 
 #: Longer texts have tokens enough for every size that calibrates by itself.
 _COUNTED_BYTES = 4 * 2**20
@@ -30,10 +32,12 @@ def open_tokenizer(folder: str, trust_remote_code: bool = False) -> Any:
         except ValueError:
             # A class that this transformers does not know, such as those that newer ones write down.
             return _plain_tokenizer(folder)
-    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - transformers and tokenizers raise many types, Exception itself among them.
         raise DoptError(
             "LLM_TOKENIZER",
-            f"{folder} has no tokenizer that transformers can open: {error}",
+            f"{folder} has no tokenizer that transformers can open: {in_a_line(error)}",
             place=folder,
             suggestions=["Copy tokenizer.json and tokenizer_config.json of the model into the folder."],
         ) from error
@@ -128,12 +132,50 @@ def _documents(text: Dict[str, Any], folder: str, trust_remote_code: bool) -> Tu
             raise DoptError("LLM_TEXT", "Token numbers and text cannot be mixed.", place=path)
         for document in _texts(path):
             if text["chat"]:
-                if not getattr(tokenizer, "chat_template", None):
-                    raise DoptError("LLM_NO_CHAT_TEMPLATE", "The tokenizer has no chat template.", place=folder)
-                document = tokenizer.apply_chat_template([{"role": "user", "content": document}], tokenize=False)
-            pieces = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in pieces_of(document))
-            found.append(np.concatenate([np.asarray(each, np.int64) for each in pieces]))
+                document = as_message(tokenizer, document)
+            found.append(np.concatenate([tokens_of(tokenizer, each) for each in pieces_of(document)]))
     return found, tokenizer
+
+
+def as_message(tokenizer: Any, text: str, reply: bool = False) -> str:
+    """A text as a message of the user's, by the tokenizer's chat template; ``reply``: and what an answer begins with.
+
+    Raises DoptError LLM_NO_CHAT_TEMPLATE, LLM_TOKENIZER.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise DoptError(
+            "LLM_NO_CHAT_TEMPLATE",
+            "The tokenizer has no chat template.",
+            place=tokenizer.name_or_path,
+            suggestions=["Let it go on with the text as it is: `dopt llm chat` with --raw, other commands without --chat."],
+        )
+    try:
+        messages = [{"role": "user", "content": text}]
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply)
+    except Exception as error:  # noqa: BLE001 - a template is a program of somebody else's.
+        raise DoptError(
+            "LLM_TOKENIZER",
+            f"The chat template in {tokenizer.name_or_path} cannot be filled in: {in_a_line(error)}",
+            place=tokenizer.name_or_path,
+            suggestions=["Copy tokenizer_config.json (or chat_template.jinja) of the model into the folder again."],
+        ) from error
+
+
+def tokens_of(tokenizer: Any, piece: str) -> Any:
+    """The token numbers of a piece of text, int64, without special tokens. Raises DoptError LLM_TOKENIZER."""
+    import numpy as np
+
+    try:
+        return np.asarray(tokenizer(piece, add_special_tokens=False)["input_ids"], np.int64)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - tokenizers raises Exception itself for a vocabulary that lacks what it needs.
+        raise DoptError(
+            "LLM_TOKENIZER",
+            f"The tokenizer of {tokenizer.name_or_path} cannot take the text: {in_a_line(error)}",
+            place=tokenizer.name_or_path,
+            suggestions=["Copy tokenizer.json and tokenizer_config.json of the model into the folder again."],
+        ) from error
 
 
 def pieces_of(document: str) -> Iterator[str]:
@@ -153,12 +195,18 @@ def _texts(path: str) -> List[str]:
         with open(path, encoding="utf-8") as file:
             content = file.read()
         if path.endswith(".jsonl"):
-            objects = [json.loads(line) for line in content.splitlines() if line.strip()]
+            objects = [parse(line) for line in content.splitlines() if line.strip()]
         elif path.endswith(".json"):
-            objects = json.loads(content)
+            objects = parse(content)
         else:
             return [content]
-        return [each if isinstance(each, str) else each["text"] for each in objects]
+        texts = [each if isinstance(each, str) else each["text"] for each in objects]
+        wrong = next((each for each in texts if not isinstance(each, str)), None)
+        if wrong is not None:
+            raise ValueError(f"its text {str(wrong)[:60]} is no string")
+        # Half of a pair of UTF-16, which JSON can write down and no tokenizer takes.
+        "".join(texts).encode("utf-8")
+        return texts
     except OSError as error:
         raise DoptError("LLM_TEXT", f"Cannot read {path}: {error.strerror}.", place=path) from error
     except (ValueError, KeyError, TypeError) as error:
@@ -171,10 +219,8 @@ def _texts(path: str) -> List[str]:
 
 
 def _numbers(path: str) -> Any:
-    import numpy as np
-
     try:
-        array = np.load(path, allow_pickle=False)
+        array = load_npy(path)
     except (OSError, ValueError) as error:
         raise DoptError("LLM_TEXT", f"{path} is no .npy file: {error}.", place=path) from error
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2):

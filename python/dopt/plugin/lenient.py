@@ -4,6 +4,7 @@ import json
 from typing import Any, List, Tuple
 
 from dopt.errors import DoptError
+from dopt.json_text import parse
 
 
 def read_json(path: str, code: str) -> Tuple[Any, List[str]]:
@@ -16,7 +17,7 @@ def read_json(path: str, code: str) -> Tuple[Any, List[str]]:
         raise DoptError(code, f"Cannot read {path}: {reason}.", place=path) from error
     clean, commas = without_trailing_commas(text)
     try:
-        value = json.loads(clean, object_pairs_hook=_unique)
+        value = parse(clean, _unique)
     except json.JSONDecodeError as error:
         place = f"{path}:{error.lineno}:{error.colno}"
         hint = "Keys and texts stand in double quotes, items are separated by commas."
@@ -24,6 +25,8 @@ def read_json(path: str, code: str) -> Tuple[Any, List[str]]:
     except _Twice as error:
         place = f"{path}:{_line_of_last(text, str(error))}"
         raise DoptError(code, f"{place}: {str(error)!r} is given twice.", place=place) from error
+    except ValueError as error:
+        raise DoptError(code, f"{path} is not JSON: {error}.", place=path) from error
     warnings = [f"{path}:{line}: a comma behind the last item is not JSON; read as if it were not there." for line in commas]
     return value, warnings
 

@@ -1,5 +1,6 @@
 """Folders of language models whose weights are pickled."""
 
+import json
 import os
 import shutil
 
@@ -51,3 +52,29 @@ def test_code_among_the_weights_is_not_run(pickled, tmp_path):
         open_model(folder)
     assert caught.value.code == "WEIGHTS_REFUSED"
     assert not os.path.exists(tmp_path / "marker")
+
+
+def _with_settings(models, tmp_path, **changes):
+    """A folder whose config.json says something else of the weights beside it."""
+    folder = str(tmp_path / "model")
+    shutil.copytree(models("llama"), folder)
+    path = os.path.join(folder, "config.json")
+    with open(path) as file:
+        config = json.load(file)
+    with open(path, "w") as file:
+        json.dump({**config, **changes}, file)
+    return folder
+
+
+def test_weights_of_a_smaller_model_are_refused_before_the_large_one_is_made(models, tmp_path):
+    folder = _with_settings(models, tmp_path, hidden_size=8192, num_hidden_layers=400)
+    with pytest.raises(DoptError) as caught:
+        open_model(folder)
+    assert caught.value.code == "LLM_FOLDER" and "bytes" in caught.value.message
+
+
+def test_a_damaged_number_of_blocks_is_told_at_once(models, tmp_path):
+    folder = _with_settings(models, tmp_path, num_hidden_layers=1 << 40)
+    with pytest.raises(DoptError) as caught:
+        open_model(folder)
+    assert caught.value.code == "LLM_ARCHITECTURE" and "num_hidden_layers" in caught.value.message

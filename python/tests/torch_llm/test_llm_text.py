@@ -9,8 +9,7 @@ import pytest
 
 from dopt.errors import DoptError
 from dopt.llm import tokens
-from dopt.llm.generate import _chat
-from dopt.llm.tokens import count_tokens, open_tokenizer, samples_of
+from dopt.llm.tokens import as_message, count_tokens, open_tokenizer, samples_of
 
 WORDS = ["<s>", "[user]", "[model]", "a", "b", "c", "?"]
 TEMPLATE = "{% for each in messages %}[user] {{ each['content'] }}{% endfor %}{% if add_generation_prompt %} [model]{% endif %}"
@@ -56,10 +55,10 @@ def test_long_texts_are_not_counted(folder, tmp_path, monkeypatch):
 
 def test_prompts_go_through_the_chat_template(folder, tmp_path):
     tokenizer = open_tokenizer(folder)
-    assert _chat(tokenizer, "a b", folder) == "[user] a b [model]"
+    assert as_message(tokenizer, "a b", reply=True) == "[user] a b [model]"
     tokenizer.chat_template = None
     with pytest.raises(DoptError) as caught:
-        _chat(tokenizer, "a b", folder)
+        as_message(tokenizer, "a b", reply=True)
     assert caught.value.code == "LLM_NO_CHAT_TEMPLATE"
 
 

@@ -1,8 +1,9 @@
 """Does the ONNX form compute what the framework computes? Both on the same inputs, number by number."""
 
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
 from dopt.capture.parity import Difference, compare
+from dopt.capture.runner import Session
 from dopt.errors import DoptError
 
 #: Largest difference accepted, relative to the largest value of an output. Frameworks sum in different orders, which costs
@@ -13,6 +14,35 @@ TOLERANCE = 1e-3
 SMALLEST_SCALE = 2.0**-23 / TOLERANCE
 
 Arrays = Dict[str, Any]
+
+
+class Converted:
+    """The ONNX file that an exporter made of the model ``place``, in onnxruntime without optimizations.
+
+    Opening and running it raises DoptError MODEL_CONVERT (external) where onnxruntime says that it is no model that runs.
+    """
+
+    def __init__(self, path: str, place: str) -> None:
+        self._place = place
+        self._session = self._told(lambda: Session(path))
+
+    def run(self, outputs: Sequence[str], feeds: Arrays) -> List[Any]:
+        """Values of ``outputs``."""
+        return self._told(lambda: self._session.run(outputs, feeds))
+
+    def _told(self, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - onnxruntime has a type for each of its states.
+            raise DoptError(
+                "MODEL_CONVERT",
+                f"onnxruntime cannot run what {self._place} was converted to: {' '.join(str(error).split())[:400]}",
+                kind="external",
+                place=self._place,
+                suggestions=["Does the model run in its own framework? If so, report it with the model."],
+            ) from error
 
 
 def compare_outputs(

@@ -1,9 +1,9 @@
 """What a TensorFlow model would do on this machine beyond computing: found in the file before anything of it is run."""
 
-import json
 from typing import Any, Iterator, List, Set, Tuple
 
 from dopt.errors import DoptError
+from dopt.json_text import parse
 
 #: Operators that write files or call Python. None of them is part of a network.
 _HOST = {
@@ -49,7 +49,7 @@ def lambda_layers(model_config: str) -> List[str]:
     ``model_config``: the JSON text that Keras files hold. Keras unmarshals such a function while it loads the file
     (keras/layers/core/lambda_layer.py, ``_parse_function_from_config``): whatever it does is done then.
     """
-    return [str(config.get("name", "?")) for config in _dictionaries(json.loads(model_config)) if _holds_bytecode(config)]
+    return [str(config.get("name", "?")) for config in _dictionaries(parse(model_config)) if _holds_bytecode(config)]
 
 
 def _holds_bytecode(config: dict) -> bool:

@@ -234,10 +234,9 @@ def _compare(params: Dict[str, Any], session: Any, onnx_path: str, borders: Dict
     import onnxruntime
     import tensorflow as tf
 
-    from dopt.capture.runner import Session
-    from dopt.doors.common.parity import compare_outputs
+    from dopt.doors.common.parity import Converted, compare_outputs
 
-    converted = Session(onnx_path)
+    converted = Converted(onnx_path, params["model"])
     outputs = [each["name"] for each in borders["outputs"]]
     executor = f"TensorFlow {tf.__version__} against onnxruntime {onnxruntime.__version__}, optimizations off"
     return compare_outputs(

@@ -125,10 +125,9 @@ def _compare(params: Dict[str, Any], runner: Any, onnx_path: str, samples: Any) 
     import onnxruntime
     import torch
 
-    from dopt.capture.runner import Session
-    from dopt.doors.common.parity import compare_outputs
+    from dopt.doors.common.parity import Converted, compare_outputs
 
-    session = Session(onnx_path)
+    session = Converted(onnx_path, params["model"])
 
     def onnx(feeds: Dict[str, Any]) -> Dict[str, Any]:
         return dict(zip(runner.outputs, session.run(runner.outputs, feeds)))
