@@ -185,6 +185,9 @@ async function compile(nvcc) {
       library,
       '-Xlinker',
       `--version-script=${script}`,
+      // nvcc's temporary files, named after its process, would be told among the symbols: the same sources, other bytes.
+      '-Xlinker',
+      '--strip-all',
     ];
     if (!(await run(nvcc, [...link, '-Xcompiler', '-static-libstdc++,-static-libgcc']))) return false;
   }
