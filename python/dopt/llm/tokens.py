@@ -200,19 +200,21 @@ def _texts(path: str) -> List[str]:
             objects = parse(content)
         else:
             return [content]
-        texts = [each if isinstance(each, str) else each["text"] for each in objects]
-        wrong = next((each for each in texts if not isinstance(each, str)), None)
+        if not isinstance(objects, list):
+            raise ValueError("it is no list")
+        texts = [each.get("text") if isinstance(each, dict) else each for each in objects]
+        wrong = next((index for index, each in enumerate(texts) if not isinstance(each, str)), None)
         if wrong is not None:
-            raise ValueError(f"its text {str(wrong)[:60]} is no string")
+            raise ValueError(f"item {wrong + 1} has no text: {str(objects[wrong])[:60]}")
         # Half of a pair of UTF-16, which JSON can write down and no tokenizer takes.
         "".join(texts).encode("utf-8")
         return texts
     except OSError as error:
         raise DoptError("LLM_TEXT", f"Cannot read {path}: {error.strerror}.", place=path) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise DoptError(
             "LLM_TEXT",
-            f"{path} is no calibration text: {error!r}.",
+            f"{path} is no calibration text: {error}.",
             place=path,
             suggestions=['Expected UTF-8 text, or a JSON list of objects with the key "text" (.jsonl: one a line).'],
         ) from error
