@@ -4,8 +4,9 @@ import type { RunJob } from '../bridge/progress-job.js';
 import type { Params, Result } from '../bridge/protocol.js';
 import type { DataSource } from '../config/data.js';
 import { rewriteSchema } from '../config/rewrite.js';
-import { readJson, SafetensorsFile, writeSafetensors } from '../graph/safetensors.js';
+import { SafetensorsFile, writeSafetensors } from '../graph/safetensors.js';
 import type { QdqRewrite } from '../quantize/apply.js';
+import { readRunFile } from '../run/run-file.js';
 import { withoutQuantizers } from './instrument.js';
 import { probeSamples, type SampleError } from './probe-samples.js';
 
@@ -27,7 +28,7 @@ export interface Bench {
 export function readApplied(rewrite: string, parameters: string): QdqRewrite {
   const file = SafetensorsFile.open(parameters);
   return {
-    rewrite: rewriteSchema.parse(readJson(rewrite)),
+    rewrite: readRunFile(rewrite, rewriteSchema),
     parameters: new Map(file.names.map((name) => [name, file.get(name)!])),
   };
 }

@@ -6,10 +6,10 @@ import { type QuantParams, quantParamsSchema } from '../config/quant-params.js';
 import { type FileDigest, fileDigestSchema, type RunResult, resultSchema } from '../config/result.js';
 import { UserError } from '../errors.js';
 import { type Graph, loadGraph } from '../graph/graph.js';
-import { readJson } from '../graph/safetensors.js';
 import { widthOf } from '../quantize/options.js';
 import { fileDigest } from '../run/digest.js';
 import { readRunSummary, refuseLlmRun } from '../run/history.js';
+import { readRunFile } from '../run/run-file.js';
 
 /** A finished run whose files are as it left them. */
 export interface RunFiles {
@@ -45,9 +45,9 @@ export async function openRun(path: string): Promise<RunFiles> {
     });
   }
   refuseLlmRun(folder);
-  const result = read(join(folder, 'result.json'), resultSchema);
-  const plan = read(join(folder, 'plan.json'), planSchema);
-  const params = read(join(folder, 'quant_params.json'), quantParamsSchema);
+  const result = readRunFile(join(folder, 'result.json'), resultSchema);
+  const plan = readRunFile(join(folder, 'plan.json'), planSchema);
+  const params = readRunFile(join(folder, 'quant_params.json'), quantParamsSchema);
   const model = `${result.model.name}.${widthOf(plan.strategy)}.onnx`;
   const quantized = result.files[model];
   if (!quantized) throw damaged(join(folder, 'result.json'), `it does not list ${model}`);
@@ -76,12 +76,13 @@ function floatStage(folder: string, { stages }: RunResult): string {
   const equalize = join(folder, 'stages/equalize');
   const ran = stages.some(({ name }) => name === 'equalize');
   const changed =
-    ran && read(join(equalize, 'stage.json'), stageSchema).outputs.some(({ path }) => path === 'float.onnx');
+    ran &&
+    readRunFile(join(equalize, 'stage.json'), stageSchema).outputs.some(({ path }) => path === 'float.onnx');
   return changed ? equalize : join(folder, 'stages/capture');
 }
 
 async function verifyStage(folder: string, names: readonly string[]): Promise<void> {
-  const { outputs } = read(join(folder, 'stage.json'), stageSchema);
+  const { outputs } = readRunFile(join(folder, 'stage.json'), stageSchema);
   for (const name of names) {
     const file = outputs.find((output) => output.path === name);
     if (!file) throw damaged(join(folder, 'stage.json'), `it does not list ${name}`);
@@ -105,15 +106,3 @@ const REPAIR = 'Repeat the command of the run with --resume: what is missing or 
 
 const damaged = (path: string, why: string): UserError =>
   new UserError('RUN_DAMAGED', `${path} cannot be used: ${why}.`, { place: path, suggestions: [REPAIR] });
-
-function read<S extends z.ZodType>(path: string, schema: S): z.output<S> {
-  try {
-    return schema.parse(readJson(path));
-  } catch (cause) {
-    throw new UserError('RUN_FILE', `Cannot read ${path}: ${(cause as Error).message}`, {
-      place: path,
-      cause,
-      suggestions: [REPAIR, 'Made by another version of dopt? Quantize again into a new folder.'],
-    });
-  }
-}

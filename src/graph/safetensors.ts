@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs';
 import { UserError } from '../errors.js';
 
 /**
@@ -193,6 +193,3 @@ export function readSafetensors(path: string): Map<string, Tensor> {
   const file = SafetensorsFile.open(path);
   return new Map(file.names.map((name) => [name, file.get(name)!]));
 }
-
-/** Reads and parses a JSON file that an earlier stage wrote. */
-export const readJson = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));

@@ -36,10 +36,13 @@ export function readArtifact(folder: string): LlmArtifact {
   );
 }
 
+/** Whether a folder was meant to hold a quantized model, whole or not. */
+export const holdsArtifact = (folder: string): boolean => existsSync(indexFile(folder));
+
 /** The quantized model that a path means: itself, or in a run folder the distilled one before the one as solved. */
 export function findArtifact(path: string): string {
   const places = [path, join(path, DISTILLED), join(path, QUANTIZED)];
-  return places.find((folder) => existsSync(indexFile(folder))) ?? path;
+  return places.find(holdsArtifact) ?? path;
 }
 
 /** What a stage that made a quantized model leaves. */
@@ -70,7 +73,7 @@ export async function artifactStage<T>(
     return { result, folder, digest: weightsDigest(readArtifact(folder)) };
   };
   const { value } = await run.stage(name, { key }, make);
-  const there = existsSync(indexFile(folder)) ? weightsDigest(readArtifact(folder)) : null;
+  const there = holdsArtifact(folder) ? weightsDigest(readArtifact(folder)) : null;
   if (there === value.digest) return { ...value, folder };
   return (await run.stage(name, { key, again: value.digest }, make)).value;
 }

@@ -1,11 +1,12 @@
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { Environment } from '../bridge/environments.js';
 import { requireDriver, requireGpu } from '../bridge/gpu.js';
 import { progressJob } from '../bridge/progress-job.js';
 import type { Result } from '../bridge/protocol.js';
 import { type Progress, silentProgress } from '../cli/progress.js';
 import { UserError } from '../errors.js';
-import { findArtifact, readArtifact } from './artifact.js';
+import { findArtifact, holdsArtifact, readArtifact } from './artifact.js';
 import { llmEnvironment } from './environment.js';
 import type { LlmContext } from './in-run.js';
 import { checkModelFolder } from './open.js';
@@ -33,7 +34,8 @@ export function subjectOf(path: string, float: string | null): LlmSubject {
   try {
     artifact = readArtifact(folder);
   } catch (error) {
-    if (float !== null) throw error;
+    // A run or a quantized model that is damaged is no float model that lacks its settings.
+    if (float !== null || (holdsArtifact(folder) && !existsSync(join(place, 'config.json')))) throw error;
     checkModelFolder(place);
     return { model: place, quantized: null, activations: false };
   }

@@ -1,7 +1,8 @@
 import type { Plan } from '../config/plan.js';
 import { type Statistics, statisticsSchema } from '../config/statistics.js';
 import { Bug } from '../errors.js';
-import { readJson, SafetensorsFile } from '../graph/safetensors.js';
+import { SafetensorsFile } from '../graph/safetensors.js';
+import { readRunFile } from '../run/run-file.js';
 import type { ChannelStatistics } from './algorithms/channel-scales.js';
 import type { Observed } from './solution.js';
 
@@ -18,7 +19,7 @@ export function loadObserved(
   statisticsPath: string,
   histogramsPath: string,
 ): { statistics: Statistics; observed: Map<string, Observed> } {
-  const statistics = statisticsSchema.parse(readJson(statisticsPath));
+  const statistics = readRunFile(statisticsPath, statisticsSchema);
   const file = SafetensorsFile.open(histogramsPath);
   const observed = statistics.tensors.map((tensor): [string, Observed] => {
     const counts = file.get(tensor.tensor)?.data;

@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { z } from 'zod';
 import { ANALYSIS, analysisSchema } from '../config/analysis.js';
 import { planSchema } from '../config/plan.js';
 import { quantParamsSchema } from '../config/quant-params.js';
 import { resultSchema } from '../config/result.js';
 import { UserError } from '../errors.js';
-import { readJson } from '../graph/safetensors.js';
 import { loadObserved } from '../quantize/observe.js';
 import { refuseLlmRun } from '../run/history.js';
+import { readRunFile } from '../run/run-file.js';
 import { reportInput } from './input.js';
 import type { ReportInput } from './types.js';
 
@@ -28,13 +27,13 @@ export function readRun(folder: string): ReportInput {
     });
   }
   refuseLlmRun(folder);
-  const result = read(join(folder, 'result.json'), resultSchema);
+  const result = readRunFile(join(folder, 'result.json'), resultSchema);
   // The report cannot list its own digest, so that a report made anew is the same as the first.
   delete result.files[REPORT];
-  const plan = read(join(folder, 'plan.json'), planSchema);
-  const params = read(join(folder, 'quant_params.json'), quantParamsSchema);
+  const plan = readRunFile(join(folder, 'plan.json'), planSchema);
+  const params = readRunFile(join(folder, 'quant_params.json'), quantParamsSchema);
   const analyzed = join(folder, ANALYSIS);
-  const analysis = existsSync(analyzed) ? read(analyzed, analysisSchema) : null;
+  const analysis = existsSync(analyzed) ? readRunFile(analyzed, analysisSchema) : null;
   const stage = join(folder, 'stages', 'observe');
   if (!existsSync(join(stage, 'statistics.json'))) {
     const statistics = { version: 1 as const, samples: 0, skipped: [], warnings: [], tensors: [] };
@@ -46,16 +45,4 @@ export function readRun(folder: string): ReportInput {
   );
   const counts = (tensor: string): BigUint64Array | undefined => observed.get(tensor)?.histogram.counts;
   return reportInput({ result, plan, params, statistics, counts, analysis });
-}
-
-function read<S extends z.ZodType>(path: string, schema: S): z.output<S> {
-  try {
-    return schema.parse(readJson(path));
-  } catch (cause) {
-    throw new UserError('RUN_FILE', `Cannot read ${path}: ${(cause as Error).message}`, {
-      place: path,
-      cause,
-      suggestions: ['Was the run made by another version of dopt? Quantize again into a new folder.'],
-    });
-  }
 }

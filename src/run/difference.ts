@@ -106,11 +106,20 @@ async function whereDifferent(a: string, b: string): Promise<string | null> {
   if (!existsSync(b)) return 'only the first run has it';
   if ((await fileDigest(a)).sha256 === (await fileDigest(b)).sha256) return null;
   if (a.endsWith('.safetensors')) return differentTensors(SafetensorsFile.open(a), SafetensorsFile.open(b));
-  if (a.endsWith('.json')) return differentValue(json(a), json(b), '$') ?? 'spacing only';
+  if (a.endsWith('.json')) return differentJson(readFileSync(a), readFileSync(b));
   return differentByte(readFileSync(a), readFileSync(b));
 }
 
-const json = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
+/** By their values, or by their bytes where one of them is damaged. */
+function differentJson(a: Buffer, b: Buffer): string {
+  let values: [unknown, unknown];
+  try {
+    values = [JSON.parse(a.toString()), JSON.parse(b.toString())];
+  } catch {
+    return differentByte(a, b);
+  }
+  return differentValue(...values, '$') ?? 'spacing only';
+}
 
 /** Tensors named in a message at most. */
 const NAMED = 5;

@@ -9,6 +9,7 @@ import { type RunResult, resultSchema } from '../config/result.js';
 import { UserError } from '../errors.js';
 import { nearPaths } from '../graph/near-paths.js';
 import { readManifest } from './out-folder.js';
+import { readRunFile } from './run-file.js';
 
 /** A run folder as the `runs` commands see it; it has a result of one kind when it has finished. */
 export interface RunSummary {
@@ -152,9 +153,12 @@ export function compareRuns(
   };
 }
 
-/** The parameter file of a run. */
+/**
+ * The parameter file of a run.
+ * @throws UserError RUN_FILE
+ */
 export const readParams = (folder: string): QuantParams =>
-  quantParamsSchema.parse(JSON.parse(readFileSync(join(folder, 'quant_params.json'), 'utf8')));
+  readRunFile(join(folder, 'quant_params.json'), quantParamsSchema);
 
 /** A folder as the user would type it. */
 export const shown = (folder: string): string => relative(process.cwd(), folder) || '.';

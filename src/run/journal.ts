@@ -1,6 +1,7 @@
 import { existsSync, truncateSync } from 'node:fs';
 import { z } from 'zod';
 import { appendLine, readLines } from './lines.js';
+import { parseRunLine } from './run-file.js';
 
 /**
  * An append-only list of finished pieces of work, one JSON object a line, each on the disk before `record` returns: a
@@ -13,7 +14,7 @@ export class Journal<T> {
 
   /**
    * Opens a journal, or begins one. With `fresh`, what an earlier run left is discarded.
-   * @throws what zod says of a whole line that is no entry
+   * @throws UserError RUN_FILE for a whole line that is no entry
    */
   static open<T>(path: string, entry: z.ZodType<T>, fresh: boolean): Journal<T> {
     const journal = new Journal<T>(path);
@@ -23,8 +24,8 @@ export class Journal<T> {
       return journal;
     }
     const line = z.strictObject({ key: z.string(), entry });
-    for (const one of readLines(path)) {
-      const { key, entry: value } = line.parse(JSON.parse(one));
+    for (const [index, one] of readLines(path).entries()) {
+      const { key, entry: value } = parseRunLine(one, `${path}:${index + 1}`, line);
       journal.known.set(key, value);
     }
     return journal;

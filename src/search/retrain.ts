@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { progressJob } from '../bridge/progress-job.js';
 import type { FrontNetwork } from '../config/pareto.js';
@@ -7,6 +7,7 @@ import { readScenario } from '../config/scenario.js';
 import { UserError } from '../errors.js';
 import { digestOf } from '../run/digest.js';
 import { lockRun } from '../run/lock.js';
+import { readRunFile } from '../run/run-file.js';
 import { CHECKPOINTS } from './evaluator.js';
 import { onDevices, requireGpus, trainingEnvironment, workFolder } from './open.js';
 import { quantizeTrained } from './quantize-trained.js';
@@ -58,7 +59,7 @@ function networkOf(path: string, number: number): FrontNetwork {
       place: path,
       suggestions: ['Search first: dopt search -c scen.yaml', 'Name its folder: --out FOLDER'],
     });
-  const { networks }: Pareto = paretoSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  const { networks }: Pareto = readRunFile(path, paretoSchema);
   const network = networks.find((one) => one.number === number);
   if (network) return network;
   throw new UserError('SEARCH_NO_NETWORK', `The search has no network ${number}.`, {

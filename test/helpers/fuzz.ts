@@ -1,17 +1,26 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { z } from 'zod';
 import { decodeBinHeader, encodeBinHeader } from '../../src/compat/bin-file.js';
 import { parseNotrainConfig } from '../../src/compat/config.js';
-import { manifestSchema } from '../../src/config/manifest.js';
+import { paretoSchema } from '../../src/config/pareto.js';
+import { planSchema } from '../../src/config/plan.js';
+import { quantParamsSchema } from '../../src/config/quant-params.js';
 import { recipeSchema } from '../../src/config/recipe.js';
+import { rewriteSchema } from '../../src/config/rewrite.js';
 import { readScenario } from '../../src/config/scenario.js';
+import { statisticsSchema } from '../../src/config/statistics.js';
 import { parseYaml } from '../../src/config/yaml.js';
 import { DoptError } from '../../src/errors.js';
 import { encodeSafetensors, readSafetensors } from '../../src/graph/safetensors.js';
+import { readArtifact } from '../../src/llm/artifact.js';
 import { parseLayerFile } from '../../src/llm/layer-file.js';
 import { parseLlmConfig } from '../../src/llm/read-config.js';
+import { Journal } from '../../src/run/journal.js';
+import { readManifest } from '../../src/run/out-folder.js';
+import { readRunFile } from '../../src/run/run-file.js';
 import { eventsIn } from '../../src/search/journal.js';
 import { readMeasurements } from '../../src/target/calibrate/measurements.js';
 import { loadTarget } from '../../src/target/target-files.js';
@@ -193,13 +202,33 @@ export const READERS: Record<string, Reader> = {
         '{"version":1,"dopt":"0","state":"finished","command":["a"],"started":"t","finished":null,"details":{"a":[1,{"b":null}]},"files":{"x":{"path":"x","bytes":1,"sha256":"a"}}}',
       ),
     ],
-    read: (bytes) => {
-      try {
-        manifestSchema.safeParse(JSON.parse(bytes.toString()));
-      } catch (error) {
-        if (!(error instanceof SyntaxError)) throw error;
-      }
-    },
+    read: atPath('manifest.json', (path) => readManifest(dirname(path))),
+  },
+  'run files': {
+    seeds: [
+      text(
+        '{"version":1,"space":"s","objectives":["score","macs"],"networks":[{"number":0,"genome":[0,1],"score":0.5}]}',
+      ),
+      text(
+        '{"version":1,"removeNodes":["a"],"initializers":[],"inputs":[],"outputs":[],"attributes":[],"addNodes":[],"extraOutputs":[]}',
+      ),
+    ],
+    read: atPath('x.json', async (path) => {
+      for (const schema of [paretoSchema, rewriteSchema, quantParamsSchema, planSchema, statisticsSchema])
+        await refusedOrRead(() => readRunFile(path, schema));
+    }),
+  },
+  'quantized models': {
+    seeds: [
+      text(
+        '{"version":1,"architecture":"A","modelFolder":"model","fingerprint":"f","linears":[{"name":"a","shape":[4,8],"bits":4,"groupSize":4,"symmetric":true,"strategy":"gptq","shard":"block-0000.safetensors","block":0}],"embeddings":[],"floats":[],"activations":[],"shards":[{"file":"block-0000.safetensors","block":0,"bytes":9,"sha256":"s"}],"meta":{},"digest":"d"}',
+      ),
+    ],
+    read: atPath('index.json', (path) => readArtifact(dirname(path))),
+  },
+  'journal of tries': {
+    seeds: [text('{"key":"a","entry":[1.5,null]}', '{"key":"b","entry":[]}', '')],
+    read: atPath('tries.ndjson', (path) => Journal.open(path, z.array(z.number().nullable()), false)),
   },
 };
 

@@ -24,6 +24,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 from dopt import native, safetensors
 from dopt.capture.save import discard, write_bytes
 from dopt.errors import DoptError
+from dopt.json_text import parse
 from dopt.safetensors import write_error
 
 VERSION = 1
@@ -278,7 +279,11 @@ class Reader:
     @property
     def config(self) -> Dict[str, Any]:
         """config.json of the model as it now is."""
-        return json.loads(_read_text(os.path.join(self.model_folder, "config.json")) or "{}")
+        path = os.path.join(self.model_folder, "config.json")
+        try:
+            return dict(parse(_read_text(path) or "{}"))
+        except (ValueError, TypeError) as error:
+            raise _broken(path, f"{error}") from error
 
     @property
     def model_folder(self) -> str:
