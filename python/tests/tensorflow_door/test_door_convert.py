@@ -1,5 +1,9 @@
 """What the ONNX form looks like: normalization kept, functions put together again, loops and recurrent layers."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -247,3 +251,33 @@ def test_a_wrong_conversion_is_told_with_the_tensor_that_differs_first(tmp_path,
     monkeypatch.setattr(converter, "save", damaged)
     error = refused("PARITY_FAILED", lambda: convert(tmp_path, path))
     assert error.kind == "external" and "'wrong:0'" in error.message and "'out'" in error.message
+
+
+MEMORY_IN_ANOTHER_ORDER = """
+import sys
+kept = [bytearray(index % 700 + 1) for index in range(int(sys.argv[3]))]
+del kept[::2]
+from doorway import convert
+convert(sys.argv[1], sys.argv[2])
+"""
+
+
+def test_the_same_graph_gives_the_same_file_wherever_memory_lies(tmp_path):
+    def network(x):
+        for step in range(4):
+            y = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, constant(3, 3, x.shape[-1], 8), 1, "SAME"), constant(8)))
+            y = tf.nn.conv2d(y, constant(3, 3, 8, 8), 1 + step % 2, "SAME")
+            x = tf.nn.relu(y + tf.nn.conv2d(x, constant(1, 1, x.shape[-1], 8), 1 + step % 2, "SAME"))
+        flat = tf.reshape(tf.nn.avg_pool2d(x, 2, 2, "VALID"), [-1, 8 * 2 * 2])
+        return tf.nn.softmax(tf.matmul(flat, constant(32, 5)))
+
+    path = frozen(tmp_path, network, None, 16, 16, 3)
+    found = set()
+    for index, pieces in enumerate((0, 939, 2817)):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "0"}
+        command = [sys.executable, "-c", MEMORY_IN_ANOTHER_ORDER, str(folder), str(path), str(pieces)]
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+        found.add((folder / "converted" / "model.onnx").read_bytes())
+    assert len(found) == 1

@@ -1,6 +1,7 @@
 """A frozen graph as ONNX by tf2onnx, batch normalization kept."""
 
 import contextlib
+import itertools
 import os
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
@@ -74,15 +75,39 @@ def _convert(
 
     # Einsum stays for capture, which knows it better; this optimizer also puts addresses of memory into names.
     optimizers = {name: each for name, each in optimizer._get_optimizers().items() if name != "einsum_optimizer"}  # noqa: SLF001
-    with keep_batch_norm(), tf.device("/cpu:0"):
+    with keep_batch_norm(), numbered_nodes(), tf.device("/cpu:0"):
         try:
             optimized = optimizer.optimize_graph(process(), catch_errors=False, optimizers=optimizers)
         except Exception:  # noqa: BLE001
             # One of the optimizers fails on this graph. Undoing it alone takes a copy of the graph before each of them.
             optimized = optimizer.optimize_graph(process(), catch_errors=True, optimizers=optimizers)
-    model = optimized.make_model("network")
+        model = optimized.make_model("network")
     _name_open_sizes(model.graph, [names[name] for name in inputs])
     return model
+
+
+@contextlib.contextmanager
+def numbered_nodes() -> Iterator[None]:
+    """Sets of nodes have the same order in every process.
+
+    tf2onnx goes through sets of its nodes and counts the names that it makes up. Python orders objects in a set by their
+    address in memory, which other packages, folders and containers move: the same graph, another file.
+    """
+    from tf2onnx import utils
+    from tf2onnx.graph import Node
+
+    make, own_hash = Node.__init__, Node.__hash__
+    numbers = itertools.count(1)
+
+    def numbered(self: Any, *args: Any, **more: Any) -> None:
+        self.dopt_number = next(numbers)
+        make(self, *args, **more)
+
+    Node.__init__, Node.__hash__, utils.INTERNAL_NAME = numbered, lambda self: self.dopt_number, 1
+    try:
+        yield
+    finally:
+        Node.__init__, Node.__hash__ = make, own_hash
 
 
 def _name_open_sizes(graph: Any, inputs: List[str]) -> None:
