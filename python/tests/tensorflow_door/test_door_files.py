@@ -1,6 +1,7 @@
 """What a model comes in as: frozen graphs, SavedModels and Keras files; and files that are none of these."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -235,3 +236,14 @@ def onnx_bytes():
     value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1])  # noqa: E731
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value("x")], [value("y")])
     return helper.make_model(graph).SerializeToString()
+
+
+def test_a_keras_file_whose_layers_wait_for_each_other_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = keras_file(tmp_path, functional())
+    with h5py.File(path, "r+") as file:
+        description = json.loads(file.attrs["model_config"])
+        description["config"]["layers"][2]["inbound_nodes"] = []
+        file.attrs["model_config"] = json.dumps(description)
+    error = refused("MODEL_DAMAGED", lambda: convert(tmp_path, path))
+    assert "wait for" in error.message

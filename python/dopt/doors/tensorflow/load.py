@@ -1,7 +1,8 @@
 """TensorFlow models as frozen graphs: a .pb is read, a SavedModel or Keras .h5 is frozen here."""
 
+import contextlib
 import os
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, Iterator, List, NamedTuple
 
 from dopt.doors.tensorflow.contents import refuse_lambda_layers
 from dopt.errors import DoptError
@@ -141,7 +142,8 @@ def _from_keras(path: str, trust_code: bool) -> LoadedGraph:
                 )
             if not trust_code:
                 refuse_lambda_layers(file.attrs["model_config"], path)
-        model = tf.keras.models.load_model(path, compile=False)
+        with _bounded_passes():
+            model = tf.keras.models.load_model(path, compile=False)
         specs = [tf.TensorSpec(value.shape, value.dtype, name=value.name.split(":")[0]) for value in model.inputs]
         single = len(specs) == 1
         function = tf.function(lambda *args: model(args[0] if single else list(args), training=False))
@@ -151,6 +153,44 @@ def _from_keras(path: str, trust_code: bool) -> LoadedGraph:
     except Exception as error:  # noqa: BLE001
         raise _unloadable(path, error) from error
     return _freeze(concrete, model.output_names)
+
+
+@contextlib.contextmanager
+def _bounded_passes() -> Iterator[None]:
+    """Loading a damaged network ends. Raises ValueError where layers wait for results that no layer gives.
+
+    Keras connects layers by going through their list until all are connected
+    (keras/engine/functional.py, ``reconstruct_from_config``): forever, where one of them cannot be.
+    """
+    try:
+        from keras.engine import functional
+    except ImportError:  # Keras of another version than the locked one, by --env system
+        yield
+        return
+    reconstruct = functional.reconstruct_from_config
+
+    def bounded(config: Dict[str, Any], *args: Any, **more: Any) -> Any:
+        return reconstruct({**config, "layers": _Passes(config["layers"])}, *args, **more)
+
+    functional.reconstruct_from_config = bounded
+    try:
+        yield
+    finally:
+        functional.reconstruct_from_config = reconstruct
+
+
+class _Passes(list):
+    """Layers of a network that can be gone through once to make them, and once for each of their calls."""
+
+    def __init__(self, layers: List[Dict[str, Any]]) -> None:
+        super().__init__(layers)
+        self._left = 2 + sum(1 + len(each.get("inbound_nodes") or ()) for each in layers)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("its layers wait for results that no layer gives")
+        return super().__iter__()
 
 
 def _freeze(function: Any, output_names: List[str]) -> LoadedGraph:
