@@ -27,6 +27,8 @@ class DoptError(Exception):
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        # Names from damaged files hold halves of characters, which no terminal and no file takes.
+        message = message.encode("utf-8", "backslashreplace").decode()
         super().__init__(message)
         self.code = code
         self.message = message

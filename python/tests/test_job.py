@@ -10,7 +10,7 @@ import time
 import pytest
 
 from dopt import methods
-from dopt.errors import Cancelled
+from dopt.errors import Cancelled, DoptError
 from dopt.events import Events, StreamEvents
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(methods.__file__)))
@@ -158,6 +158,11 @@ def test_silent_events_still_stop_a_cancelled_method():
 def test_log_levels_are_checked():
     with pytest.raises(ValueError):
         Events().log("debug", "x")
+
+
+def test_messages_can_be_printed_whatever_names_they_tell():
+    error = DoptError("MODEL_DAMAGED", "no layer é\ud800")
+    assert error.message == str(error) == "no layer é\\ud800"
 
 
 def test_numbers_of_other_libraries_and_long_messages_are_written_whole():
