@@ -1,11 +1,13 @@
 """Damaged TensorFlow models: the door answers each with a conversion or a DoptError, in the process that a command starts for it.
 
-TensorFlow is C++ that ends its process on some damaged graphs (a failed CHECK). A command then says so and ends as with any
-program of others that fails; what must not come is an answer that is a fault of ours, or none.
+TensorFlow is C++ that ends its process on some damaged graphs (a failed CHECK), and HDF5 is C that goes round in circles on some
+damaged files. A command then says so and ends, as with any program of others that fails: it notices both, the second by heartbeats
+that do not come. What must not come is an answer that is a fault of ours, or none while Python is alive.
 """
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -26,11 +28,15 @@ _EVIL = [0, -1, 1, 2, 7, 1 << 31, (1 << 63) - 1, -(1 << 63), 1 << 40]
 _OPERATORS = ["Conv2D", "MatMul", "Reshape", "Identity", "If", "While", "Placeholder", "Const", "VariableV2", "WriteFile", "Nonsense"]
 
 
+#: Seconds without a heartbeat, which comes every second, after which a process hangs; a command waits longer.
+SILENT = 20
+
+
 class Job:
     """A process of ``dopt.job`` that is asked for one conversion after the other, and started again when it has died."""
 
     def __init__(self, folder):
-        self._folder, self._process, self._spent, self.died = folder, None, 0.0, 0
+        self._folder, self._process, self._spent, self._text = folder, None, 0.0, b""
 
     def convert(self, path):
         """The result of ``convert``. Raises DoptError, and AssertionError for an answer that is a fault of ours."""
@@ -40,15 +46,13 @@ class Job:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         params = {**model_params(path), "out": str(out), "seed": 0}
-        self._process.stdin.write(json.dumps({"method": "convert", "params": params}) + "\n")
+        self._process.stdin.write(json.dumps({"method": "convert", "params": params}).encode() + b"\n")
         self._process.stdin.flush()
         answer = self._answer()
-        if answer is None:
+        if isinstance(answer, str):
             self._spent += self._used()
-            status, self._process = self._process.wait(), None
-            self.died += 1
-            assert status < 0, f"the process ended with status {status}"
-            raise DoptError("DIED", f"signal {-status}", kind="external")
+            self.close()
+            raise DoptError(answer, f"at {path}", kind="external")
         if answer["ok"]:
             return answer["value"]
         error = answer["error"]
@@ -56,20 +60,32 @@ class Job:
         raise DoptError(error["code"], error["message"], kind=error["kind"])
 
     def _start(self):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3", "DOPT_HEARTBEAT_SECONDS": "1"}
         command = [sys.executable, "-m", "dopt.job", "--serve"]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self._text = b""
+        self._process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 
     def _answer(self):
-        for line in self._process.stdout:
-            try:
-                event = json.loads(line)
-            except ValueError:  # a framework's own words
-                continue
-            if isinstance(event, dict) and event.get("type") == "answer":
-                return event["envelope"]
-        return None
+        """The envelope, or what became of the process: DIED of a signal, or HUNG in code that lets no other thread run."""
+        stream = self._process.stdout.fileno()
+        while True:
+            while b"\n" in self._text:
+                line, self._text = self._text.split(b"\n", 1)
+                try:
+                    event = json.loads(line)
+                except ValueError:  # a framework's own words
+                    continue
+                if isinstance(event, dict) and event.get("type") == "answer":
+                    return event["envelope"]
+            if not select.select([stream], [], [], SILENT)[0]:
+                return "HUNG"
+            part = os.read(stream, 1 << 16)
+            if not part:
+                status = self._process.wait()
+                assert status < 0, f"the process ended with status {status}"
+                return "DIED"
+            self._text += part
 
     def _used(self):
         try:
@@ -87,6 +103,7 @@ class Job:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._process = None
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ def test_mixed_precision_keeps_float32_scales():
         plugin.calibrate(quantized, [x])
         plugin.add_distillation_loss(quantized)
         losses = fit(quantized, x, np.arange(4), 3, tf.keras.optimizers.SGD(0.01), 4)
-        assert type(quantized.optimizer) is tf.keras.mixed_precision.LossScaleOptimizer
+        assert isinstance(quantized.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert np.isfinite(losses).all()

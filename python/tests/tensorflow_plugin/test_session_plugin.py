@@ -90,7 +90,7 @@ def test_the_samples_run_as_they_stand(tmp_path):
 
     scales = [each for each in tf.trainable_variables() if each.op.name.endswith("log_scale")]
     first = sess.run(loss, {**feed, is_train_flag: False, quant_flag: 1})
-    for _ in range(40):
+    for _ in range(80):
         sess.run(step, {**feed, is_train_flag: True, quant_flag: 1})
     moved = sess.run(scales)
     assert sess.run(loss, {**feed, is_train_flag: False, quant_flag: 1}) < 0.8 * first

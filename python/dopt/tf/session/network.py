@@ -1,5 +1,6 @@
 """What the plug-in put into a session's graph, kept on the graph; and changing a graph that a session has run already."""
 
+import contextlib
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
 import tensorflow as tf
@@ -83,7 +84,8 @@ def renewed(sess: Any, values: Dict[Any, Any], more: List[Any]) -> None:
 
     options = core.TF_NewSessionOptions(target=sess._target, config=sess._config)  # noqa: SLF001
     try:
-        old, sess._session = sess._session, core.TF_NewSessionRef(sess.graph._c_graph, options)  # noqa: SLF001
+        with _c_graph(sess.graph) as graph:
+            old, sess._session = sess._session, core.TF_NewSessionRef(graph, options)  # noqa: SLF001
     finally:
         core.TF_DeleteSessionOptions(options)
     core.TF_CloseSession(old)
@@ -91,6 +93,12 @@ def renewed(sess: Any, values: Dict[Any, Any], more: List[Any]) -> None:
     sess.run([variable.initializer for variable in more])
     for variable, value in values.items():
         variable.load(value, sess)
+
+
+def _c_graph(graph: Any) -> Any:
+    """A context that gives the graph as TensorFlow's C functions take it: since 2.12 it is lent, before it was there."""
+    held = graph._c_graph  # noqa: SLF001
+    return held.get() if hasattr(held, "get") else contextlib.nullcontext(held)
 
 
 def initialized(sess: Any) -> Dict[Any, Any]:
