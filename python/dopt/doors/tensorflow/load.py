@@ -124,7 +124,7 @@ def _from_saved_model(path: str) -> LoadedGraph:
         )
     function = signatures.get("serving_default") or next(iter(signatures.values()))
     # A signature gives its results sorted by their keys.
-    return _freeze(function, sorted(function.structured_outputs))
+    return _freeze(path, function, sorted(function.structured_outputs))
 
 
 def _from_keras(path: str, trust_code: bool) -> LoadedGraph:
@@ -152,7 +152,7 @@ def _from_keras(path: str, trust_code: bool) -> LoadedGraph:
         raise
     except Exception as error:  # noqa: BLE001
         raise _unloadable(path, error) from error
-    return _freeze(concrete, model.output_names)
+    return _freeze(path, concrete, model.output_names)
 
 
 @contextlib.contextmanager
@@ -193,10 +193,13 @@ class _Passes(list):
         return super().__iter__()
 
 
-def _freeze(function: Any, output_names: List[str]) -> LoadedGraph:
+def _freeze(path: str, function: Any, output_names: List[str]) -> LoadedGraph:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    try:
+        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    except Exception as error:  # noqa: BLE001 - the first look of TensorFlow's C++ at the whole graph.
+        raise _unloadable(path, error) from error
     inputs = [value.name for value in frozen.inputs if value.dtype.name != "resource"]
     outputs = [value.name for value in frozen.outputs]
     names = dict(zip(outputs, output_names)) if len(outputs) == len(output_names) else {}
