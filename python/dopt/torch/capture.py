@@ -8,7 +8,7 @@ import torch.nn.functional as functional
 from torch import fx, nn
 
 from dopt.torch.attention import captured_attention
-from dopt.torch.builtins import captured_builtins
+from dopt.torch.builtins import captured_builtins, captured_unpacking
 
 #: Modules of torch that are programs of others: looked into, where all others are taken as one operator.
 _COMPOSITE = (nn.Sequential, nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder) + (
@@ -41,7 +41,7 @@ def capture(network: nn.Module, input_names: Sequence[str]) -> Captured:
     try:
         while True:
             try:
-                with captured_attention(), captured_builtins():
+                with captured_attention(), captured_builtins(), captured_unpacking():
                     graphs = [_trace(network, input_names, opaque, mode) for mode in (True, False)]
             except _Refused as refused:
                 path, reason = refused.args

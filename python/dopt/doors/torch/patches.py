@@ -76,6 +76,10 @@ def composed_attention(replacements: Replacements) -> None:
     if fast_path is not None:
         # In evaluation mode MultiheadAttention and TransformerEncoderLayer would otherwise be a single operator each.
         replacements.replace(fast_path, "get_fastpath_enabled", lambda _: lambda: False)
+    elif hasattr(torch, "_native_multi_head_attention"):
+        # PyTorch 1.12 and 1.13 have no switch for it. They ask this, by this name here alone, whether tensors are of a class of
+        # somebody's, which keeps them from it.
+        replacements.replace(torch.overrides, "has_torch_function", lambda _: lambda _: True)
 
 
 def _symbolics_once(replacements: Replacements) -> None:
