@@ -32,7 +32,7 @@ def train_together(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
         write(os.path.join(folder, "params.json"), params)
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={len(params['places'])}",
+        command = [sys.executable, "-m", "dopt.nas.torch_launch", "--standalone", f"--nproc_per_node={len(params['places'])}",
                    f"--max_restarts={RESTARTS}", "-m", "dopt.nas.torch_process", folder]
         with open(os.path.join(folder, "log"), "wb") as log:
             process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
