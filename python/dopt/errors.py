@@ -40,3 +40,8 @@ class DoptError(Exception):
 
 class Cancelled(BaseException):
     """The caller asked the job to stop; unwinds through ``except Exception`` so that nothing swallows it."""
+
+
+def in_a_line(error: BaseException, characters: int = 300) -> str:
+    """What an exception of a library says, in one line of so many characters at most."""
+    return " ".join((str(error) or type(error).__name__).split())[:characters]

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Any, Dict, Iterator, Tuple
 
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 
 #: Blocks, and experts of a block, that a model may have: some ten times those of the largest.
@@ -119,11 +119,6 @@ def _refuse_endless(settings: Dict[str, Any]) -> None:
             _refuse_endless(value)
         elif _COUNTED.search(str(key)) and isinstance(value, int) and value > MOST_BLOCKS:
             raise ValueError(f"{key} is {value}, more than any model has")
-
-
-def in_a_line(error: BaseException) -> str:
-    """What an exception of a library says, in one line that is not too long."""
-    return " ".join((str(error) or type(error).__name__).split())[:300]
 
 
 def unknown_architecture(folder: str, error: Exception) -> DoptError:

@@ -7,9 +7,9 @@ import re
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from dopt.data.arrays import load_npy
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 from dopt.json_text import parse
-from dopt.llm.network import in_a_line, require_transformers
+from dopt.llm.network import require_transformers
 
 #: Longer texts have tokens enough for every size that calibrates by itself.
 _COUNTED_BYTES = 4 * 2**20
@@ -54,7 +54,7 @@ def _plain_tokenizer(folder: str) -> Any:
         settings = json.load(file)
     known = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template")
     special = {key: settings[key] for key in known if isinstance(settings.get(key), str)}
-    return PreTrainedTokenizerFast(tokenizer_file=path, **special)
+    return PreTrainedTokenizerFast(tokenizer_file=path, name_or_path=folder, **special)
 
 
 def samples_of(text: Dict[str, Any], folder: str, vocabulary: int, trust_remote_code: bool = False) -> Tuple[Any, Dict[str, Any]]:
@@ -152,6 +152,8 @@ def as_message(tokenizer: Any, text: str, reply: bool = False) -> str:
     try:
         messages = [{"role": "user", "content": text}]
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - a template is a program of somebody else's.
         raise DoptError(
             "LLM_TOKENIZER",
@@ -207,7 +209,8 @@ def _texts(path: str) -> List[str]:
         if wrong is not None:
             raise ValueError(f"item {wrong + 1} has no text: {str(objects[wrong])[:60]}")
         # Half of a pair of UTF-16, which JSON can write down and no tokenizer takes.
-        "".join(texts).encode("utf-8")
+        for each in texts:
+            each.encode("utf-8")
         return texts
     except OSError as error:
         raise DoptError("LLM_TEXT", f"Cannot read {path}: {error.strerror}.", place=path) from error

@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
 from dopt.capture.parity import Difference, compare
 from dopt.capture.runner import Session
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 #: Largest difference accepted, relative to the largest value of an output. Frameworks sum in different orders, which costs
 #: 1e-6 to 3e-5 on deep networks; a wrong operator costs far more.
@@ -38,7 +38,7 @@ class Converted:
         except Exception as error:  # noqa: BLE001 - onnxruntime has a type for each of its states.
             raise DoptError(
                 "MODEL_CONVERT",
-                f"onnxruntime cannot run what {self._place} was converted to: {' '.join(str(error).split())[:400]}",
+                f"onnxruntime cannot run what {self._place} was converted to: {in_a_line(error, 400)}",
                 kind="external",
                 place=self._place,
                 suggestions=["Does the model run in its own framework? If so, report it with the model."],

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
 from dopt.doors.tensorflow.prepare import prepare
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 OPSET = 13
 
@@ -32,7 +32,7 @@ def convert_graph(
     except Exception as error:  # noqa: BLE001 - tf2onnx raises many types.
         raise DoptError(
             "MODEL_CONVERT",
-            f"tf2onnx {tf2onnx.__version__} cannot convert {path}: {' '.join(str(error).split())[:400]}",
+            f"tf2onnx {tf2onnx.__version__} cannot convert {path}: {in_a_line(error, 400)}",
             kind="external",
             place=path,
             suggestions=[

@@ -5,7 +5,7 @@ import os
 from typing import Any, Dict, Iterator, List, NamedTuple
 
 from dopt.doors.tensorflow.contents import refuse_lambda_layers
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 #: Operators whose values lie outside the graph.
 _VARIABLES = {"Variable", "VariableV2", "VarHandleOp", "ReadVariableOp", "ResourceGather", "HashTableV2"}
@@ -65,7 +65,7 @@ def _read_graph_def(path: str) -> Any:
     except Exception as error:  # noqa: BLE001 - TensorFlow raises many types for damaged graphs.
         raise DoptError(
             "MODEL_DAMAGED",
-            f"TensorFlow {tf.__version__} cannot take the graph {path}: {' '.join(str(error).split())[:300]}",
+            f"TensorFlow {tf.__version__} cannot take the graph {path}: {in_a_line(error)}",
             place=path,
             suggestions=["Freeze the model again with this or an older version of TensorFlow."],
         ) from error
@@ -211,7 +211,7 @@ def _unloadable(path: str, error: BaseException) -> DoptError:
 
     return DoptError(
         "MODEL_DAMAGED",
-        f"TensorFlow {tf.__version__} cannot load {path}: {' '.join(str(error).split())[:300]}",
+        f"TensorFlow {tf.__version__} cannot load {path}: {in_a_line(error)}",
         place=path,
         suggestions=[
             "Save it again with this or an older version of TensorFlow.",
