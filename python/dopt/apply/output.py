@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional
 
 from dopt.capture.network import ELEMENT_TYPES, Network, Weight, make_tensor
 from dopt.capture.save import discard, external_tensor
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 from dopt.safetensors import CHUNK, Entry, write_error
 
 #: protobuf ends at 2 GiB; beyond this much data the weights go into an external file whatever was asked.
@@ -122,7 +122,7 @@ def _check(network: Network, path: str, out: str, load: bool) -> None:
     except Exception as error:  # noqa: BLE001 - both raise errors of many classes.
         raise DoptError(
             "REWRITE_CHECK",
-            f"{out}: {judge} refuses the rewritten model: {' '.join(str(error).split())[:500]}",
+            f"{out}: {judge} refuses the rewritten model: {in_a_line(error, 500)}",
             kind="external",
             place=out,
             suggestions=["Please report this with the run folder attached."],

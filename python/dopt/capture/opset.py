@@ -5,7 +5,7 @@ from typing import Any, Dict
 from dopt.capture.lower import lower
 from dopt.capture.network import FLOAT, Network, all_graphs, light_model, unique_name
 from dopt.capture.shapes import typed_model
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 #: Per-channel DequantizeLinear came with 13. onnxruntime 1.15 accepts 19, but has no Reshape or Resize of it.
 LOWEST, HIGHEST = 13, 18
@@ -57,7 +57,7 @@ def _raise(network: Network) -> None:
     except Exception as error:  # noqa: BLE001 - C++ assertions arrive as RuntimeError, ConvertError, IndexError, …
         raise DoptError(
             "MODEL_OPSET_CONVERSION",
-            f"{network.path}: onnx cannot convert opset {network.opset} to {LOWEST}: {' '.join(str(error).split())[:300]}",
+            f"{network.path}: onnx cannot convert opset {network.opset} to {LOWEST}: {in_a_line(error)}",
             kind="external",
             place=network.path,
             suggestions=[f"Export the model with an opset from {LOWEST} to {HIGHEST}."],

@@ -5,10 +5,10 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from dopt.capture.network import LIGHT_ELEMENTS, Network, value_type
 from dopt.capture.opset import HIGHEST
-from dopt.capture.runner import Attempt, Session, first_line
+from dopt.capture.runner import Attempt, Session
 from dopt.capture.save import WEIGHTS
 from dopt.capture.tensors import element_count
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 SAMPLES = 2
 #: Largest difference accepted, relative to the largest value of an output.
@@ -91,7 +91,7 @@ def _run_original(network: Network, declared: Sequence[str], scratch: str, seed:
         original = Session(network.path if direct else _with_outputs(network, outputs, scratch))
     except Exception as error:  # noqa: BLE001 - any refusal of the original has the same consequence.
         network.notes.append(
-            f"Parity was not checked: onnxruntime {ort.__version__} cannot load the original ({first_line(error)})."
+            f"Parity was not checked: onnxruntime {ort.__version__} cannot load the original ({in_a_line(error, 200)})."
         )
         return []
     types = {value.name: value_type(value) for value in network.graph.input}
@@ -116,7 +116,7 @@ def _run_captured(
         captured = Session(model_path)
         answers = [captured.run(outputs, attempt.feeds or {}) for attempt in attempts]
     except Exception as error:  # noqa: BLE001
-        raise _failure(network, f"onnxruntime refuses the captured model: {first_line(error)}") from error
+        raise _failure(network, f"onnxruntime refuses the captured model: {in_a_line(error, 200)}") from error
     not_finite = set()
     worst = -1.0
     for attempt, found in zip(attempts, answers):

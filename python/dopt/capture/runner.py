@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
+from dopt.errors import in_a_line
+
 #: Sizes tried for dimensions that the model leaves open, apart from batch and channels.
 TRIED_SIZES = (64, 224, 320, 16)
 
@@ -47,7 +49,7 @@ class Session:
                     }
                     return Attempt(feeds, self.run(outputs, feeds), "")
                 except Exception as error:  # noqa: BLE001 - sizes that do not fit together; the next ones may.
-                    problem = problem or first_line(error)
+                    problem = problem or in_a_line(error, 200)
         return Attempt(None, [], problem)
 
 
@@ -81,8 +83,3 @@ def numpy_type(name: str) -> Any:
 
     element = name[len("tensor(") : -1] if name.startswith("tensor(") else "object"
     return np.dtype({"float": "float32", "double": "float64", "string": "object"}.get(element, element))
-
-
-def first_line(error: BaseException) -> str:
-    """An exception's text on one line of bearable length."""
-    return " ".join(str(error).split())[:200]

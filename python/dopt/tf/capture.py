@@ -9,7 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 
 class Value:
@@ -162,7 +162,7 @@ def _traced(layer: Any, args: List[Any], kwargs: Dict[str, Any]) -> Any:
             training = {} if len(modes) == 1 else {"training": mode}
             graphs.append(tf.keras.Model(inputs, layer.call(*given, **more, **training)))
         except Exception as error:  # noqa: BLE001 - the user's program may raise anything.
-            return " ".join(str(error).split())[:200] or type(error).__name__
+            return in_a_line(error, 200)
     programs = [[_signature(node) for node in nodes_of(graph)] for graph in graphs]
     if any(program != programs[0] for program in programs[1:]):
         return "it computes something else in training than in evaluation"

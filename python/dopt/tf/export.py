@@ -6,7 +6,7 @@ from typing import Any, List, Optional, Set, Tuple
 import numpy as np
 import tensorflow as tf
 
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 from dopt.plugin.equality import judged
 from dopt.plugin.folder import Origin
 from dopt.plugin.numbers import Network, Quantizer
@@ -69,7 +69,7 @@ def freeze(network: Any) -> Frozen:
     except (TypeError, ValueError, tf.errors.OpError) as error:
         raise DoptError(
             "MODEL_EXPORT",
-            f"{network.name} cannot be exported at the shapes in the settings: {' '.join(str(error).split())[:300]}",
+            f"{network.name} cannot be exported at the shapes in the settings: {in_a_line(error)}",
             kind="external",
             suggestions=["Correct input_shape in the settings."],
         ) from error

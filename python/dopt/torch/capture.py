@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as functional
 from torch import fx, nn
 
+from dopt.errors import in_a_line
 from dopt.torch.attention import captured_attention
 from dopt.torch.builtins import captured_builtins, captured_unpacking
 
@@ -112,7 +113,7 @@ def _trace(network: nn.Module, names: Sequence[str], opaque: Dict[str, str], tra
     try:
         return tracer.trace(network)
     except Exception as error:  # noqa: BLE001 - the user's program may raise anything.
-        text = " ".join(str(error).split())[:200] or type(error).__name__
+        text = in_a_line(error, 200)
         raise _Refused(tracer.culprit or "", text) from error
 
 

@@ -11,7 +11,7 @@ import torch
 
 from dopt.doors.torch.export import separate_parameters
 from dopt.doors.torch.patches import export_settings, exportable
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 from dopt.plugin.equality import judged
 from dopt.plugin.folder import Origin, Written, write_folder
 from dopt.plugin.numbers import Network
@@ -111,7 +111,7 @@ def _export(network: Any, path: str) -> None:
             warnings.simplefilter("ignore")
             torch.onnx.export(network, examples, path, **settings)
     except Exception as error:  # noqa: BLE001 - torch raises many types here.
-        text = " ".join(str(error).split())[:400]
+        text = in_a_line(error, 400)
         raise DoptError(
             "MODEL_EXPORT",
             f"torch cannot export {type(network).__name__}: {text}",

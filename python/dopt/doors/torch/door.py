@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 _FROZEN = (
     "An `if` or a loop over values of tensors is exported as the one way that was taken: write it with torch.where, or "
@@ -108,7 +108,7 @@ def _export(
         path = export(*arguments, open_batch=True)
         return path, _compare(params, runner, path, _samples(specs, params["seed"], open_batch=True))
     except Exception as error:  # noqa: BLE001 - the same with a fixed batch tells what is really wrong.
-        notes.append(f"The batch is fixed at {specs[0].shape[0]}: with an open one, {' '.join(str(error).split())[:200]}")
+        notes.append(f"The batch is fixed at {specs[0].shape[0]}: with an open one, {in_a_line(error, 200)}")
     path = export(*arguments, open_batch=False)
     return path, _compare(params, runner, path, _samples(specs, params["seed"], open_batch=False))
 

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Sequence
 
 from dopt.doors.torch.border import InputSpec, flatten
 from dopt.doors.torch.patches import export_settings, exportable
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 
 def export(
@@ -89,14 +89,13 @@ def _flattened(network: Any, outputs: Sequence[str]) -> bool:
 def _failed(path: str, error: BaseException) -> DoptError:
     import re
 
-    text = " ".join(str(error).split())
-    operator = re.search(r"(?:operator|op):? '?(?:aten::)?(\w+)'?", text)
+    operator = re.search(r"\b(?:operator|op)\b:?\s*'?(?:aten::)?(\w+)'?", str(error))
     suggestions = ["Report the network: dopt's own form of the operator may be missing."]
     if operator:
         suggestions.insert(0, f"Spell {operator.group(1)} with other operators in the network's forward().")
     return DoptError(
         "MODEL_EXPORT",
-        f"{path}: torch cannot export the network: {text[:400]}",
+        f"{path}: torch cannot export the network: {in_a_line(error, 400)}",
         kind="external",
         place=path,
         suggestions=suggestions,

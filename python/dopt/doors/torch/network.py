@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 
 class Opened(NamedTuple):
@@ -76,7 +76,7 @@ def _open_script(path: str) -> Opened:
     except Exception as error:  # noqa: BLE001 - torch raises many types on damaged archives.
         raise DoptError(
             "MODEL_TORCHSCRIPT",
-            f"torch {torch.__version__} cannot read the TorchScript file {path}: {_first_line(error)}",
+            f"torch {torch.__version__} cannot read the TorchScript file {path}: {in_a_line(error)}",
             place=path,
             suggestions=[
                 "A file saved by a newer torch needs a newer one: --profile current, or --env system with DOPT_PYTHON.",
@@ -235,7 +235,7 @@ def _broken(path: str, error: BaseException, what: str) -> DoptError:
     missing = isinstance(error, ImportError)
     return DoptError(
         "MODEL_PY_FAILED",
-        f"{place}: the file {what}: {type(error).__name__}: {_first_line(error)}",
+        f"{place}: the file {what}: {type(error).__name__}: {in_a_line(error)}",
         place=place,
         suggestions=[
             *newer_torch(error),
@@ -258,7 +258,3 @@ def newer_torch(error: BaseException) -> List[str]:
     if int(torch.__version__.split(".")[0]) >= 2:
         return []
     return [f"This is PyTorch {torch.__version__.split('+')[0]}; for a network written for PyTorch 2: --profile current."]
-
-
-def _first_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

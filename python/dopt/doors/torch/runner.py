@@ -4,7 +4,7 @@ from itertools import combinations, islice
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from dopt.doors.torch.border import InputSpec, flatten
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 #: Choices of types that a network is tried with at most: all of six inputs.
 MOST_TRIES = 64
@@ -73,7 +73,7 @@ def with_dtypes(network: Any, specs: List[InputSpec], path: str) -> Tuple[List[I
         try:
             return typed, Runner(network, [spec.name for spec in specs])(random_feeds(typed, 0, None, 1.0))
         except Exception as error:  # noqa: BLE001 - the user's code raises anything.
-            reasons.append(" ".join(str(error).split())[:300])
+            reasons.append(in_a_line(error))
             advice += newer_torch(error)
     shapes = "; ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
     raise DoptError(

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Sequence
 
 import tensorflow as tf
 
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 from dopt.plugin.blocks import block_ends
 from dopt.tf.distill import distance, relative
 from dopt.tf.session.export import tensor_of
@@ -48,7 +48,7 @@ def _frozen(sess: Any, plan: Plan, nodes: List[str]) -> Any:
     except tf.errors.FailedPreconditionError as error:
         raise DoptError(
             "PLUGIN_NO_WEIGHTS",
-            f"The session has no weights yet that the float network could keep: {' '.join(str(error).split())[:200]}",
+            f"The session has no weights yet that the float network could keep: {in_a_line(error, 200)}",
             suggestions=["Call get_quant_loss() after the float network's weights are restored, and before minimize()."],
         ) from error
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 import tensorflow as tf
 
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 from dopt.plugin.config import PluginConfig
 from dopt.plugin.equality import Equality, judged, open_session
 from dopt.plugin.folder import Origin
@@ -85,7 +85,7 @@ def _restore(twin: Any, plan: Plan, checkpoint: str) -> None:
     except (tf.errors.OpError, ValueError, TypeError) as error:
         raise DoptError(
             "PLUGIN_CHECKPOINT",
-            f"Cannot read the checkpoint {checkpoint}: {' '.join(str(error).split())[:200]}",
+            f"Cannot read the checkpoint {checkpoint}: {in_a_line(error, 200)}",
             place=checkpoint,
             suggestions=["Give the path that tf.compat.v1.train.Saver.save() returned."],
         ) from error

@@ -3,7 +3,7 @@
 from typing import Any, Dict, Iterable, List, Set
 
 from dopt.doors.tensorflow.write_back.graph import Graph, input_entry, node_of, tensor_name
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 
 def bypass_identity_n(graph_def: Any, keep: Iterable[str]) -> Any:
@@ -99,7 +99,7 @@ def _check(graph_def: Any, place: str) -> None:
     except Exception as error:  # noqa: BLE001 - TensorFlow raises errors of many classes.
         raise DoptError(
             "WRITE_BACK_CHECK",
-            f"{place}: TensorFlow {tf.__version__} refuses the graph with quantized weights: {' '.join(str(error).split())[:300]}",
+            f"{place}: TensorFlow {tf.__version__} refuses the graph with quantized weights: {in_a_line(error)}",
             kind="external",
             place=place,
             suggestions=["Please report this with the run folder attached."],

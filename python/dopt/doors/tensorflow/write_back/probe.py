@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, NamedTuple, Set
 
 from dopt.doors.tensorflow.write_back.graph import Graph, cone, node_of
-from dopt.errors import DoptError
+from dopt.errors import DoptError, in_a_line
 
 #: Standard deviations of the random inputs. Two sizes, so that a tensor which a function leaves as it is at one size
 #: (Relu6 of small values, an activation that nothing drives) is told from its neighbour at the other.
@@ -29,8 +29,6 @@ def probe(graph: Graph, graph_def: Any, model: Any, borders: Any, constants: Set
     """
     import numpy as np
 
-    from dopt.capture.runner import first_line
-
     inputs = {each["name"]: each["frameworkName"] for each in borders["inputs"]}
     outputs = [each["frameworkName"] for each in borders["outputs"]]
     produced, session = _exposed(model)
@@ -52,7 +50,7 @@ def probe(graph: Graph, graph_def: Any, model: Any, borders: Any, constants: Set
     except Exception as error:  # noqa: BLE001 - both frameworks raise errors of many classes.
         raise DoptError(
             "WRITE_BACK_RUN",
-            f"{place}: the graph and its ONNX form do not run on the same random inputs: {first_line(error)}",
+            f"{place}: the graph and its ONNX form do not run on the same random inputs: {in_a_line(error, 200)}",
             kind="external",
             place=place,
             suggestions=["The quantized ONNX model in the run folder is whole; only the .pb cannot be written."],
