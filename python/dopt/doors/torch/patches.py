@@ -6,6 +6,7 @@ Each replacement computes the same numbers and is used instead of the original f
 import contextlib
 import functools
 import inspect
+import math
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 OPSET = 13
@@ -50,6 +51,8 @@ def exportable(fixed_batch: bool) -> Iterator[None]:
     import torch
     import torch.nn.functional as functional
 
+    from dopt.doors.torch.symbolics import symbolics
+
     with Replacements() as replacements:
         replace = replacements.replace
         for dimensions in (1, 2, 3):
@@ -59,11 +62,19 @@ def exportable(fixed_batch: bool) -> Iterator[None]:
             replace(owner, "channel_shuffle", lambda _: channel_shuffle)
             replace(owner, "argsort", lambda _: argsort)
         replace(torch.Tensor, "argsort", lambda _: argsort)
-        replace(functional, "adaptive_avg_pool2d", _adaptive_average)
+        replace(functional, "fold", lambda _: fold)
+        replace(functional, "interpolate", _sizes_computed)
+        replace(torch, "tensor_split", lambda _: tensor_split)
+        replace(torch.Tensor, "tensor_split", lambda _: tensor_split)
+        for name, dim in (("hsplit", 1), ("vsplit", 0), ("dsplit", 2)):
+            for owner in (torch, torch.Tensor):
+                replace(owner, name, lambda _, dim=dim: _split_along(dim))
+        replace(torch.Tensor, "unflatten", lambda _: unflatten)
         composed_attention(replacements)
         _symbolics_once(replacements)
         _integer_sizes(replacements, fixed_batch)
-        yield
+        with symbolics(OPSET):
+            yield
 
 
 def composed_attention(replacements: Replacements) -> None:
@@ -216,29 +227,60 @@ def argsort(input: Any, dim: int = -1, descending: bool = False) -> Any:
     return torch.sort(input, dim=dim, descending=descending)[1]
 
 
-def _adaptive_average(original: Any) -> Any:
-    """adaptive_avg_pool2d to any size: where the sizes do not divide, a product with matrices of averages."""
+def _sizes_computed(original: Any) -> Any:
+    """F.interpolate, whose own way to a size from a factor wants sizes that are tensors while tracing."""
 
-    def ours(input: Any, output_size: Any) -> Any:
-        wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-        height, width = (int(each) for each in input.shape[-2:])
-        rows = height if wanted[0] is None else int(wanted[0])
-        columns = width if wanted[1] is None else int(wanted[1])
-        if height % rows == 0 and width % columns == 0:
-            return original(input, (rows, columns))
-        import torch
-
-        return torch.matmul(torch.matmul(averages(rows, height), input), averages(columns, width).t())
+    def ours(input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *rest: Any, **more: Any) -> Any:
+        recompute = more.get("recompute_scale_factor") or (len(rest) > 1 and rest[1])
+        if scale_factor is None or not (recompute or mode == "area"):
+            return original(input, size, scale_factor, mode, *rest, **more)
+        spatial = [int(each) for each in input.shape[2:]]
+        factors = scale_factor if isinstance(scale_factor, (tuple, list)) else [scale_factor] * len(spatial)
+        sizes = [math.floor(each * factor) for each, factor in zip(spatial, factors)]
+        more.pop("recompute_scale_factor", None)
+        return original(input, sizes, None, mode, *rest[:1], **more)
 
     return ours
 
 
-def averages(bins: int, size: int) -> Any:
-    """[bins, size]: row i averages floor(i*size/bins) .. ceil((i+1)*size/bins), torch's adaptive pooling windows."""
+def fold(input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """torch.nn.functional.fold of [N, C*kernel, L]: a transposed convolution whose weights are one at a patch's own place, else zero."""
     import torch
+    import torch.nn.functional as functional
 
-    matrix = torch.zeros(bins, size)
-    for i in range(bins):
-        start, end = i * size // bins, -(-(i + 1) * size // bins)
-        matrix[i, start:end] = 1.0 / (end - start)
-    return matrix
+    sizes, kernel, spread, pads, steps = (
+        tuple(each) if isinstance(each, (tuple, list)) else (each, each)
+        for each in (output_size, kernel_size, dilation, padding, stride)
+    )
+    taps = kernel[0] * kernel[1]
+    reach = [d * (k - 1) + 1 for d, k in zip(spread, kernel)]
+    counts = [(size + 2 * p - r) // s + 1 for size, p, r, s in zip(sizes, pads, reach, steps)]
+    missing = [size + 2 * p - r - (n - 1) * s for size, p, r, n, s in zip(sizes, pads, reach, counts, steps)]
+    channels = int(input.shape[1]) // taps
+    patches = input.reshape(-1, channels * taps, *counts)
+    weight = torch.eye(taps).reshape(taps, 1, *kernel).repeat(channels, 1, 1, 1)
+    return functional.conv_transpose2d(patches, weight, None, steps, pads, missing, channels, spread)
+
+
+def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> Tuple[Any, ...]:
+    """torch.tensor_split: into so many parts, the first ones one longer, or at indices."""
+    size = int(input.shape[dim])
+    if isinstance(indices_or_sections, int):
+        least, longer = divmod(size, indices_or_sections)
+        sizes = [least + (part < longer) for part in range(indices_or_sections)]
+        ends = [sum(sizes[: part + 1]) for part in range(len(sizes))]
+    else:
+        ends = [min(max(int(each) + size * (int(each) < 0), 0), size) for each in indices_or_sections] + [size]
+    starts = [0, *ends[:-1]]
+    return tuple(input.narrow(dim, start, max(end - start, 0)) for start, end in zip(starts, ends))
+
+
+def _split_along(dim: int) -> Callable[[Any, Any], Tuple[Any, ...]]:
+    """torch.hsplit, vsplit and dsplit; of one dimension hsplit splits the only one."""
+    return lambda input, indices_or_sections: tensor_split(input, indices_or_sections, min(dim, input.dim() - 1))
+
+
+def unflatten(input: Any, dim: int, sizes: Any) -> Any:
+    """Tensor.unflatten, which asks for names of dimensions, of which tracing knows nothing."""
+    dim = dim if dim >= 0 else dim + input.dim()
+    return input.reshape(*input.shape[:dim], *sizes, *input.shape[dim + 1 :])
