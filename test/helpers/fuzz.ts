@@ -207,15 +207,26 @@ export const READERS: Record<string, Reader> = {
   'run files': {
     seeds: [
       text(
-        '{"version":1,"space":"s","objectives":["score","macs"],"networks":[{"number":0,"genome":[0,1],"score":0.5}]}',
+        '{"version":1,"dopt":"0","limits":[{"cost":"flops","target":"t","precision":"int8","min":null,"max":1.5}],"tried":3,"networks":[{"number":0,"key":"0,1","score":0.5,"costs":[2e3],"layers":[{"block":"conv","in":3,"out":8,"stride":1,"kernel":3,"hidden":0,"squeeze":0}],"file":"x.py"}]}',
+      ),
+      text(
+        '{"version":1,"model":"m","strategy":"int8-8","target":"t","tensors":[{"name":"a","kind":"weight","node":"c","bits":8,"signed":true,"symmetric":true,"granularity":"channel","axis":0,"scale":[0.5,2e-3],"zero_point":[0,0],"range_seen":[-1,1],"rule":"r"}],"float_nodes":[{"node":"n","op":"Add","reason":"r"}]}',
+      ),
+      text(
+        '{"version":1,"samples":2,"skipped":[{"file":"f","reason":"r"}],"warnings":[],"tensors":[{"tensor":"a","count":4,"zeros":1,"nans":0,"infinities":0,"min":-1,"max":2,"sum":1,"sumSquares":5,"histogram":{"base":-2,"width":0.5,"bins":6}}]}',
+      ),
+      text(
+        '{"version":1,"strategy":"int8-8","target":"t","storage":"float16","folds":[{"into":"c","batchNorm":"b"}],"groups":[],"activations":[{"tensor":"a","format":{"bits":8,"signed":false,"symmetric":false},"range":{"kind":"fixed","low":0,"high":1,"because":"b"},"producer":null,"channelAxis":null}],"weights":[],"concats":[],"floatNodes":[]}',
       ),
       text(
         '{"version":1,"removeNodes":["a"],"initializers":[],"inputs":[],"outputs":[],"attributes":[],"addNodes":[],"extraOutputs":[]}',
       ),
     ],
     read: atPath('x.json', async (path) => {
+      const taken: boolean[] = [];
       for (const schema of [paretoSchema, rewriteSchema, quantParamsSchema, planSchema, statisticsSchema])
-        await refusedOrRead(() => readRunFile(path, schema));
+        taken.push(await refusedOrRead(() => readRunFile(path, schema)));
+      if (!taken.includes(true)) throw new Error('none of the files of a run looks like this');
     }),
   },
   'quantized models': {
