@@ -65,6 +65,7 @@ def _convert(
                 graph,
                 continue_on_error=True,
                 opset=OPSET,
+                custom_op_handlers={"Select": (_select, []), "SelectV2": (_select, [])},
                 shape_override=override,
                 input_names=list(inputs),
                 output_names=list(outputs),
@@ -84,6 +85,15 @@ def _convert(
         model = optimized.make_model("network")
     _name_open_sizes(model.graph, [names[name] for name in inputs])
     return model
+
+
+def _select(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
+    """tf.where as Where. tf2onnx writes a sum of products with zero and one, in which infinities and what is no number spread from the
+    side that was not chosen."""
+    from tf2onnx.onnx_opset.controlflow import Select
+
+    node.set_attr("handles_nan", True)
+    Select.version_9(graph, node)
 
 
 @contextlib.contextmanager

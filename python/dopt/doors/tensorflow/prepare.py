@@ -3,6 +3,7 @@
 from typing import Any, Dict, List, Optional, Set
 
 from dopt.doors.tensorflow.border import source
+from dopt.doors.tensorflow.spelled import spell
 
 #: Constants with fewer elements are left to the optimizer: axes, sizes, scalars.
 _WEIGHT_ELEMENTS = 2
@@ -11,7 +12,8 @@ _WEIGHT_ELEMENTS = 2
 def prepare(
     graph_def: Any, inputs: List[str], outputs: List[str], shapes: Dict[str, List[Optional[int]]]
 ) -> Any:
-    """A copy of the graph with ``shapes`` at its placeholders, functions inlined and constants folded by TensorFlow.
+    """A copy of the graph with ``shapes`` at its placeholders, functions inlined, constants folded by TensorFlow, and what tf2onnx
+    does not know spelled with other operators.
 
     TensorFlow's folding also multiplies scales into the weights of convolutions behind them (the sixth of a hard-swish, a
     preprocessing factor), which hides the function and leaves weights that the user's file does not have. It is kept from
@@ -34,7 +36,7 @@ def prepare(
     for node in optimized.node:
         if node.name in weights:
             node.CopyFrom(weights[node.name])
-    return optimized
+    return spell(optimized)
 
 
 def _set_shape(node: Any, shape: List[Optional[int]]) -> None:
