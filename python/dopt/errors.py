@@ -45,3 +45,9 @@ class Cancelled(BaseException):
 def in_a_line(error: BaseException, characters: int = 300) -> str:
     """What an exception of a library says, in one line of so many characters at most."""
     return " ".join((str(error) or type(error).__name__).split())[:characters]
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a library says no: by an exception, or by a panic of its part in Rust, which Python does not count as one. Full memory and
+    the end of the process are something else."""
+    return not isinstance(error, MemoryError) and (isinstance(error, Exception) or type(error).__name__ == "PanicException")

@@ -7,7 +7,7 @@ import re
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from dopt.data.arrays import load_npy
-from dopt.errors import DoptError, in_a_line
+from dopt.errors import DoptError, in_a_line, is_refusal
 from dopt.json_text import parse
 from dopt.llm.network import require_transformers
 
@@ -32,9 +32,9 @@ def open_tokenizer(folder: str, trust_remote_code: bool = False) -> Any:
         except ValueError:
             # A class that this transformers does not know, such as those that newer ones write down.
             return _plain_tokenizer(folder)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - transformers and tokenizers raise many types, Exception itself among them.
+    except BaseException as error:  # noqa: BLE001 - transformers and tokenizers raise many types, Exception itself among them.
+        if not is_refusal(error):
+            raise
         raise DoptError(
             "LLM_TOKENIZER",
             f"{folder} has no tokenizer that transformers can open: {in_a_line(error)}",
@@ -169,9 +169,9 @@ def tokens_of(tokenizer: Any, piece: str) -> Any:
 
     try:
         return np.asarray(tokenizer(piece, add_special_tokens=False)["input_ids"], np.int64)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - tokenizers raises Exception itself for a vocabulary that lacks what it needs.
+    except BaseException as error:  # noqa: BLE001 - tokenizers raises Exception itself for a vocabulary that lacks what it needs.
+        if not is_refusal(error):
+            raise
         raise DoptError(
             "LLM_TOKENIZER",
             f"The tokenizer of {tokenizer.name_or_path} cannot take the text: {in_a_line(error)}",

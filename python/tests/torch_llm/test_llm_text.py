@@ -9,7 +9,7 @@ import pytest
 
 from dopt.errors import DoptError
 from dopt.llm import tokens
-from dopt.llm.tokens import as_message, count_tokens, open_tokenizer, samples_of
+from dopt.llm.tokens import as_message, count_tokens, open_tokenizer, samples_of, tokens_of
 
 WORDS = ["<s>", "[user]", "[model]", "a", "b", "c", "?"]
 TEMPLATE = "{% for each in messages %}[user] {{ each['content'] }}{% endfor %}{% if add_generation_prompt %} [model]{% endif %}"
@@ -90,3 +90,26 @@ print(result["available"], peak_bytes() - before)
     ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     available, taken = (int(each) for each in ran.stdout.split())
     assert available == 1_000_000 and taken < 150e6
+
+
+def test_a_panic_of_a_library_is_an_error_of_the_file():
+    """The Rust part of tokenizers panics on some damaged files; what Python gets then is no Exception."""
+
+    class PanicException(BaseException):
+        pass
+
+    class Tokenizer:
+        name_or_path = "folder"
+
+        def __init__(self, raised):
+            self.raised = raised
+
+        def __call__(self, _text, **_more):
+            raise self.raised
+
+    with pytest.raises(DoptError, match="index out of bounds") as caught:
+        tokens_of(Tokenizer(PanicException("index out of bounds: the len is 3")), "a")
+    assert caught.value.code == "LLM_TOKENIZER"
+    for other in (KeyboardInterrupt(), MemoryError()):
+        with pytest.raises(type(other)):
+            tokens_of(Tokenizer(other), "a")
