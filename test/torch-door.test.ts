@@ -56,6 +56,13 @@ describe('a PyTorch network', () => {
     expect(Number(verification!.outputs[0]!.similarity.sqnr)).toBeGreaterThan(30);
   });
 
+  it('comes back whole where a layer computes its weight, which cannot make up for another one', async () => {
+    const computed = [join(work, 'computed.py'), '--weights', join(work, 'computed.pth'), ...SHAPE];
+    const { door } = await quantized('computed', computed);
+    expect(door!.unmapped).toMatchObject([{ reason: expect.stringContaining('computes this weight') }]);
+    expect(Number(door!.check!.againstOnnx[0]!.similarity.sqnr)).toBeGreaterThan(40);
+  });
+
   it('takes int16-8 through the door', async () => {
     const { files, verification } = await quantized('wide', [...net(), ...SHAPE, '--strategy', 'int16-8']);
     expect(Object.keys(files)).toEqual(expect.arrayContaining(['net.int16.onnx', 'net.int16.pth']));

@@ -58,6 +58,8 @@ export const DOOR_METHODS = {
         })
         .nullable(),
       notes: z.array(z.string()),
+      /** Tensors that layers read where others have weights, and that are computed: the framework's file has no place for them. */
+      computedWeights: z.array(z.string()),
       parity: paritySchema,
       /** Of the framework, and of the converter. */
       versions: z.record(z.string(), z.string()),

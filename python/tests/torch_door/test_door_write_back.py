@@ -287,6 +287,15 @@ def test_a_weight_that_the_network_computes_is_listed(tmp_path):
     assert torch.equal(torch.load(str(out))["a.weight"], network.a.weight)
 
 
+def test_weights_that_the_network_computes_are_told_at_conversion(tmp_path):
+    """Equalization leaves them alone: what another layer is divided by, they could not be multiplied by in the user's file."""
+    path, weights, _ = user_file(tmp_path, COMPUTED.format("self.b(", ")"))
+    (computed,) = convert(tmp_path, path, weights, {"x": [1, 3, 8, 8]})["computedWeights"]
+    assert computed not in ("a.weight", "b.weight")
+    path, weights, _ = user_file(tmp_path, COMPUTED.format("self.b(", ")").replace("F.conv2d(x, self.a.weight * 2 + 1)", "self.a(x)"))
+    assert convert(tmp_path, path, weights, {"x": [1, 3, 8, 8]})["computedWeights"] == []
+
+
 def test_a_network_without_a_weight_of_its_own_is_refused(tmp_path):
     path, weights, _ = user_file(tmp_path, COMPUTED.format("", ""))
     with pytest.raises(DoptError) as caught:

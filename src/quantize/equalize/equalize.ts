@@ -29,7 +29,11 @@ export async function equalize(
   const { prepared, door, sets } = opened;
   const { graph, plan, options } = prepared;
   if (!options.engine.equalization) return opened;
-  const layers = collectLayers(graph.file, plan, SafetensorsFile.open(prepared.weights));
+  // What a layer divides another one multiplies: both have to go back into the framework's file, or none.
+  const computed = new Set(door?.conversion.computedWeights);
+  const layers = collectLayers(graph.file, plan, SafetensorsFile.open(prepared.weights)).filter(
+    (layer) => !computed.has(layer.plan.tensor),
+  );
   // A network goes back into its framework layer by layer: gains of normalizations have no place there.
   const scalable = scalableChannels(graph, plan, layers, door === null);
   const list = strengths(prepared, layers, scalable);

@@ -72,6 +72,7 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
             "description": front_end.description,
         },
         "notes": notes,
+        "computedWeights": [],
         "parity": parity,
         "versions": {"tensorflow": tf.__version__, "tf2onnx": tf2onnx.__version__},
         "source": source_of(params["model"]),

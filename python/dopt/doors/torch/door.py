@@ -28,6 +28,7 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
     from dopt.doors.common.files import source_of
     from dopt.doors.torch.border import chosen_outputs, input_specs
     from dopt.doors.torch.network import open_network
+    from dopt.doors.torch.owners import computed_weights
     from dopt.doors.torch.runner import Runner, with_dtypes
 
     model, weights = params["model"], params["weights"]
@@ -47,6 +48,7 @@ def convert(params: Dict[str, Any], events: Any) -> Dict[str, Any]:
         "outputs": [{"name": name, "frameworkName": name} for name in outputs],
         "frontEnd": None,
         "notes": notes,
+        "computedWeights": computed_weights(path, opened.network.state_dict()),
         "parity": parity,
         "versions": {"torch": torch.__version__, "onnx": onnx.__version__},
         "source": source_of(model, *([weights] if weights else [])),

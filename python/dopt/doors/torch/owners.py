@@ -1,6 +1,6 @@
 """Which tensor of a network an initializer of its ONNX form is."""
 
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 
 class Owner(NamedTuple):
@@ -63,6 +63,28 @@ class Owners:
             for start in range(0, len(array) - len(wanted) + 1, len(wanted)):
                 if _equal(array[start : start + len(wanted)], wanted):
                     yield Owner(name, value.ndim == 2, (start, start + len(wanted)))
+
+
+def computed_weights(path: str, state: Dict[str, Any]) -> List[str]:
+    """Tensors of the ONNX file ``path`` that layers read where others have their weight, and that no tensor of the state dict is.
+
+    The network computes them: of a weight in two parts (weight_norm), by a normalization of weights, or of its input.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(path).graph
+    initializers = {each.name: each for each in graph.initializer}
+    owners = Owners(state)
+    computed = []
+    for node in graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            continue
+        weight = node.input[1]
+        held = initializers.get(weight)
+        if held is None or owners.find(weight, numpy_helper.to_array(held)) is None:
+            computed.append(weight)
+    return computed
 
 
 def _array(tensor: Any) -> Any:
