@@ -312,6 +312,48 @@ def test_input_shapes(tmp_path, capture):
         assert error.value.code == code and error.value.suggestions
 
 
+def test_sizes_that_follow_from_an_open_batch(tmp_path, capture):
+    """As Keras normalizes layers: all rows of all samples in one dimension, and vectors as long as that."""
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Gather", "shape zero", "n"),
+        node("Mul", "n four", "rows"),
+        node("Unsqueeze", "rows axes", "length"),
+        node("Concat", "one length six", "target", axis=0),
+        node("Reshape", "x target", "flat"),
+        node("ReduceMean", "flat", "mean", axes=[2]),
+        node("Expand", "half length", "halves"),
+        node("Slice", "x starts six", "part"),
+        node("Loop", "trips  n", "last many", body=counting()),
+        node("Identity", "many", "counts"),
+    ]
+    constants = [
+        *(integers(name, count) for name, count in (("one", 1), ("six", 6), ("axes", 0), ("starts", 0))),
+        *(constant(name, np.array(count, np.int64)) for name, count in (("zero", 0), ("four", 4), ("trips", 3))),
+        constant("half", np.float32(0.5)),
+    ]
+    outputs = [value(name, [None] * rank) for name, rank in (("mean", 3), ("halves", 1), ("part", 3))]
+    outputs.append(value("counts", [None], TensorProto.INT64))
+    path = write(model(nodes, [value("x", ["N", 4, 6])], outputs, constants), tmp_path / "m.onnx")
+    _, graph = capture(path)
+    shapes = {each["name"]: each["shape"] for each in graph["outputs"]}
+    assert shapes["mean"] == [1, "4*N", 1] and shapes["halves"] == ["4*N"]
+    assert graph["tensors"]["flat"]["shape"] == [1, "4*N", 6]
+    assert shapes["counts"] == [None]
+    # With two open sizes nothing is measured; the rest is as it was.
+    two = write(model(nodes[:-2], [value("x", ["N", 4, "M"])], outputs[:-1], constants), tmp_path / "two.onnx")
+    _, graph = capture(two, out="two")
+    assert graph["tensors"]["flat"]["shape"][1] is None
+
+
+def counting():
+    """A loop body that gives its counter as often as it runs."""
+    inputs = [value("i", [], TensorProto.INT64), value("going", [], TensorProto.BOOL), value("state", [], TensorProto.INT64)]
+    outputs = [value(name, [], kind) for name, kind in (("on", TensorProto.BOOL), ("next", TensorProto.INT64), ("seen", TensorProto.INT64))]
+    nodes = [node("Identity", "going", "on"), node("Add", "state i", "next"), node("Identity", "i", "seen")]
+    return helper.make_graph(nodes, "body", inputs, outputs)
+
+
 def test_unknown_output_has_near_matches(tmp_path, capture):
     path = write(convolutional(), tmp_path / "m.onnx")
     for wanted, near in [("logit", "'logits'"), ("gemm", "'logits'")]:

@@ -43,6 +43,11 @@ describe('a fixed batch', () => {
     expect(withFixedBatch(open).shape(tensor!)).toEqual([1, 4]);
     expect(withFixedBatch(open, { x: [8, 4] }).shape(tensor!)).toEqual([8, 4]);
     expect(withFixedBatch(new Graph(file)).file).toEqual(file);
+    const rows = new Graph({
+      ...open.file,
+      tensors: { [tensor!]: { dtype: 'float32', shape: [1, '16*batch', '3*other'] } },
+    });
+    expect(withFixedBatch(rows, { x: [8, 4] }).shape(tensor!)).toEqual([1, 128, null]);
   });
 });
 

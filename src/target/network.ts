@@ -1,4 +1,5 @@
 import { basename, extname } from 'node:path';
+import type { Dim } from '../config/common.js';
 import type { GraphFile } from '../config/graph.js';
 import type { CaptureGraphOptions } from '../doors/captured-graph.js';
 import { Graph, loadGraph } from '../graph/graph.js';
@@ -48,6 +49,13 @@ export function batchOfOne({ file }: Graph): Record<string, number[]> | null {
   return Object.fromEntries(open.map(({ name }, i) => [name, [1, ...(rest[i] as number[])]]));
 }
 
+/** A size by name, or a multiple of one (`16*batch`), as capture writes it; the name itself where it is not known. */
+function sizeOf(size: string, sizes: ReadonlyMap<Dim | undefined, number>): Dim {
+  const [, times, name] = /^(\d+)\*(.+)$/.exec(size) ?? [null, '1', size];
+  const known = sizes.get(name!);
+  return known === undefined ? size : Number(times) * known;
+}
+
 /**
  * The graph with a batch where the batch alone is open and shapes call it by a name; the graph as it is otherwise.
  * @param shapes that inputs are given, by name; one sample where there is none
@@ -61,7 +69,7 @@ export function withFixedBatch(
   const sizes = new Map(inputs.map(({ name, shape }) => [shape?.[0], shapes[name]?.[0] ?? 1]));
   const fixed = <T extends { shape: GraphFile['inputs'][number]['shape'] }>(value: T): T => ({
     ...value,
-    shape: value.shape?.map((size) => (typeof size === 'string' ? (sizes.get(size) ?? size) : size)) ?? null,
+    shape: value.shape?.map((size) => (typeof size === 'string' ? sizeOf(size, sizes) : size)) ?? null,
   });
   return new Graph({
     ...rest,

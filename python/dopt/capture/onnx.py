@@ -8,6 +8,7 @@ from dopt.capture import float16, normalize, opset, parity, patterns, products, 
 from dopt.capture.fold import simplify
 from dopt.capture.load import load
 from dopt.capture.network import LOWEST_IR, Network
+from dopt.capture.open_sizes import measure_open_sizes
 from dopt.capture.sanity import check_numbers
 from dopt.capture.save import save
 from dopt.capture.shapes import remember_stated_types
@@ -72,6 +73,7 @@ def _capture(network: Network, params: Dict[str, Any], scratch: str, events: Any
     normalize.sort_nodes(network)
     flush_subnormals(network)
     opset.check(network)
+    types = measure_open_sizes(network, types)
     files = save(network, types, os.path.abspath(params["out"]))
 
     events.progress(4, 5, "comparing with the original")

@@ -1,8 +1,8 @@
 """Types and shapes of every tensor, by onnx's own inference on a model without its large weights."""
 
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
-from dopt.capture.network import Network, TensorType, light_model, make_value, value_type
+from dopt.capture.network import Network, TensorType, Weight, light_model, make_tensor, make_value, value_type
 from dopt.capture.symbols import MADE_UP, recover_symbols
 
 
@@ -22,7 +22,7 @@ def infer_types(network: Network) -> Dict[str, TensorType]:
         found = value_type(value)
         if found is not None:
             types[value.name] = found
-    inferred = _infer(network)
+    inferred = _with_symbols(network, infer(network))
     for name, found in {**network.stated, **inferred}.items():
         types.setdefault(name, found)
     for value in network.graph.output:
@@ -32,10 +32,22 @@ def infer_types(network: Network) -> Dict[str, TensorType]:
     return types
 
 
-def _infer(network: Network) -> Dict[str, TensorType]:
+def infer(
+    network: Network, sizes: Optional[Dict[str, int]] = None, values: Optional[Dict[str, Weight]] = None
+) -> Dict[str, TensorType]:
+    """What onnx infers of inputs, tensors and outputs; symbols of ``sizes`` are numbers in the inputs, tensors of ``values`` constants."""
     import onnx
 
     model = light_model(network)
+    if values:
+        kept = [node for node in model.graph.node if node.output[0] not in values]
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
+        model.graph.initializer.extend(make_tensor(name, value) for name, value in values.items())
+    for value in model.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            if sizes and dim.dim_param in sizes:
+                dim.dim_value = sizes[dim.dim_param]
     # A stated output shape may be older than the input shape asked for: let inference speak.
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in network.output_names())
@@ -51,6 +63,11 @@ def _infer(network: Network) -> Dict[str, TensorType]:
         tensor = value_type(value)
         if tensor is not None:
             found[value.name] = tensor
+    return found
+
+
+def _with_symbols(network: Network, found: Dict[str, TensorType]) -> Dict[str, TensorType]:
+    """Symbols of the inputs in the place of those that inference made up for them."""
     symbols = recover_symbols(network, found)
     return {name: _resolve(tensor, symbols) for name, tensor in found.items()}
 
