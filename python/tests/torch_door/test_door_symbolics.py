@@ -138,6 +138,8 @@ SHAPES = {
     "diag beside": WithWeight(lambda x, w: x[..., :6] * torch.diag(w, -2)),
     "diff": lambda x: torch.diff(x, n=2, dim=-1, prepend=x[..., :1]),
     "take_along_dim": lambda x: torch.take_along_dim(x, x.argsort(1), 1),
+    "unfold": lambda x: x.unfold(2, 3, 2).unfold(-2, 4, 1),
+    "unfold behind sizes that are lost": lambda x: x.view(x.shape[0], 2, 4, -1).transpose(1, 2).reshape(x.shape).unfold(1, 4, 3),
     "tensor_split": lambda x: torch.cat(torch.tensor_split(x, 3, 1)[::-1], 1),
     "tensor_split at places": lambda x: torch.cat(x.tensor_split((3, -2), dim=3)[::-1], 3),
     "hsplit": lambda x: torch.cat(torch.hsplit(x, [2, 5])[::-1], 1),

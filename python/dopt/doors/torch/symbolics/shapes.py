@@ -154,6 +154,19 @@ def diff(x: Tensor, times: int, dim: int, prepend: Optional[Tensor], append: Opt
     return x
 
 
+@symbolic("unfold", replaces=True)
+def unfold(x: Tensor, dim: int, size: int, step: int) -> Tensor:
+    """Windows along a dimension, their elements in a new last one. PyTorch 1.11 writes a slice for each window, and none behind a
+    Reshape to computed sizes."""
+    if x.rank == 0:
+        raise unsupported("of a number")
+    axis = x.axis(dim)
+    starts = torch.arange(0, x.size(axis) - size + 1, step)
+    places = x.constant(starts[:, None] + torch.arange(size), "Long")
+    windows = x.gather(places, axis)  # [..., windows, size, ...]
+    return windows.permute([*(each for each in range(x.rank + 1) if each != axis + 1), axis + 1])
+
+
 @symbolic("take_along_dim")
 def take_along_dim(x: Tensor, indices: Tensor, dim: Optional[int]) -> Tensor:
     if dim is None:
