@@ -153,18 +153,20 @@ describe('solveActivations', () => {
     expect(activations.get('c')).toMatchObject({ scale, zeroPoint, root: 'a', rule: 'shared with a' });
   });
 
-  it('uses fixed ranges whatever was observed', () => {
+  it('uses fixed ranges where values fill half of them', () => {
     const fixed = activation('a', {
       range: { kind: 'fixed', low: 0, high: 1, because: 'result of Sigmoid' },
     });
-    const { activations } = solveActivations(
-      core,
-      plan([fixed]),
-      new Map([observed('a', ramp(0.4, 0.5))]),
-      new Map(),
-      'auto',
-    );
-    expect(activations.get('a')!.scale).toBeCloseTo(1 / 255, 7);
+    const solvedFor = (low: number, high: number) => {
+      const seen = new Map([observed('a', ramp(low, high))]);
+      return solveActivations(core, plan([fixed]), seen, new Map(), 'auto').activations.get('a')!;
+    };
+    expect(solvedFor(0.4, 0.6)).toMatchObject({ low: 0, high: 1, rule: 'fixed' });
+    expect(solvedFor(0.4, 0.6).scale).toBeCloseTo(1 / 255, 7);
+    expect(solvedFor(0, 0).rule).toBe('fixed');
+    const low = solvedFor(0.001, 0.0014);
+    expect(low.high).toBeLessThan(0.0015);
+    expect(low.rule).not.toBe('fixed');
   });
 
   it('ties the members of a concat of like ranges and leaves unlike ones that are read elsewhere alone', () => {

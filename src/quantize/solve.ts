@@ -36,10 +36,10 @@ export function solveActivations(
   const candidates = new Map<string, Range[]>();
 
   for (const { tensor, format, range, producer } of plan.activations) {
-    if (range.kind === 'fixed') {
+    if (range.kind === 'fixed' && isUsed(range, observed.get(tensor)?.histogram)) {
       const fixed = { low: range.low, high: range.high, rule: 'fixed', error: 0 };
       ranges.set(tensor, exactRoots.has(tensor) ? ofFewBits(core, fixed, format) : fixed);
-    } else if (range.kind === 'observed') {
+    } else if (range.kind !== 'shared') {
       const histogram = histogramOf(observed, tensor);
       const use = { graphInput: producer === null, exact: exactRoots.has(tensor) };
       const worthwhile = rangesFor(core, histogram, format, use, calibration);
@@ -96,6 +96,15 @@ export function solveActivations(
     }),
   );
   return { activations, candidates, concats };
+}
+
+/**
+ * Whether a range that is known beforehand may be taken, whatever calibration saw of it. Where that is less than half, a bit
+ * and more would lie idle: a softmax over 785 tokens that all weigh alike gives 0.0013, which steps of 1/255 round to zero.
+ */
+function isUsed({ low, high }: { low: number; high: number }, histogram: Histogram | undefined): boolean {
+  if (!histogram || histogram.width === 0) return true; // Nothing but zeros was seen.
+  return 2 * histogram.max > high || 2 * histogram.min < low;
 }
 
 interface TieDecision {
