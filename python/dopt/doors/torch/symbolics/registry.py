@@ -113,8 +113,8 @@ def _for_torch(
     stands_aside = parameters[-1].name == "original"
     parameters = parameters[: len(parameters) - stands_aside]
 
-    @functools.wraps(entry.function)
-    def called(graph: Any, *inputs: Any, **attributes: Any) -> Any:
+    # No annotations: PyTorch 1.13 takes the first one for a class that it compares with its own.
+    def called(graph, *inputs, **attributes):
         if len(inputs) > len(parameters):
             raise RuntimeError(f"Exporting the operator {name} with {len(inputs)} inputs is not supported.")
         try:
