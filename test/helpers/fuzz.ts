@@ -187,14 +187,12 @@ export const READERS: Record<string, Reader> = {
       ),
       text('a/b.jpg', '2', '1 2 3 4 0 0 0 0 0 0', '5 6 7 8 0 0 0 1 0 0'),
     ],
-    read: async (bytes) => {
-      for (const parse of [
-        (t: string) => parseYolo(t, 'l', 80),
-        (t: string) => parseCoco(t, 'l'),
-        (t: string) => parseWiderFace(t, 'l'),
-      ])
-        await refusedOrRead(() => parse(bytes.toString()));
-    },
+    read: (bytes) =>
+      readByOne(
+        () => parseYolo(bytes.toString(), 'l', 80),
+        () => parseCoco(bytes.toString(), 'l'),
+        () => parseWiderFace(bytes.toString(), 'l'),
+      ),
   },
   manifest: {
     seeds: [
@@ -222,12 +220,13 @@ export const READERS: Record<string, Reader> = {
         '{"version":1,"removeNodes":["a"],"initializers":[],"inputs":[],"outputs":[],"attributes":[],"addNodes":[],"extraOutputs":[]}',
       ),
     ],
-    read: atPath('x.json', async (path) => {
-      const taken: boolean[] = [];
-      for (const schema of [paretoSchema, rewriteSchema, quantParamsSchema, planSchema, statisticsSchema])
-        taken.push(await refusedOrRead(() => readRunFile(path, schema)));
-      if (!taken.includes(true)) throw new Error('none of the files of a run looks like this');
-    }),
+    read: atPath('x.json', (path) =>
+      readByOne(
+        ...[paretoSchema, rewriteSchema, quantParamsSchema, planSchema, statisticsSchema].map(
+          (schema) => () => readRunFile(path, schema),
+        ),
+      ),
+    ),
   },
   'quantized models': {
     seeds: [
@@ -242,6 +241,13 @@ export const READERS: Record<string, Reader> = {
     read: atPath('tries.ndjson', (path) => Journal.open(path, z.array(z.number().nullable()), false)),
   },
 };
+
+/** Gives the same bytes to readers of several formats; refused where all of them refuse. */
+async function readByOne(...readers: (() => unknown)[]): Promise<void> {
+  const taken: boolean[] = [];
+  for (const reader of readers) taken.push(await refusedOrRead(reader));
+  if (!taken.includes(true)) throw new Error('no reader takes it');
+}
 
 /** True when it was read; an error of ours, or a plain Error with words, is a refusal. What JavaScript itself throws is neither. */
 async function refusedOrRead(work: () => unknown): Promise<boolean> {
