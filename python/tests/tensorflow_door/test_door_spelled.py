@@ -5,7 +5,7 @@ import pytest
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow (profile tensorflow)")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx (profile tensorflow)")
 
-from doorway import convert, frozen, operators  # noqa: E402
+from doorway import convert, frozen, operators, refused  # noqa: E402
 from dopt.doors.tensorflow.spelled import SPELLINGS  # noqa: E402
 
 positive = lambda x: tf.abs(x) + 0.1  # noqa: E731
@@ -40,7 +40,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_conversion(tmp_path, name):
-    # The convolution keeps the rest from being folded away.
+    # Values of both signs, bounded, that depend on the input: nothing is folded away.
     path = frozen(tmp_path, lambda x: CASES[name](tf.nn.relu6(x) - tf.nn.relu6(-x)), None, 8, 9, 6)
     result = convert(tmp_path, path)
     assert result["parity"]["samples"] == 4 and result["parity"]["maxRelativeDifference"] < 1e-4
@@ -53,9 +53,7 @@ def test_every_spelling_has_a_case():
 
 
 def test_a_resizing_to_a_size_that_is_computed_stays(tmp_path):
-    """The graph without it is converted as before; with it the error names the operator."""
-    from doorway import refused
-
+    """Its matrix is not known beforehand. tf2onnx writes another resizing, which the comparison with TensorFlow finds."""
     path = frozen(tmp_path, lambda x: v1.resize_bicubic(x, tf.cast(tf.abs(x[0, 0, 0, :2]) + 3.0, tf.int32)), 1, 8, 9, 6)
     error = refused("PARITY_FAILED", lambda: convert(tmp_path, path))
     assert "out" in error.message

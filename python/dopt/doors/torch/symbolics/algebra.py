@@ -32,7 +32,8 @@ class Tensor:
     def __init__(self, graph: Any, value: Any, kind: Optional[str] = None, traced: Any = None) -> None:
         self.graph = graph
         self.value = value
-        self.type = value.type() if traced is None or not hasattr(traced, "varyingSizes") else traced
+        # A network that was scripted, not traced, has types without sizes.
+        self.type = traced if hasattr(traced, "varyingSizes") and traced.varyingSizes() is not None else value.type()
         self.kind = kind or value.type().scalarType() or self.type.scalarType() or "Float"
 
     @property

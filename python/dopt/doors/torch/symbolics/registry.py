@@ -123,6 +123,8 @@ def _for_torch(
             more = {"original": functools.partial(original, graph, *inputs, **attributes)} if stands_aside else {}
             found = entry.function(*read, **more)
         except RuntimeError as error:
+            if original is not None:
+                return original(graph, *inputs, **attributes)  # Better than nothing: both forms are compared behind the export.
             raise RuntimeError(f"Exporting the operator {name} is not supported: {error}") from error
         return tuple(_raw(each) for each in found) if isinstance(found, (tuple, list)) else _raw(found)
 
